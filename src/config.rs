@@ -1,0 +1,2 @@
+//! File → Plan.
+pub mod plan;

@@ -1,0 +1,44 @@
+//! The compiled configuration: immutable, with nothing left to parse and no default left to apply.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::downstream::plan::ListenerPlan;
+use crate::pipeline::plan::RoutePlan;
+use crate::telemetry::plan::AccessPlan;
+use crate::upstream::plan::ClusterPlan;
+
+/// Everything a running Ravelin needs to know.
+#[derive(Debug)]
+pub struct Plan {
+    /// Threads that carry requests.
+    pub workers: usize,
+    /// At least one.
+    pub listeners: Vec<Arc<ListenerPlan>>,
+    /// In the order in which they are asked.
+    pub routes: Vec<Arc<RoutePlan>>,
+    /// At least one, unless no route forwards.
+    pub clusters: Vec<Arc<ClusterPlan>>,
+    /// Where health, readiness and metrics are served; `None`: nowhere.
+    pub admin: Option<SocketAddr>,
+    /// The access record.
+    pub access: AccessPlan,
+    /// How it leaves.
+    pub shutdown: ShutdownPlan,
+}
+
+/// How Ravelin leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownPlan {
+    /// From unready until the listeners close, for load balancers to notice.
+    pub delay: Duration,
+    /// From then until what still runs is cut.
+    pub grace: Duration,
+}
+
+impl Default for ShutdownPlan {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, grace: Duration::from_secs(30) }
+    }
+}

@@ -1,0 +1,2 @@
+//! The client's side.
+pub mod plan;

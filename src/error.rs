@@ -1,0 +1,240 @@
+//! What can go wrong on the path of a request, and the only table of what follows from it.
+//!
+//! A [`Kind`] is flat and knows no room. Its methods decide origin, HTTP status, gRPC code, retry
+//! rule and label, each as an exhaustive match, so that a new kind does not compile until every
+//! question about it is answered. The answer's shape in the caller's protocol is made in
+//! `downstream/rescue`, from these values only.
+
+use std::fmt;
+
+use http::StatusCode;
+
+/// One failure of an exchange: what it is, and what caused it.
+pub struct Error {
+    kind: Kind,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// A failure of this kind without a deeper cause.
+    pub const fn new(kind: Kind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// A failure of this kind, with what caused it (kept whole for the access record).
+    pub fn with(kind: Kind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+
+    /// What went wrong.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The chain of causes as one line for the access record; never shown to a client.
+    pub fn detail(&self) -> Option<String> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> =
+            self.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static));
+        let mut line = String::new();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !line.contains(&text) {
+                if !line.is_empty() {
+                    line.push_str(": ");
+                }
+                line.push_str(&text);
+            }
+            cause = error.source();
+        }
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Self {
+        Self::new(kind)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error").field("kind", &self.kind).field("source", &self.source).finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.message())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// Who is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The client, or what it asked for.
+    Downstream,
+    /// The server behind Ravelin, or the way to it.
+    Upstream,
+    /// Ravelin itself.
+    Internal,
+}
+
+/// When the same request may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Never.
+    Never,
+    /// Upstream provably has not processed it: any method may be sent again.
+    Unsent,
+    /// Upstream may have seen it: only what is declared a read may be sent again.
+    Reads,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident: $origin:ident, $status:literal, $grpc:literal, $retry:ident, $label:literal, $message:literal;)*) => {
+        /// The kinds of failure, in the order of the path.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Kind {
+            /// Every kind, for tables and tests.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Who is to blame.
+            pub const fn origin(self) -> Origin {
+                match self { $(Self::$name => Origin::$origin,)* }
+            }
+
+            const fn status_code(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// The gRPC status code of the answer.
+            pub const fn grpc_code(self) -> u8 {
+                match self { $(Self::$name => $grpc,)* }
+            }
+
+            /// Whether the same request may be sent again.
+            pub const fn retry(self) -> Retry {
+                match self { $(Self::$name => Retry::$retry,)* }
+            }
+
+            /// The stable word for logs and metrics.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
+
+            /// What the client is told: plain, and never about what is behind.
+            pub const fn message(self) -> &'static str {
+                match self { $(Self::$name => $message,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    // name: origin, HTTP status, gRPC code, retry, label, message
+    /// The request is malformed (RFC 9112 §3, RFC 9113 §8.1.1).
+    BadRequest: Downstream, 400, 3, Never, "bad_request", "The request is malformed.";
+    /// The host is not one this listener serves.
+    UnknownHost: Downstream, 421, 5, Never, "unknown_host", "This host is not served here.";
+    /// A coalesced connection named a host its certificate does not cover (RFC 9110 §15.5.20).
+    Misdirected: Downstream, 421, 14, Never, "misdirected", "This connection's certificate does not cover the requested host.";
+    /// No route matches.
+    NoRoute: Downstream, 404, 12, Never, "no_route", "Nothing is served at this address.";
+    /// A guard refused the path.
+    Forbidden: Downstream, 404, 12, Never, "forbidden", "Nothing is served at this address.";
+    /// A client certificate is required here.
+    Unauthorized: Downstream, 403, 7, Never, "client_certificate", "A client certificate is required.";
+    /// The request's head is larger than allowed (RFC 6585 §5).
+    HeadersTooLarge: Downstream, 431, 8, Never, "headers_too_large", "The request's headers are too large.";
+    /// The request's body is larger than allowed.
+    BodyTooLarge: Downstream, 413, 8, Never, "body_too_large", "The request's body is too large.";
+    /// The client asked too often.
+    RateLimited: Downstream, 429, 8, Never, "rate_limited", "Too many requests.";
+    /// The client was too slow in sending its body.
+    RequestTimeout: Downstream, 408, 1, Never, "request_timeout", "The request was not received in time.";
+    /// The client went away before the end: ordinary, no error.
+    ClientGone: Downstream, 499, 1, Never, "client_gone", "The client closed the request.";
+    /// The way this request wants to be carried is not offered (gRPC over HTTP/1.1, say).
+    Unsupported: Downstream, 501, 12, Never, "unsupported", "This kind of request is not supported here.";
+    /// Connecting to upstream failed: nothing was sent.
+    Connect: Upstream, 503, 14, Unsent, "upstream_connect", "The service cannot be reached at the moment.";
+    /// Connecting to upstream took too long: nothing was sent.
+    ConnectTimeout: Upstream, 503, 14, Unsent, "upstream_connect_timeout", "The service cannot be reached at the moment.";
+    /// The TLS handshake with upstream failed: nothing was sent.
+    UpstreamTls: Upstream, 502, 14, Unsent, "upstream_tls", "The service cannot be reached safely.";
+    /// Upstream refused the stream unprocessed (REFUSED_STREAM, or GOAWAY below it; RFC 9113 §8.7).
+    Refused: Upstream, 503, 14, Unsent, "upstream_refused", "The service is busy.";
+    /// The cluster speaks HTTP/1.1 only, over which gRPC does not work.
+    NotHttp2: Upstream, 502, 13, Never, "upstream_not_http2", "The service behind this address does not speak HTTP/2, which gRPC needs.";
+    /// Upstream reset the stream or closed the connection before its answer began.
+    Reset: Upstream, 502, 14, Reads, "upstream_reset", "The service ended the exchange before it answered.";
+    /// Upstream's words are not HTTP.
+    Protocol: Upstream, 502, 13, Reads, "upstream_protocol", "The service's answer could not be understood.";
+    /// Upstream's answer did not begin in time.
+    FirstByteTimeout: Upstream, 504, 14, Reads, "upstream_timeout", "The service did not answer in time.";
+    /// Nothing moved in either direction for too long.
+    IdleTimeout: Upstream, 504, 14, Never, "idle_timeout", "The exchange was idle for too long.";
+    /// The whole exchange took longer than the route allows.
+    TotalTimeout: Upstream, 504, 14, Never, "total_timeout", "The exchange took longer than allowed.";
+    /// The deadline that the caller named (`grpc-timeout`, `connect-timeout-ms`) has passed.
+    Deadline: Upstream, 504, 4, Never, "deadline", "The deadline has passed.";
+    /// Upstream died after its answer began.
+    Incomplete: Upstream, 502, 14, Never, "upstream_incomplete", "The service ended its answer before it was whole.";
+    /// No endpoint is there to ask.
+    NoEndpoint: Upstream, 503, 14, Unsent, "no_endpoint", "The service is not available at the moment.";
+    /// Ravelin carries as much as it may.
+    Overloaded: Internal, 503, 14, Never, "overloaded", "The service is busy.";
+    /// Ravelin is about to leave.
+    Draining: Internal, 503, 14, Never, "draining", "The service is restarting.";
+    /// A bug.
+    Internal: Internal, 500, 13, Never, "internal", "Something went wrong here.";
+}
+
+impl Kind {
+    /// The HTTP status of the answer.
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// After how many seconds the client may ask again, where that helps (RFC 9110 §10.2.3).
+    pub const fn retry_after(self) -> Option<u32> {
+        match self.status_code() {
+            429 | 503 => Some(1),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_valid_status_and_a_label_of_its_own() {
+        let mut labels: Vec<_> = Kind::ALL.iter().map(|kind| kind.label()).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), Kind::ALL.len());
+        for kind in Kind::ALL {
+            assert_eq!(kind.status().as_u16(), kind.status_code());
+            assert!(kind.grpc_code() <= 16, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_detail_holds_the_whole_chain_once() {
+        let error = Error::with(Kind::Connect, std::io::Error::other("refused"));
+        assert_eq!(error.detail().as_deref(), Some("refused"));
+        assert_eq!(Error::new(Kind::Connect).detail(), None);
+    }
+}

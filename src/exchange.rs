@@ -1,0 +1,169 @@
+//! The facts of one exchange: the only words that the client's side and the pipeline share.
+//!
+//! Facts decided on the way in (class, route, endpoint) are written here by the room that decides
+//! them, and read by the rescue and by the access record when the exchange ends.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What an exchange is, decided once; it alone decides how Ravelin's own errors look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// `application/grpc*` over HTTP/2.
+    Grpc,
+    /// `application/grpc-web*`, binary.
+    GrpcWeb,
+    /// `application/grpc-web-text*`, base64.
+    GrpcWebText,
+    /// Connect unary: JSON or protobuf without envelopes.
+    Connect,
+    /// `application/connect+*`.
+    ConnectStream,
+    /// JSON over HTTP, and whatever else is no other class.
+    #[default]
+    Rest,
+    /// A file of a page: script, style, font, image.
+    Asset,
+    /// A page that a browser navigates to.
+    Page,
+    /// WebSocket, by upgrade or extended CONNECT.
+    WebSocket,
+}
+
+impl Class {
+    /// Every class, for tables and tests.
+    pub const ALL: &'static [Self] = &[
+        Self::Grpc,
+        Self::GrpcWeb,
+        Self::GrpcWebText,
+        Self::Connect,
+        Self::ConnectStream,
+        Self::Rest,
+        Self::Asset,
+        Self::Page,
+        Self::WebSocket,
+    ];
+
+    /// The stable word for logs and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::GrpcWeb => "grpc-web",
+            Self::GrpcWebText => "grpc-web-text",
+            Self::Connect => "connect",
+            Self::ConnectStream => "connect-stream",
+            Self::Rest => "rest",
+            Self::Asset => "asset",
+            Self::Page => "page",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// The HTTP version of the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.0 and HTTP/1.1.
+    H1,
+    /// HTTP/2, over TLS or not.
+    H2,
+}
+
+impl Protocol {
+    /// The stable word for logs and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::H1 => "h1",
+            Self::H2 => "h2",
+        }
+    }
+}
+
+/// What TLS settled for a connection.
+#[derive(Debug)]
+pub struct Tls {
+    /// The name that the client asked for, lower case.
+    pub sni: Option<Box<str>>,
+    /// DNS names and IP addresses that the connection's certificate covers, lower case, wildcards
+    /// as `*.example.com`.
+    pub names: Arc<[Box<str>]>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// Whether the handshake resumed an earlier session.
+    pub resumed: bool,
+    /// The subject of the client's certificate, where one was given.
+    pub client_subject: Option<Box<str>>,
+}
+
+/// One connection of a client.
+#[derive(Debug)]
+pub struct Connection {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The client: the peer's address, or what a trusted PROXY header said. A Unix socket without
+    /// such a header has `None`.
+    pub client: Option<SocketAddr>,
+    /// HTTP/1 or HTTP/2.
+    pub protocol: Protocol,
+    /// What TLS settled, where there is TLS.
+    pub tls: Option<Tls>,
+}
+
+impl Connection {
+    /// The client's address without its port.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.client.map(|address| address.ip())
+    }
+}
+
+/// Relays an interim (1xx) answer to the client; does nothing where the client cannot take one.
+pub type Interim = Rc<dyn Fn(http::StatusCode, &http::HeaderMap)>;
+
+/// One request and its answer.
+pub struct Exchange {
+    /// The connection it came on.
+    pub connection: Rc<Connection>,
+    /// When its head had been read.
+    pub started: Instant,
+    /// What it is.
+    pub class: Class,
+    /// The request's id: the client's own where it is well formed, else a new one.
+    pub request_id: Option<Box<str>>,
+    /// The trace id of a W3C `traceparent` that came with it.
+    pub trace_id: Option<Box<str>>,
+    /// The route that matched.
+    pub route: Option<Arc<str>>,
+    /// The cluster that it went to.
+    pub cluster: Option<Arc<str>>,
+    /// The endpoint of the last attempt.
+    pub endpoint: Option<Arc<str>>,
+    /// How many times it was sent, the first included.
+    pub attempts: u32,
+    /// Time from the start until upstream's head was there.
+    pub upstream_head: Option<Duration>,
+    /// How interim answers reach the client.
+    pub interim: Option<Interim>,
+}
+
+impl Exchange {
+    /// An exchange that begins now on `connection`.
+    pub fn new(connection: Rc<Connection>) -> Self {
+        Self {
+            connection,
+            started: Instant::now(),
+            class: Class::default(),
+            request_id: None,
+            trace_id: None,
+            route: None,
+            cluster: None,
+            endpoint: None,
+            attempts: 0,
+            upstream_head: None,
+            interim: None,
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The stages.
+pub mod plan;

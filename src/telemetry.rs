@@ -1,0 +1,2 @@
+//! Metrics, access record.
+pub mod plan;

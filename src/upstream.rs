@@ -1,0 +1,2 @@
+//! The server's side.
+pub mod plan;

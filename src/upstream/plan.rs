@@ -1,0 +1,96 @@
+//! What the server's side is told: clusters and their endpoints. Filled by `config`, immutable.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A named set of endpoints that do the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterPlan {
+    /// Its name in routes, records and metrics; unique.
+    pub name: Arc<str>,
+    /// At least one.
+    pub endpoints: Vec<EndpointPlan>,
+    /// TLS, where an endpoint's protocol wants it.
+    pub tls: TlsPlan,
+    /// From the first packet to the end of the TLS handshake and HTTP/2 preface.
+    pub connect_timeout: Duration,
+    /// How long a connection without an exchange is kept.
+    pub idle: Duration,
+}
+
+/// One address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPlan {
+    /// As configured, `h2c://127.0.0.1:8080`: its name in records and metrics.
+    pub name: Arc<str>,
+    /// How to speak.
+    pub protocol: Protocol,
+    /// Where.
+    pub address: Address,
+}
+
+/// Where an endpoint listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A name or address and its port; names are resolved at each connect.
+    Tcp {
+        /// DNS name or IP address, without brackets.
+        host: Box<str>,
+        /// Port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// How an endpoint is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// `h2c://`: HTTP/2 by prior knowledge, plaintext.
+    H2c,
+    /// `h2://`: HTTP/2 over TLS (ALPN `h2` required).
+    H2,
+    /// `http://`: HTTP/1.1, plaintext.
+    Http,
+    /// `https://`: HTTP/1.1 over TLS.
+    Https,
+}
+
+impl Protocol {
+    /// Whether it is HTTP/2.
+    pub const fn is_h2(self) -> bool {
+        matches!(self, Self::H2c | Self::H2)
+    }
+
+    /// Whether it runs over TLS.
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::H2 | Self::Https)
+    }
+
+    /// The scheme in an endpoint's address.
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::H2c => "h2c",
+            Self::H2 => "h2",
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// How an endpoint's certificate is judged, and what is shown to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsPlan {
+    /// CA certificates (PEM) in the place of the system's.
+    pub ca: Option<PathBuf>,
+    /// The name to ask for and to verify; `None`: the endpoint's host.
+    pub server_name: Option<Box<str>>,
+    /// SHA-256 of the SubjectPublicKeyInfo of accepted leaf keys; one must match, in addition to
+    /// the chain, or in its place where `ca` is not set.
+    pub pins: Vec<[u8; 32]>,
+    /// Client certificate chain and key (PEM).
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// Do not verify. Warned about at every start and in the status page.
+    pub insecure_skip_verify: bool,
+}
