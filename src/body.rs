@@ -1,1 +1,183 @@
-//! (being written)
+//! A message's body on its way between the two legs: frames of data, then perhaps trailers.
+//!
+//! Nothing is collected here: a frame is taken from one leg when the other has room for it
+//! (flow control is the only buffer).
+
+pub mod pump;
+pub mod replay;
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use crate::error::{Error, Kind};
+
+/// What the rooms hand each other as a body.
+#[derive(Default)]
+pub enum Body {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// One piece, already there.
+    Full(Bytes),
+    /// From an HTTP/2 stream.
+    Http2(Http2),
+    /// From an HTTP/1.1 connection.
+    Http1(Http1),
+    /// A request's, that may be sent more than once.
+    Replay(replay::Replay),
+    /// Anything else.
+    Dyn(Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error>>>),
+}
+
+/// The receiving half of an HTTP/2 stream.
+pub struct Http2 {
+    stream: h2::RecvStream,
+    data_done: bool,
+    /// Bytes of data so far, for the record.
+    bytes: Option<Rc<Cell<u64>>>,
+    /// What a failure means: the client has gone, or upstream's answer is incomplete.
+    on_error: Kind,
+}
+
+/// The body of an HTTP/1.1 message.
+pub struct Http1 {
+    incoming: hyper::body::Incoming,
+    bytes: Option<Rc<Cell<u64>>>,
+    on_error: Kind,
+}
+
+fn count(bytes: Option<&Rc<Cell<u64>>>, data: &Bytes) {
+    if let Some(bytes) = bytes {
+        bytes.set(bytes.get() + data.len() as u64);
+    }
+}
+
+impl Body {
+    /// The body of a stream that ended with its head is empty.
+    pub fn http2(stream: h2::RecvStream, on_error: Kind) -> Self {
+        Self::from_http2(stream, on_error, None)
+    }
+
+    /// The same, with its bytes counted.
+    pub fn http2_counted(stream: h2::RecvStream, on_error: Kind, bytes: Rc<Cell<u64>>) -> Self {
+        Self::from_http2(stream, on_error, Some(bytes))
+    }
+
+    fn from_http2(stream: h2::RecvStream, on_error: Kind, bytes: Option<Rc<Cell<u64>>>) -> Self {
+        if stream.is_end_stream() {
+            return Self::Empty;
+        }
+        Self::Http2(Http2 { stream, data_done: false, bytes, on_error })
+    }
+
+    /// The body of an HTTP/1.1 message.
+    pub fn http1(incoming: hyper::body::Incoming, on_error: Kind) -> Self {
+        Self::from_http1(incoming, on_error, None)
+    }
+
+    /// The same, with its bytes counted.
+    pub fn http1_counted(incoming: hyper::body::Incoming, on_error: Kind, bytes: Rc<Cell<u64>>) -> Self {
+        Self::from_http1(incoming, on_error, Some(bytes))
+    }
+
+    fn from_http1(incoming: hyper::body::Incoming, on_error: Kind, bytes: Option<Rc<Cell<u64>>>) -> Self {
+        if http_body::Body::is_end_stream(&incoming) {
+            return Self::Empty;
+        }
+        Self::Http1(Http1 { incoming, bytes, on_error })
+    }
+
+    /// Any other body.
+    pub fn boxed(body: impl http_body::Body<Data = Bytes, Error = Error> + 'static) -> Self {
+        Self::Dyn(Box::pin(body))
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Self::Empty } else { Self::Full(bytes) }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Http2(body) => body.poll_frame(cx),
+            Self::Http1(body) => {
+                let frame = ready!(Pin::new(&mut body.incoming).poll_frame(cx));
+                let on_error = body.on_error;
+                if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+                    count(body.bytes.as_ref(), data);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| Error::with(on_error, error))))
+            }
+            Self::Replay(body) => Pin::new(body).poll_frame(cx),
+            Self::Dyn(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(_) => false,
+            Self::Http2(body) => body.stream.is_end_stream(),
+            Self::Http1(body) => body.incoming.is_end_stream(),
+            Self::Replay(body) => body.is_end_stream(),
+            Self::Dyn(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Http2(_) | Self::Replay(_) => SizeHint::default(),
+            Self::Http1(body) => body.incoming.size_hint(),
+            Self::Dyn(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Http2 {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if !self.data_done {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // The window opens as the other leg takes the frame: whoever polls has room.
+                    count(self.bytes.as_ref(), &data);
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return self.failed(error),
+                None => self.data_done = true,
+            }
+        }
+        match ready!(self.stream.poll_trailers(cx)) {
+            Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Ok(None) => Poll::Ready(None),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn failed(&mut self, error: h2::Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        // A peer that has said all it wants ends the other half with NO_ERROR (RFC 9113 §8.1).
+        if error.is_reset() && error.reason() == Some(h2::Reason::NO_ERROR) {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(Err(Error::with(self.on_error, error))))
+    }
+}

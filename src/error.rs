@@ -164,6 +164,8 @@ kinds! {
     RequestTimeout: Downstream, 408, 1, Never, "request_timeout", "The request was not received in time.";
     /// The client went away before the end: ordinary, no error.
     ClientGone: Downstream, 499, 1, Never, "client_gone", "The client closed the request.";
+    /// The client takes nothing of its answer for too long.
+    ClientStalled: Downstream, 408, 1, Never, "client_stalled", "The answer was not taken in time.";
     /// The way this request wants to be carried is not offered (gRPC over HTTP/1.1, say).
     Unsupported: Downstream, 501, 12, Never, "unsupported", "This kind of request is not supported here.";
     /// Connecting to upstream failed: nothing was sent.

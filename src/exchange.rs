@@ -3,6 +3,7 @@
 //! Facts decided on the way in (class, route, endpoint) are written here by the room that decides
 //! them, and read by the rescue and by the access record when the exchange ends.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -109,6 +110,8 @@ pub struct Connection {
     pub client: Option<SocketAddr>,
     /// HTTP/1 or HTTP/2.
     pub protocol: Protocol,
+    /// The listener sends everything to https on this port.
+    pub redirect_to_https: Option<u16>,
     /// What TLS settled, where there is TLS.
     pub tls: Option<Tls>,
 }
@@ -145,6 +148,8 @@ pub struct Exchange {
     pub attempts: u32,
     /// Time from the start until upstream's head was there.
     pub upstream_head: Option<Duration>,
+    /// Bytes of the request's body so far; grows while it is carried.
+    pub bytes_in: Rc<Cell<u64>>,
     /// How interim answers reach the client.
     pub interim: Option<Interim>,
 }
@@ -163,6 +168,7 @@ impl Exchange {
             endpoint: None,
             attempts: 0,
             upstream_head: None,
+            bytes_in: Rc::default(),
             interim: None,
         }
     }

@@ -11,5 +11,6 @@ pub mod upstream;
 pub mod telemetry;
 pub mod exchange;
 pub mod body;
+pub mod io;
 pub mod error;
 pub mod standin;

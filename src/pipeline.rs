@@ -1,2 +1,84 @@
-//! The stages.
+//! The stages, in the order in which a request meets them: admit (may it enter, and as what?),
+//! then forward. A stage never names another stage; their order stands here.
+
 pub mod plan;
+pub mod admit;
+pub mod forward;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::{Request, Response, StatusCode};
+
+use self::admit::route::RouteTable;
+use self::plan::{Action, RoutePlan};
+use crate::body::Body;
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::upstream::cluster::Cluster;
+
+/// One worker's pipeline: the routes, and the clusters that they lead to.
+pub struct Pipeline {
+    table: RouteTable,
+    /// By route; `None` where a route does not forward.
+    clusters: Vec<Option<Rc<Cluster>>>,
+}
+
+impl Pipeline {
+    /// Routes asked in their order; `cluster` finds a worker's cluster by name.
+    pub fn new(routes: &[Arc<RoutePlan>], cluster: impl Fn(&str) -> Option<Rc<Cluster>>) -> Self {
+        let clusters = routes
+            .iter()
+            .map(|route| match &route.action {
+                Action::Forward(plan) => cluster(&plan.cluster),
+                Action::Redirect(_) | Action::Respond(_) => None,
+            })
+            .collect();
+        Self { table: RouteTable::new(routes.to_vec()), clusters }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Whatever keeps it from an answer; the caller turns it into one.
+    pub async fn handle(
+        &self,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Error> {
+        let admitted = admit::admit(&self.table, &request, exchange)?;
+        let (index, route) = match admitted {
+            admit::Admitted::Secure(location) => {
+                return Ok(moved(StatusCode::PERMANENT_REDIRECT, location));
+            }
+            admit::Admitted::Route(index, route) => (index, route),
+        };
+        exchange.route = Some(Arc::clone(&route.name));
+        exchange.route_index = Some(index);
+        match &route.action {
+            Action::Forward(plan) => {
+                let cluster = self.clusters.get(index).and_then(Option::as_ref);
+                forward::forward(plan, &route.matcher.path, cluster, request, exchange).await
+            }
+            Action::Redirect(plan) => {
+                let location = admit::location(plan, &route.matcher.path, &request, exchange)?;
+                Ok(moved(plan.status, location))
+            }
+            Action::Respond(plan) => {
+                let mut response = Response::new(Body::from(plan.body.clone()));
+                *response.status_mut() = plan.status;
+                response.headers_mut().insert(CONTENT_TYPE, plan.content_type.clone());
+                Ok(response)
+            }
+        }
+    }
+}
+
+fn moved(status: StatusCode, location: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    response.headers_mut().insert(LOCATION, location);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,2 +1,81 @@
-//! The server's side.
+//! The server's side: clusters of endpoints, their connections, and the two ways to speak.
+//!
+//! Every worker has its own of all of this; nothing is shared between threads.
+
 pub mod plan;
+pub mod cluster;
+pub mod endpoint;
+pub mod http2;
+pub mod http1;
+pub mod transport;
+pub mod tls;
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::Frame;
+
+use crate::body::Body;
+use crate::body::pump::{Pump, Stopped};
+use crate::error::Error;
+use crate::io::Io;
+
+/// What comes back from upstream behind the head: the body, the rest of the request that is still
+/// being sent, and the place on the connection, which becomes free when this is dropped.
+#[derive(Default)]
+pub struct Answer {
+    body: Body,
+    pump: Option<Box<Pump>>,
+    lease: Option<Lease>,
+    tunnel: Option<Io>,
+}
+
+/// A place on a connection.
+enum Lease {
+    #[expect(dead_code, reason = "held for its Drop")]
+    Http2(http2::Lease),
+    #[expect(dead_code, reason = "held for its Drop")]
+    Http1(http1::Lease),
+}
+
+impl Answer {
+    /// The stream of a connection that answered 101.
+    pub fn take_tunnel(&mut self) -> Option<Io> {
+        self.tunnel.take()
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(pump) = &mut self.pump
+            && let Poll::Ready(done) = pump.poll(cx)
+        {
+            if let Err(Stopped::Body(error)) = done {
+                pump.stream().send_reset(h2::Reason::CANCEL);
+                self.pump = None;
+                return Poll::Ready(Some(Err(error)));
+            }
+            self.pump = None;
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() {
+            self.lease = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

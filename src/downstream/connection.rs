@@ -1,0 +1,161 @@
+//! One connection from accept to its HTTP implementation: PROXY header, handshake or a look at the
+//! first bytes, each under the listener's head clock, in the connection's own task.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::accept::gate::Permit;
+use super::certificates::Store;
+use super::exchange::Service;
+use super::plan::{Limits, ListenerPlan};
+use super::stream::{Replay, Stream};
+use super::{handshake, http1, http2, proxy_protocol};
+use crate::exchange::{Connection, Identity, Protocol, Tls};
+use crate::io::Io;
+use crate::telemetry::Telemetry;
+
+/// What every HTTP/2 connection begins with (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// One worker's end of a listener.
+pub struct Listening<S> {
+    /// What it is told.
+    pub plan: Arc<ListenerPlan>,
+    /// The port that redirects go to, and everything else that TLS needs.
+    pub tls: Option<Secured>,
+    /// What answers.
+    pub service: Rc<S>,
+    /// Turns true when the worker is to leave.
+    pub drain: watch::Receiver<bool>,
+    /// Where exchanges are told of.
+    pub telemetry: Rc<Telemetry>,
+}
+
+/// A listener's TLS, shared by all workers.
+#[derive(Clone)]
+pub struct Secured {
+    /// How the handshake is made.
+    pub config: Arc<rustls::ServerConfig>,
+    /// The certificates.
+    pub store: Arc<Store>,
+}
+
+/// What the HTTP implementations know of a connection.
+pub struct Peer<S> {
+    /// The connection.
+    pub connection: Rc<Connection>,
+    /// What it may cost.
+    pub limits: Limits,
+    /// What answers.
+    pub service: Rc<S>,
+    /// Turns true when the worker is to leave.
+    pub drain: watch::Receiver<bool>,
+    /// Where exchanges are told of.
+    pub telemetry: Rc<Telemetry>,
+}
+
+/// Serves one connection to its end.
+pub async fn serve<S: Service>(
+    listening: Rc<Listening<S>>,
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    permit: Permit,
+) {
+    let _open = listening.telemetry.connection(&listening.plan.name);
+    let Some((io, peer)) = establish(&listening, stream, peer, &permit).await else { return };
+    let protocol = peer.connection.protocol;
+    let peer = Rc::new(peer);
+    // The larger state of the two is boxed, so that the other does not pay for it.
+    match protocol {
+        Protocol::H2 => Box::pin(http2::serve(io, peer)).await,
+        Protocol::H1 => Box::pin(http1::serve(io, peer)).await,
+    }
+    drop(permit);
+}
+
+/// Everything before the first HTTP byte; `None` when it comes to nothing.
+async fn establish<S: Service>(
+    listening: &Listening<S>,
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    _permit: &Permit,
+) -> Option<(Io, Peer<S>)> {
+    let plan = &listening.plan;
+    let deadline = Instant::now() + plan.limits.head_time;
+    let mut stream = Replay::new(stream);
+    let client = proxy_protocol::client(&mut stream, &plan.proxy_protocol, peer, deadline).await;
+    let client = match client {
+        Ok(client) => client,
+        Err(failure) => {
+            listening.telemetry.handshake(failure.label());
+            tracing::debug!(listener = %plan.name, %failure, "connection refused");
+            return None;
+        }
+    };
+    let (io, tls, protocol) = match &listening.tls {
+        Some(secured) => secure(listening, secured, stream, deadline).await?,
+        None => {
+            let protocol = timeout_at(deadline, sniff(&mut stream)).await.ok()?.ok()?;
+            (Io::new(Box::new(stream), None, Bytes::new(), true), None, protocol)
+        }
+    };
+    let connection = Connection {
+        listener: Arc::clone(&plan.name),
+        client,
+        protocol,
+        identity: Identity::new(client.map(|client| client.ip()), tls.is_some()),
+        redirect_to_https: plan.redirect_to_https,
+        tls,
+    };
+    let peer = Peer {
+        connection: Rc::new(connection),
+        limits: plan.limits.clone(),
+        service: Rc::clone(&listening.service),
+        drain: listening.drain.clone(),
+        telemetry: Rc::clone(&listening.telemetry),
+    };
+    Some((io, peer))
+}
+
+async fn secure<S>(
+    listening: &Listening<S>,
+    secured: &Secured,
+    stream: Replay<Stream>,
+    deadline: Instant,
+) -> Option<(Io, Option<Tls>, Protocol)> {
+    let config = Arc::clone(&secured.config);
+    match handshake::handshake(stream, config, &secured.store, deadline).await {
+        Ok(established) => {
+            listening.telemetry.handshaken(&established.tls);
+            let (stream, session) = established.stream.into_inner();
+            let io = Io::new(Box::new(stream), Some(session.into()), Bytes::new(), true);
+            Some((io, Some(established.tls), established.protocol))
+        }
+        Err(failure) => {
+            listening.telemetry.handshake(failure.reason.label());
+            tracing::debug!(listener = %listening.plan.name, %failure, "handshake failed");
+            None
+        }
+    }
+}
+
+/// What a client without TLS speaks, told by its first bytes, which stay to be read.
+async fn sniff(stream: &mut Replay<Stream>) -> std::io::Result<Protocol> {
+    loop {
+        let seen = stream.seen();
+        if !PREFACE.starts_with(&seen[..seen.len().min(PREFACE.len())]) {
+            return Ok(Protocol::H1);
+        }
+        if seen.len() >= PREFACE.len() {
+            return Ok(Protocol::H2);
+        }
+        if stream.look(PREFACE.len()).await? == 0 {
+            return Ok(Protocol::H1);
+        }
+    }
+}

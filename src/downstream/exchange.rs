@@ -1,0 +1,208 @@
+//! One request and its answer, whatever the client's HTTP version: asks the pipeline, turns
+//! errors into answers, and writes the record when the last byte has gone or the client has.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
+
+use super::rescue::{self, Ending};
+use crate::body::Body;
+use crate::error::{Error, Kind};
+use crate::exchange::{Class, Exchange};
+use crate::telemetry::recorder::Recorder;
+
+/// What stands behind the client's side: the pipeline, composed by the worker.
+pub trait Service: 'static {
+    /// Answers one request, and writes into `exchange` what it decides on the way.
+    fn call(
+        &self,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+    ) -> impl Future<Output = Result<Response<Body>, Error>>;
+}
+
+/// Asks `service`; whatever happens, there is an answer.
+///
+/// `recorder` is told everything and writes the record when the returned body ends or is dropped.
+pub async fn answer(
+    service: &impl Service,
+    request: Request<Body>,
+    mut recorder: Recorder,
+    header_fields: usize,
+) -> Response<Delivery> {
+    let asked = Asked::new(&request);
+    let outcome = if request.headers().len() > header_fields {
+        Err(Error::new(Kind::HeadersTooLarge))
+    } else {
+        service.call(request, recorder.exchange()).await
+    };
+    match outcome {
+        Ok(response) => {
+            recorder.head(response.status(), response.headers());
+            let (parts, body) = response.into_parts();
+            let body = Delivery::new(body, &parts.headers, recorder);
+            Response::from_parts(parts, body)
+        }
+        Err(error) => asked.rescue(&error, recorder),
+    }
+}
+
+/// What the rescue needs of a request that is no longer there.
+struct Asked {
+    method: Method,
+    origin: Option<HeaderValue>,
+    content_type: Option<HeaderValue>,
+}
+
+impl Asked {
+    fn new(request: &Request<Body>) -> Self {
+        let header = |name| request.headers().get(name).cloned();
+        Self { method: request.method().clone(), origin: header(ORIGIN), content_type: header(CONTENT_TYPE) }
+    }
+
+    fn rescue(&self, error: &Error, mut recorder: Recorder) -> Response<Delivery> {
+        let exchange = recorder.exchange();
+        let answer = rescue::rescue(
+            error,
+            &rescue::Caller {
+                class: exchange.class,
+                method: &self.method,
+                origin: self.origin.as_ref(),
+                content_type: self.content_type.as_ref(),
+                request_id: exchange.request_id.as_deref(),
+            },
+        );
+        recorder.failed(error);
+        recorder.head(answer.status(), answer.headers());
+        let (parts, bytes) = answer.into_parts();
+        let body = Delivery::new(bytes.into(), &parts.headers, recorder);
+        Response::from_parts(parts, body)
+    }
+}
+
+/// An answer's body on its way to the client. A failure under way becomes an end that the
+/// caller's protocol understands; a gRPC answer never simply stops.
+pub struct Delivery {
+    body: Body,
+    /// `None`: nobody is interested (the 101 before a tunnel, whose own delivery has it).
+    recorder: Option<Recorder>,
+    state: State,
+    /// gRPC whose status has not been seen yet: it is owed one.
+    owes_status: bool,
+}
+
+#[derive(PartialEq)]
+enum State {
+    Body,
+    /// The body was replaced by an end of our own, already given out.
+    Ended,
+}
+
+impl Delivery {
+    /// Nothing, and nobody told: the 101 before a tunnel.
+    pub fn silent() -> Self {
+        Self { body: Body::Empty, recorder: None, state: State::Body, owes_status: false }
+    }
+
+    fn new(body: Body, head: &HeaderMap, recorder: Recorder) -> Self {
+        let grpc = recorder.class() == Class::Grpc
+            && head
+                .get(CONTENT_TYPE)
+                .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let owes_status = grpc && !head.contains_key("grpc-status");
+        Self { body, recorder: Some(recorder), state: State::Body, owes_status }
+    }
+
+    /// The client has reset the stream or is gone.
+    pub fn abandoned(&mut self, error: &Error) {
+        self.tell(|recorder| recorder.failed(error));
+    }
+
+    fn tell(&mut self, what: impl FnOnce(&mut Recorder)) {
+        if let Some(recorder) = &mut self.recorder {
+            what(recorder);
+        }
+    }
+
+    /// The head was all of it (HEAD, 204, Trailers-Only).
+    pub fn delivered(mut self) {
+        self.tell(Recorder::finished);
+    }
+
+    /// The end that the caller's protocol has for `error`.
+    fn end(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.tell(|recorder| recorder.failed(&error));
+        self.state = State::Ended;
+        self.body = Body::Empty;
+        let class = self.recorder.as_ref().map(Recorder::class).unwrap_or_default();
+        match rescue::ending(&error, class) {
+            Ending::Trailers(trailers) => {
+                self.tell(|recorder| recorder.trailers(&trailers));
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+            Ending::Data(bytes) => {
+                self.tell(|recorder| recorder.data(&bytes));
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Ending::Reset => Poll::Ready(Some(Err(error))),
+        }
+    }
+}
+
+impl http_body::Body for Delivery {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.state == State::Ended {
+            self.tell(Recorder::finished);
+            return Poll::Ready(None);
+        }
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.tell(|recorder| recorder.data(data));
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    self.tell(|recorder| recorder.trailers(trailers));
+                    if self.owes_status && !trailers.contains_key("grpc-status") {
+                        return self.end(Error::with(Kind::Incomplete, "trailers without grpc-status"));
+                    }
+                    self.owes_status = false;
+                    self.tell(Recorder::finished);
+                }
+                if self.is_end_stream() {
+                    self.tell(Recorder::finished);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => self.end(error),
+            None if self.owes_status => {
+                self.owes_status = false;
+                self.end(Error::with(Kind::Incomplete, "the answer ended without grpc-status"))
+            }
+            None => {
+                self.tell(Recorder::finished);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self.state {
+            State::Body => self.body.is_end_stream() && !self.owes_status,
+            State::Ended => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

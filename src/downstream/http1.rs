@@ -1,0 +1,237 @@
+//! HTTP/1.1 with a client: hyper's server, one exchange after the other, and the two things that
+//! such a connection may become: a WebSocket, or HTTP/2 by `Upgrade: h2c`.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::ReadHalf;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::exchange::{Delivery, Service, answer};
+use super::{Peer, h2c, http2, tunnel};
+use crate::body::Body;
+use crate::error::Kind;
+use crate::exchange::{Exchange, Interim};
+use crate::io::{Handle, Io};
+use crate::telemetry::recorder::{Recorder, Subject};
+
+/// What the exchanges of a connection share with it.
+#[derive(Default)]
+struct State {
+    /// An exchange is under way.
+    busy: Cell<bool>,
+    last_end: Cell<Option<Instant>>,
+    becomes: RefCell<Option<Becomes>>,
+}
+
+/// What the connection turns into behind a 101.
+enum Becomes {
+    /// Bytes both ways: the answer's, and where to put the client's.
+    Tunnel(Delivery, Option<oneshot::Sender<ReadHalf<Io>>>),
+    /// HTTP/2, whose first stream is the request that asked for it.
+    H2c(h2c::Upgrade),
+}
+
+type Responding = Pin<Box<dyn Future<Output = Result<Response<Delivery>, std::convert::Infallible>>>>;
+
+/// Serves a connection until the client leaves, it is idle for too long, a request's head takes
+/// too long, or `peer.drain` is told and the exchange under way has ended.
+pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
+    let handle = io.handle();
+    let state = Rc::new(State::default());
+    let service = hyper::service::service_fn({
+        let (peer, state, handle) = (Rc::clone(&peer), Rc::clone(&state), handle.clone());
+        move |request| -> Responding {
+            Box::pin(exchange(Rc::clone(&peer), Rc::clone(&state), handle.clone(), request))
+        }
+    });
+    // The header clocks are ours: hyper's one also runs while a kept connection is idle.
+    let mut connection = http1::Builder::new()
+        .max_headers(peer.limits.header_fields)
+        .max_buf_size(peer.limits.header_bytes as usize + 16 * 1024)
+        .max_header_size(peer.limits.header_bytes as usize)
+        .auto_date_header(false)
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(io), service);
+    let mut clock = Clock::new(&peer.limits);
+    let mut drain = peer.drain.clone();
+    let draining = async move { drain.wait_for(|draining| *draining).await.is_ok() };
+    tokio::pin!(draining);
+    let mut drained = false;
+    let outcome = poll_fn(|cx| {
+        if !drained && draining.as_mut().poll(cx).is_ready() {
+            drained = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        let polled = connection.poll_without_shutdown(cx);
+        let _ = handle.drain(cx);
+        if polled.is_pending() && clock.expired(&state, &handle, cx) {
+            return Poll::Ready(None);
+        }
+        polled.map(Some)
+    })
+    .await;
+    match outcome {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            tracing::debug!(%error, "client connection ended");
+            let _ = poll_fn(|cx| handle.drain(cx)).await;
+            return;
+        }
+        None => return,
+    }
+    let parts = connection.into_parts();
+    let mut io = parts.io.into_inner();
+    io.unread(parts.read_buf);
+    match state.becomes.take() {
+        None => {
+            let _ = tokio::io::AsyncWriteExt::shutdown(&mut io).await;
+        }
+        Some(Becomes::Tunnel(delivery, give)) => tunnel::serve(io, delivery, give).await,
+        Some(Becomes::H2c(upgrade)) => {
+            io.insert_after_preface(upgrade.frames());
+            Box::pin(http2::serve(io, peer)).await;
+        }
+    }
+}
+
+async fn exchange<S: Service>(
+    peer: Rc<Peer<S>>,
+    state: Rc<State>,
+    handle: Handle,
+    request: Request<hyper::body::Incoming>,
+) -> Result<Response<Delivery>, std::convert::Infallible> {
+    state.busy.set(true);
+    let done = Done(Rc::clone(&state));
+    let mut exchange = Exchange::new(Rc::clone(&peer.connection));
+    let bytes_in = Rc::clone(&exchange.bytes_in);
+    let upgrade = if peer.connection.tls.is_none() { h2c::Upgrade::asked_for(&request) } else { None };
+    let wants_tunnel = upgrade.is_none() && tunnel::asked_for(request.headers());
+    let version = request.version();
+    let mut give = None;
+    let request = request.map(|incoming| {
+        if wants_tunnel {
+            let (sender, receiver) = oneshot::channel();
+            give = Some(sender);
+            return Body::boxed(tunnel::ClientBytes::new(receiver, bytes_in));
+        }
+        Body::http1_counted(incoming, Kind::ClientGone, bytes_in)
+    });
+    if version == Version::HTTP_11 {
+        exchange.interim = Some(interim(handle));
+    }
+    let mut recorder = Recorder::new(Rc::clone(&peer.telemetry), exchange, Subject::new(&request));
+    recorder.on_end(move || drop(done));
+    if let Some(upgrade) = upgrade {
+        state.becomes.replace(Some(Becomes::H2c(upgrade)));
+        return Ok(h2c_answer(recorder));
+    }
+    let response = answer(&*peer.service, request, recorder, peer.limits.header_fields).await;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let (parts, delivery) = response.into_parts();
+        state.becomes.replace(Some(Becomes::Tunnel(delivery, give)));
+        return Ok(Response::from_parts(parts, Delivery::silent()));
+    }
+    Ok(response)
+}
+
+/// 101 for `Upgrade: h2c` (RFC 7540 §3.2); the request is answered as stream 1.
+fn h2c_answer(recorder: Recorder) -> Response<Delivery> {
+    recorder.discard();
+    let mut response = Response::new(Delivery::silent());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("h2c"));
+    response
+}
+
+/// Interim answers, which hyper's server cannot send, are put before the final one. 100 is left
+/// to hyper: it sends one when the body is first asked for.
+fn interim(handle: Handle) -> Interim {
+    Rc::new(move |status: StatusCode, headers: &HeaderMap| {
+        if status == StatusCode::CONTINUE {
+            return;
+        }
+        let reason = status.canonical_reason().unwrap_or("");
+        let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
+        for (name, value) in headers {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        handle.inject(&Bytes::from(head));
+    })
+}
+
+/// Marks the exchange as ended, whichever way.
+struct Done(Rc<State>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.busy.set(false);
+        self.0.last_end.set(Some(Instant::now()));
+    }
+}
+
+/// The two clocks between exchanges: idle, and a head that has begun but does not end.
+struct Clock {
+    head_time: std::time::Duration,
+    idle: std::time::Duration,
+    tick: Pin<Box<tokio::time::Sleep>>,
+    since: Instant,
+    /// Bytes received when the connection was last seen busy or idle.
+    seen: u64,
+    head_since: Option<Instant>,
+}
+
+impl Clock {
+    fn new(limits: &super::plan::Limits) -> Self {
+        let tick = limits.head_time.min(limits.idle) / 4;
+        Self {
+            head_time: limits.head_time,
+            idle: limits.idle,
+            tick: Box::pin(tokio::time::sleep(tick)),
+            since: Instant::now(),
+            seen: 0,
+            // The first head's clock runs from accept.
+            head_since: Some(Instant::now()),
+        }
+    }
+
+    fn expired(&mut self, state: &State, handle: &Handle, cx: &mut Context<'_>) -> bool {
+        while self.tick.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            self.tick.as_mut().reset(now + self.head_time.min(self.idle) / 4);
+            if state.busy.get() {
+                self.head_since = None;
+                self.seen = handle.received();
+                continue;
+            }
+            if let Some(end) = state.last_end.take() {
+                self.since = end;
+                self.head_since = None;
+                self.seen = handle.received();
+            }
+            if handle.received() != self.seen && self.head_since.is_none() {
+                self.head_since = Some(now);
+            }
+            let head_late = self.head_since.is_some_and(|since| now - since >= self.head_time);
+            if head_late || now - self.since >= self.idle {
+                return true;
+            }
+        }
+        false
+    }
+}

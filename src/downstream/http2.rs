@@ -1,0 +1,250 @@
+//! HTTP/2 with a client, on the `h2` server itself: one task for the connection, one for each
+//! stream.
+//!
+//! hyper's server would hide what a proxy needs: interim answers, resets with a reason, and the
+//! moment at which collected writes should go out.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::{HeaderMap, Request, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::Peer;
+use super::exchange::{Delivery, Service, answer};
+use crate::body::Body;
+use crate::body::pump::{Pump, Stopped};
+use crate::error::{Error, Kind};
+use crate::exchange::Exchange;
+use crate::io::{Driven, Handle, Io};
+use crate::telemetry::recorder::{Recorder, Subject};
+
+/// Window of one stream: an upload over 100 ms of distance runs at 10 MB/s.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+/// Window of the connection.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Bytes that one stream may hold before the socket takes them.
+const SEND_BUFFER: usize = 128 * 1024;
+/// What small DATA frames of the client may cost beyond their bytes while unread.
+const DATA_FRAME_BUDGET: usize = 4 * 1024 * 1024;
+/// Resets by the client that are ordinary: it may have this many in store…
+const RESETS: f64 = 500.0;
+/// …and earns this many a second. Beyond it is Rapid Reset (CVE-2023-44487), whose streams cost
+/// upstream work although each one counts as closed.
+const RESETS_PER_SECOND: f64 = 50.0;
+
+/// What the streams of a connection share with it.
+struct Streams {
+    open: Cell<usize>,
+    last_end: Cell<Instant>,
+    resets: Cell<f64>,
+}
+
+/// Serves a connection until the client leaves, it is idle for too long, or `peer.drain` is told
+/// and the last stream has ended.
+pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
+    let handle = io.handle();
+    let handshake = h2::server::Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(peer.limits.streams)
+        .max_header_list_size(peer.limits.header_bytes)
+        .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(DATA_FRAME_BUDGET)
+        .enable_connect_protocol()
+        .handshake::<_, Bytes>(io);
+    let handshake = Driven::new(handshake, handle.clone());
+    // The preface has no clock of its own in h2.
+    let Ok(Ok(connection)) = tokio::time::timeout(peer.limits.head_time, handshake).await else {
+        return;
+    };
+    let now = Instant::now();
+    let streams = Rc::new(Streams {
+        open: Cell::new(0),
+        last_end: Cell::new(now),
+        resets: Cell::new(RESETS),
+    });
+    run(connection, handle, peer, streams).await;
+}
+
+async fn run<S: Service>(
+    mut connection: h2::server::Connection<Io, Bytes>,
+    handle: Handle,
+    peer: Rc<Peer<S>>,
+    streams: Rc<Streams>,
+) {
+    let mut drain = peer.drain.clone();
+    let draining = async move { drain.wait_for(|draining| *draining).await.is_ok() };
+    tokio::pin!(draining);
+    let timer = tokio::time::sleep(peer.limits.idle);
+    tokio::pin!(timer);
+    let (mut drained, mut refilled) = (false, Instant::now());
+    poll_fn(|cx| {
+        if !drained && draining.as_mut().poll(cx).is_ready() {
+            drained = true;
+            connection.graceful_shutdown();
+        }
+        let ended = accept(&mut connection, &peer, &streams, cx);
+        while timer.as_mut().poll(cx).is_ready() {
+            let due = streams.last_end.get() + peer.limits.idle;
+            let now = Instant::now();
+            if streams.open.get() == 0 && due <= now {
+                connection.graceful_shutdown();
+                // A client that does not answer the shutdown's PING is not waited for.
+                if drained {
+                    return Poll::Ready(());
+                }
+                drained = true;
+            }
+            timer.as_mut().reset(due.max(now + Duration::from_secs(5)));
+        }
+        if streams.resets.get() < 0.0 {
+            let earned = refilled.elapsed().as_secs_f64() * RESETS_PER_SECOND;
+            refilled = Instant::now();
+            streams.resets.set((streams.resets.get() + earned).min(RESETS));
+            if streams.resets.get() < 0.0 {
+                connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+            }
+        }
+        // A failed write shows itself to h2 at its next read or write.
+        let _ = handle.drain(cx);
+        if ended { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), poll_fn(|cx| handle.drain(cx))).await;
+}
+
+/// Takes every stream that the client has opened; `true` when the connection is over.
+fn accept<S: Service>(
+    connection: &mut h2::server::Connection<Io, Bytes>,
+    peer: &Rc<Peer<S>>,
+    streams: &Rc<Streams>,
+    cx: &mut Context<'_>,
+) -> bool {
+    loop {
+        match connection.poll_accept(cx) {
+            Poll::Ready(Some(Ok((request, respond)))) => {
+                streams.open.set(streams.open.get() + 1);
+                let open = OpenStream(Rc::clone(streams));
+                tokio::task::spawn_local(stream(Rc::clone(peer), request, respond, open));
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "client connection ended");
+                return true;
+            }
+            Poll::Ready(None) => return true,
+            Poll::Pending => return false,
+        }
+    }
+}
+
+/// Counts a stream for as long as it is carried.
+struct OpenStream(Rc<Streams>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+        if self.0.open.get() == 0 {
+            self.0.last_end.set(Instant::now());
+        }
+    }
+}
+
+async fn stream<S: Service>(
+    peer: Rc<Peer<S>>,
+    request: Request<h2::RecvStream>,
+    respond: SendResponse<Bytes>,
+    open: OpenStream,
+) {
+    let mut exchange = Exchange::new(Rc::clone(&peer.connection));
+    let counter = Rc::clone(&exchange.bytes_in);
+    let request = request.map(|stream| Body::http2_counted(stream, Kind::ClientGone, counter));
+    let head = *request.method() == http::Method::HEAD;
+    let respond = Rc::new(std::cell::RefCell::new(respond));
+    exchange.interim = Some(interim(&respond));
+    let recorder = Recorder::new(Rc::clone(&peer.telemetry), exchange, Subject::new(&request));
+    let answering = answer(&*peer.service, request, recorder, peer.limits.header_fields);
+    tokio::pin!(answering);
+    let response = poll_fn(|cx| {
+        if let Poll::Ready(response) = answering.as_mut().poll(cx) {
+            return Poll::Ready(Some(response));
+        }
+        respond.borrow_mut().poll_reset(cx).map(|_| None)
+    })
+    .await;
+    match response {
+        Some(response) => deliver(response, &respond, head, peer.limits.idle, &open).await,
+        // Dropping what is under way cancels it upstream; the record says that the client left.
+        None => open.0.resets.set(open.0.resets.get() - 1.0),
+    }
+}
+
+/// Interim answers of upstream become interim answers of this stream.
+fn interim(respond: &Rc<std::cell::RefCell<SendResponse<Bytes>>>) -> crate::exchange::Interim {
+    let respond = Rc::downgrade(respond);
+    Rc::new(move |status: StatusCode, headers: &HeaderMap| {
+        let Some(respond) = respond.upgrade() else { return };
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers.clone();
+        let _ = respond.borrow_mut().send_informational(response);
+    })
+}
+
+async fn deliver(
+    response: Response<Delivery>,
+    respond: &std::cell::RefCell<SendResponse<Bytes>>,
+    head: bool,
+    stall: Duration,
+    open: &OpenStream,
+) {
+    let (parts, mut body) = response.into_parts();
+    let ends = head || http_body::Body::is_end_stream(&body);
+    let sent = respond.borrow_mut().send_response(Response::from_parts(parts, ()), ends);
+    let stream = match sent {
+        Ok(stream) => stream,
+        Err(error) => return body.abandoned(&Error::with(Kind::ClientGone, error)),
+    };
+    if ends {
+        return body.delivered();
+    }
+    let mut pump = Pump::new(body, stream);
+    let timer = tokio::time::sleep(stall);
+    tokio::pin!(timer);
+    let outcome = poll_fn(|cx| {
+        let before = pump.progress();
+        let polled = pump.poll(cx);
+        if polled.is_pending() && pump.waits_for_window() {
+            // A client that opens no window holds memory here and a stream upstream.
+            if pump.progress() != before {
+                timer.as_mut().reset(Instant::now() + stall);
+            }
+            if timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Stopped::Body(Error::new(Kind::ClientStalled))));
+            }
+        }
+        polled
+    })
+    .await;
+    let Err(stopped) = outcome else { return };
+    match stopped {
+        Stopped::Body(error) => {
+            let reason = match error.kind() {
+                Kind::ClientStalled => h2::Reason::CANCEL,
+                _ => h2::Reason::INTERNAL_ERROR,
+            };
+            pump.body().abandoned(&error);
+            pump.stream().send_reset(reason);
+        }
+        Stopped::Stream(error) => pump.body().abandoned(&Error::with(Kind::ClientGone, error)),
+        Stopped::Reset(reason) => {
+            open.0.resets.set(open.0.resets.get() - 1.0);
+            pump.body().abandoned(&Error::with(Kind::ClientGone, h2::Error::from(reason)));
+        }
+    }
+}

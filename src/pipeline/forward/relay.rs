@@ -1,0 +1,153 @@
+//! The clocks of an exchange on its upstream side: until the answer's head, and behind it.
+//!
+//! A clock is set once and asked again when it fires: what moved in between only writes down a
+//! time, so that an exchange that is quick never touches the timer.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use crate::error::{Error, Kind};
+use crate::pipeline::plan::Timeouts;
+use crate::upstream::Answer;
+
+/// The moment at which an exchange ends whatever happens, and as what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// When.
+    pub at: Instant,
+    /// [`Kind::Deadline`] where the caller named it, [`Kind::TotalTimeout`] where the route did.
+    pub kind: Kind,
+}
+
+impl Deadline {
+    /// The earlier of what the caller asked for and what the route allows.
+    pub fn earliest(started: Instant, asked: Option<Duration>, total: Option<Duration>) -> Option<Self> {
+        let deadline = |after: Option<Duration>, kind| {
+            after.and_then(|after| started.checked_add(after)).map(|at| Self { at, kind })
+        };
+        match (deadline(asked, Kind::Deadline), deadline(total, Kind::TotalTimeout)) {
+            (Some(asked), Some(total)) => Some(if asked.at <= total.at { asked } else { total }),
+            (asked, total) => asked.or(total),
+        }
+    }
+}
+
+/// Waits for the head of an answer. `moved` counts the request's bytes: while they come, the
+/// first-byte clock starts anew.
+pub async fn until_head<T>(
+    answer: impl Future<Output = Result<T, Error>>,
+    timeouts: &Timeouts,
+    deadline: Option<Deadline>,
+    moved: &Cell<u64>,
+) -> Result<T, Error> {
+    tokio::pin!(answer);
+    let first_byte = |now: Instant| timeouts.first_byte.and_then(|after| now.checked_add(after));
+    let mut due = first_byte(Instant::now());
+    let mut seen = moved.get();
+    loop {
+        let next = match (due, deadline) {
+            (Some(due), Some(deadline)) => Some(due.min(deadline.at)),
+            (due, deadline) => due.or(deadline.map(|deadline| deadline.at)),
+        };
+        let Some(next) = next else { return answer.await };
+        if let Ok(outcome) = tokio::time::timeout_at(next, &mut answer).await {
+            return outcome;
+        }
+        if let Some(deadline) = deadline.filter(|deadline| deadline.at <= next) {
+            return Err(Error::new(deadline.kind));
+        }
+        if moved.get() == seen {
+            return Err(Error::new(Kind::FirstByteTimeout));
+        }
+        seen = moved.get();
+        due = first_byte(Instant::now());
+    }
+}
+
+/// An answer's body under its clocks.
+pub struct Relay {
+    answer: Answer,
+    idle: Option<Duration>,
+    deadline: Option<Deadline>,
+    /// Bytes of the request's body; they move too.
+    moved: Rc<Cell<u64>>,
+    seen: u64,
+    last: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Relay {
+    /// `answer` from now on.
+    pub fn new(answer: Answer, timeouts: &Timeouts, deadline: Option<Deadline>, moved: Rc<Cell<u64>>) -> Self {
+        let seen = moved.get();
+        Self { answer, idle: timeouts.idle, deadline, moved, seen, last: Instant::now(), timer: None }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let idle = self.idle.and_then(|idle| self.last.checked_add(idle));
+        match (idle, self.deadline) {
+            (Some(idle), Some(deadline)) => Some(idle.min(deadline.at)),
+            (idle, deadline) => idle.or(deadline.map(|deadline| deadline.at)),
+        }
+    }
+
+    /// Ready when a clock has run out.
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<Kind> {
+        loop {
+            let Some(due) = self.due() else { return Poll::Pending };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            if let Some(deadline) = self.deadline.filter(|deadline| deadline.at <= now) {
+                return Poll::Ready(deadline.kind);
+            }
+            if self.moved.get() != self.seen {
+                self.seen = self.moved.get();
+                self.last = now;
+            }
+            match self.due() {
+                Some(due) if due <= now => return Poll::Ready(Kind::IdleTimeout),
+                Some(due) => self.timer = Some(Box::pin(tokio::time::sleep_until(due))),
+                None => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.answer).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                if self.timer.is_some() {
+                    self.last = Instant::now();
+                }
+                Poll::Ready(frame)
+            }
+            Poll::Pending => self.poll_clock(cx).map(|kind| Some(Err(Error::new(kind)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.answer.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.answer.size_hint()
+    }
+}

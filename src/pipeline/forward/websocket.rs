@@ -1,0 +1,148 @@
+//! WebSockets: whatever way the client asked (HTTP/1.1 upgrade, or extended CONNECT on HTTP/2,
+//! RFC 8441), upstream is asked by an HTTP/1.1 upgrade, which every server understands.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Buf, Bytes};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body::{Body as _, Frame};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::body::Body;
+use crate::error::{Error, Kind};
+use crate::io::Io;
+use crate::upstream::Answer;
+use crate::upstream::cluster::send_h1;
+use crate::upstream::endpoint::Endpoint;
+
+/// Bytes taken from upstream at once.
+const CHUNK: usize = 16 * 1024;
+
+/// Opens the tunnel: the answer is 101 (or 200 to an extended CONNECT) and its body is what
+/// upstream sends, or, where upstream declines, upstream's own answer.
+///
+/// # Errors
+/// As any exchange; [`Kind::Protocol`] when upstream switches to something else.
+pub async fn open(
+    endpoint: &Rc<Endpoint>,
+    mut head: Request<()>,
+    client: Body,
+) -> Result<Response<Result<Body, Answer>>, Error> {
+    let extended = *head.method() == Method::CONNECT;
+    ask(&mut head, extended);
+    let response = send_h1(endpoint, head, Body::Empty, None).await?;
+    let (mut parts, mut answer) = response.into_parts();
+    if parts.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Response::from_parts(parts, Err(answer)));
+    }
+    let websocket = parts.headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let Some(io) = answer.take_tunnel().filter(|_| websocket) else {
+        return Err(Error::with(Kind::Protocol, "upstream switched to something else than websocket"));
+    };
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.remove(TRANSFER_ENCODING);
+    if extended {
+        parts.status = StatusCode::OK;
+        parts.version = Version::HTTP_2;
+        for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT] {
+            parts.headers.remove(name);
+        }
+    } else {
+        restore(&mut parts.headers);
+    }
+    Ok(Response::from_parts(parts, Ok(Body::boxed(Tunnel::new(io, client)))))
+}
+
+/// Makes the request an HTTP/1.1 upgrade. An extended CONNECT has no key of its own.
+fn ask(head: &mut Request<()>, extended: bool) {
+    *head.method_mut() = Method::GET;
+    *head.version_mut() = Version::HTTP_11;
+    head.extensions_mut().clear();
+    let headers = head.headers_mut();
+    restore(headers);
+    if extended {
+        let key = STANDARD.encode(fastrand::u128(..).to_be_bytes());
+        if let Ok(key) = HeaderValue::try_from(key) {
+            headers.insert(SEC_WEBSOCKET_KEY, key);
+        }
+        headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
+    }
+}
+
+/// The hop-by-hop fields of an upgrade, which are this hop's own.
+fn restore(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// Both directions in one body: reading it also carries the client's bytes upstream.
+struct Tunnel {
+    io: Io,
+    client: Body,
+    /// The client's bytes that upstream has not taken yet.
+    pending: Bytes,
+    client_ended: bool,
+}
+
+impl Tunnel {
+    fn new(mut io: Io, client: Body) -> Self {
+        io.flush_at_once();
+        Self { io, client, pending: Bytes::new(), client_ended: false }
+    }
+
+    /// Carries what the client has sent; Pending when there is nothing more for now.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            while !self.pending.is_empty() {
+                let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending)).map_err(reset)?;
+                self.pending.advance(n);
+            }
+            if self.client_ended {
+                let _ = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+                return Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut self.client).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => self.pending = frame.into_data().unwrap_or_default(),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => self.client_ended = true,
+                Poll::Pending => {
+                    ready!(Pin::new(&mut self.io).poll_flush(cx)).map_err(reset)?;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+fn reset(error: std::io::Error) -> Error {
+    Error::with(Kind::Incomplete, error)
+}
+
+impl http_body::Body for Tunnel {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Poll::Ready(Err(error)) = self.poll_client(cx) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let mut chunk = [0; CHUNK];
+        let mut buf = ReadBuf::new(&mut chunk);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf)).map_err(reset)?;
+        if buf.filled().is_empty() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(buf.filled())))))
+    }
+}

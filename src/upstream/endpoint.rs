@@ -1,0 +1,233 @@
+//! One address of a cluster: its connections, and when to open the next.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::plan::{ClusterPlan, EndpointPlan};
+use super::transport::{Tls, dial};
+use super::{http1, http2};
+use crate::error::{Error, Kind};
+
+/// HTTP/2 connections of one worker to one endpoint: with ZITADEL's 250 streams each, 16,000
+/// exchanges at once.
+const CONNECTIONS: usize = 64;
+/// Idle HTTP/1.1 connections that are kept.
+const IDLE: usize = 64;
+/// Connects under way at once.
+const CONNECTS: usize = 4;
+/// The first pause after a failed connect, doubled with each further one, half of it by chance.
+const BACKOFF: Duration = Duration::from_millis(50);
+/// The longest pause: an endpoint that is back is noticed within it.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// One address.
+pub struct Endpoint {
+    /// What it is.
+    pub plan: EndpointPlan,
+    connect_timeout: Duration,
+    idle: Duration,
+    tls: Option<Tls>,
+    h2: RefCell<Vec<Rc<http2::Connection>>>,
+    h1: RefCell<Vec<http1::Connection>>,
+    connecting: Cell<usize>,
+    waiting: RefCell<VecDeque<oneshot::Sender<Result<(), Failure>>>>,
+    failed: RefCell<Option<Failed>>,
+}
+
+/// A failed connect, as every exchange that waited for it is told.
+type Failure = (Kind, Rc<str>);
+
+struct Failed {
+    times: u32,
+    until: Instant,
+    why: Failure,
+}
+
+impl Endpoint {
+    /// An endpoint without connections; they are opened when they are needed.
+    pub fn new(plan: EndpointPlan, cluster: &ClusterPlan, tls: Option<Tls>) -> Rc<Self> {
+        Rc::new(Self {
+            plan,
+            connect_timeout: cluster.connect_timeout,
+            idle: cluster.idle,
+            tls,
+            h2: RefCell::default(),
+            h1: RefCell::default(),
+            connecting: Cell::new(0),
+            waiting: RefCell::default(),
+            failed: RefCell::default(),
+        })
+    }
+
+    /// Whether the last connect failed and its pause is not over.
+    pub fn backing_off(&self) -> bool {
+        self.failed.borrow().as_ref().is_some_and(|failed| failed.until > Instant::now())
+    }
+
+    /// HTTP/2 connections and the exchanges on them.
+    pub fn load(&self) -> (usize, usize) {
+        let connections = self.h2.borrow();
+        (connections.len(), connections.iter().map(|connection| connection.in_flight()).sum())
+    }
+
+    /// A place on an HTTP/2 connection, now or when one is free.
+    pub async fn lease_h2(self: &Rc<Self>) -> Result<http2::Lease, Error> {
+        loop {
+            if let Some(lease) = self.place() {
+                return Ok(lease);
+            }
+            if self.connecting.get() == 0 {
+                self.fail_fast()?;
+            }
+            let waiters = self.waiting.borrow().len();
+            if self.connecting.get() * http2::STREAMS_BEFORE_SETTINGS <= waiters {
+                self.connect();
+            }
+            let (tell, told) = oneshot::channel();
+            self.waiting.borrow_mut().push_back(tell);
+            match told.await {
+                Ok(Ok(())) => {}
+                Ok(Err((kind, why))) => return Err(Error::with(kind, &*why)),
+                Err(_) => return Err(Error::new(Kind::Internal)),
+            }
+        }
+    }
+
+    /// A kept HTTP/1.1 connection, or a new one.
+    pub async fn lease_h1(self: &Rc<Self>) -> Result<http1::Lease, Error> {
+        loop {
+            let kept = self.h1.borrow_mut().pop();
+            let Some(mut connection) = kept else { break };
+            if connection.ready().await {
+                return Ok(connection.lease(Rc::clone(self)));
+            }
+        }
+        self.fail_fast()?;
+        match dial(&self.plan, self.tls.as_ref(), false, self.connect_timeout).await {
+            Ok(io) => {
+                self.failed.take();
+                Ok(http1::Connection::open(io).await?.lease(Rc::clone(self)))
+            }
+            Err(error) => {
+                self.note_failure(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes back a connection whose exchange has ended.
+    pub(super) fn keep(&self, connection: http1::Connection) {
+        let mut kept = self.h1.borrow_mut();
+        kept.retain(|connection| !connection.is_closed());
+        if kept.len() < IDLE && !connection.is_closed() {
+            kept.push(connection);
+        }
+    }
+
+    /// A place on the first connection that has one: packing them keeps writes batched. The next
+    /// connection is opened before the last place is taken.
+    fn place(self: &Rc<Self>) -> Option<http2::Lease> {
+        let connections = self.h2.borrow();
+        let (mut lease, mut room) = (None, 0);
+        for connection in connections.iter().filter(|connection| connection.usable()) {
+            if lease.is_none() {
+                lease = connection.lease();
+            }
+            let limit = connection.limit().min(1 << 16);
+            // What lies above four fifths of the limit is reserve.
+            room += (limit - limit / 5).saturating_sub(connection.in_flight());
+        }
+        drop(connections);
+        if lease.is_some() && room == 0 && self.connecting.get() == 0 && !self.backing_off() {
+            self.connect();
+        }
+        lease
+    }
+
+    fn fail_fast(&self) -> Result<(), Error> {
+        match &*self.failed.borrow() {
+            Some(failed) if failed.until > Instant::now() => {
+                let (kind, why) = &failed.why;
+                Err(Error::with(*kind, &**why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens one more connection in the background.
+    fn connect(self: &Rc<Self>) {
+        if self.connecting.get() >= CONNECTS || self.h2.borrow().len() >= CONNECTIONS {
+            return;
+        }
+        self.connecting.set(self.connecting.get() + 1);
+        let endpoint = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let outcome = endpoint.open().await;
+            endpoint.connecting.set(endpoint.connecting.get() - 1);
+            match outcome {
+                Ok(connection) => {
+                    endpoint.failed.take();
+                    endpoint.h2.borrow_mut().push(connection);
+                    endpoint.wake();
+                }
+                Err(error) => {
+                    let why = endpoint.note_failure(&error);
+                    for waiter in endpoint.waiting.take() {
+                        let _ = waiter.send(Err((why.0, Rc::clone(&why.1))));
+                    }
+                }
+            }
+        });
+    }
+
+    async fn open(self: &Rc<Self>) -> Result<Rc<http2::Connection>, Error> {
+        let io = dial(&self.plan, self.tls.as_ref(), true, self.connect_timeout).await?;
+        let endpoint = Rc::downgrade(self);
+        http2::Connection::open(io, self.idle, move || {
+            if let Some(endpoint) = endpoint.upgrade() {
+                endpoint.wake();
+            }
+        })
+        .await
+    }
+
+    fn note_failure(&self, error: &Error) -> Failure {
+        let times = self.failed.borrow().as_ref().map_or(0, |failed| failed.times);
+        let longest = BACKOFF.saturating_mul(1 << times.min(8)).min(BACKOFF_MAX);
+        let pause = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let why: Failure = (error.kind(), error.detail().unwrap_or_default().into());
+        if times == 0 {
+            tracing::warn!(upstream.endpoint = %self.plan.name, why = %why.1, "cannot connect to upstream");
+        }
+        let until = Instant::now() + pause;
+        *self.failed.borrow_mut() =
+            Some(Failed { times: times + 1, until, why: (why.0, Rc::clone(&why.1)) });
+        why
+    }
+
+    /// Forgets connections that have ended, and lets as many exchanges on as there are places.
+    fn wake(self: &Rc<Self>) {
+        if self.waiting.borrow().is_empty() && self.h2.borrow().iter().all(|connection| connection.usable()) {
+            return;
+        }
+        self.h2.borrow_mut().retain(|connection| connection.usable());
+        let mut room: usize = {
+            let connections = self.h2.borrow();
+            connections.iter().map(|c| c.limit().saturating_sub(c.in_flight())).fold(0, usize::saturating_add)
+        };
+        while room > 0 {
+            let Some(waiter) = self.waiting.borrow_mut().pop_front() else { return };
+            if waiter.send(Ok(())).is_ok() {
+                room -= 1;
+            }
+        }
+        if !self.waiting.borrow().is_empty() {
+            self.connect();
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One HTTP/1.1 connection to an endpoint: hyper's client, kept alive between exchanges, and the
+//! upgrade that WebSockets need.
+
+use std::rc::Rc;
+
+use http::{HeaderMap, Request, Response, StatusCode};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Answer;
+use super::endpoint::Endpoint;
+use crate::body::Body;
+use crate::error::{Error, Kind};
+use crate::exchange::Interim;
+use crate::io::{Driven, Io};
+
+/// Bytes of an answer's head.
+const HEADER_BYTES: usize = 72 * 1024;
+/// Fields of an answer's head.
+const HEADER_FIELDS: usize = 200;
+
+/// A connection that is free for an exchange.
+pub struct Connection {
+    send: http1::SendRequest<Body>,
+    /// The stream, once the connection has become something else.
+    upgraded: oneshot::Receiver<Io>,
+}
+
+/// An exchange on a connection, which goes back to its endpoint when the answer has ended.
+pub struct Lease {
+    connection: Option<Connection>,
+    endpoint: Rc<Endpoint>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.endpoint.keep(connection);
+        }
+    }
+}
+
+impl Connection {
+    /// Begins to drive a connection in a task of its own.
+    pub async fn open(io: Io) -> Result<Self, Error> {
+        let handle = io.handle();
+        let (send, driver) = http1::Builder::new()
+            .max_buf_size(HEADER_BYTES + 8 * 1024)
+            .max_headers(HEADER_FIELDS)
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(|error| Error::with(Kind::Connect, error))?;
+        let (give, upgraded) = oneshot::channel();
+        tokio::task::spawn_local(async move {
+            let mut driver = driver;
+            let done = Driven::new(
+                std::future::poll_fn(|cx| driver.poll_without_shutdown(cx)),
+                handle.clone(),
+            )
+            .await;
+            if done.is_ok() {
+                let parts = driver.into_parts();
+                let mut io = parts.io.into_inner();
+                io.unread(parts.read_buf);
+                io.flush_at_once();
+                let _ = give.send(io);
+            }
+            let _ = std::future::poll_fn(|cx| handle.drain(cx)).await;
+        });
+        Ok(Self { send, upgraded })
+    }
+
+    /// Ready for the next exchange, or closed.
+    pub async fn ready(&mut self) -> bool {
+        self.send.ready().await.is_ok()
+    }
+
+    /// Whether it has ended.
+    pub fn is_closed(&self) -> bool {
+        self.send.is_closed()
+    }
+
+    /// A lease that gives the connection back to `endpoint`.
+    pub fn lease(self, endpoint: Rc<Endpoint>) -> Lease {
+        Lease { connection: Some(self), endpoint }
+    }
+}
+
+/// Sends one request and waits for the head of its answer.
+///
+/// # Errors
+/// [`Kind::Refused`] when the request was handed back unsent.
+pub async fn send(
+    mut lease: Lease,
+    head: Request<()>,
+    body: Body,
+    interim: Option<&Interim>,
+) -> Result<Response<Answer>, Error> {
+    let Some(connection) = lease.connection.as_mut() else {
+        return Err(Error::new(Kind::Internal));
+    };
+    let mut request = head.map(|()| body);
+    let (tell, mut told) = mpsc::unbounded_channel::<(StatusCode, HeaderMap)>();
+    if interim.is_some() {
+        hyper::ext::on_informational(&mut request, move |answer| {
+            let _ = tell.send((answer.status(), answer.headers().clone()));
+        });
+    }
+    let answer = connection.send.try_send_request(request);
+    tokio::pin!(answer);
+    let response = loop {
+        tokio::select! {
+            biased;
+            Some((status, headers)) = told.recv() => {
+                if let Some(interim) = interim {
+                    interim(status, &headers);
+                }
+            }
+            answer = &mut answer => break answer,
+        }
+    };
+    let response = match response {
+        Ok(response) => response,
+        Err(mut unsent) => {
+            lease.connection = None;
+            let given_back = unsent.take_message().is_some();
+            return Err(failure(unsent.into_error(), given_back));
+        }
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return switched(lease, response).await;
+    }
+    Ok(response.map(|incoming| Answer {
+        body: Body::http1(incoming, Kind::Incomplete),
+        lease: Some(super::Lease::Http1(lease)),
+        ..Answer::default()
+    }))
+}
+
+/// The connection has become a tunnel: the stream goes with the answer.
+async fn switched(
+    mut lease: Lease,
+    response: Response<hyper::body::Incoming>,
+) -> Result<Response<Answer>, Error> {
+    let Some(connection) = lease.connection.take() else {
+        return Err(Error::new(Kind::Internal));
+    };
+    drop(connection.send);
+    let io = connection.upgraded.await.map_err(|error| Error::with(Kind::Reset, error))?;
+    Ok(response.map(|_| Answer { tunnel: Some(io), ..Answer::default() }))
+}
+
+/// What a failed exchange means, before the answer's head.
+fn failure(error: hyper::Error, given_back: bool) -> Error {
+    let kind = if given_back {
+        Kind::Refused
+    } else if error.is_parse() || error.is_parse_status() {
+        Kind::Protocol
+    } else if error.is_user() {
+        // The request's own body failed: what it says is the truth.
+        return match std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Error>()) {
+            Some(own) => Error::with(own.kind(), error),
+            None => Error::with(Kind::Internal, error),
+        };
+    } else {
+        Kind::Reset
+    };
+    Error::with(kind, error)
+}
