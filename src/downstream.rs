@@ -1,2 +1,6 @@
 //! The client's side.
 pub mod plan;
+pub mod bind;
+pub mod accept;
+pub mod stream;
+pub mod coverage;
