@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::{self, Either};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use self::gate::{Gate, Permit};
@@ -36,21 +35,43 @@ pub async fn accept_loop(
     listener: Listener,
     gate: Arc<Gate>,
     stop: impl Future<Output = ()>,
-    on_connection: impl FnMut(Stream, Option<SocketAddr>, Permit),
+    mut on_connection: impl FnMut(Stream, Option<SocketAddr>, Permit),
 ) -> io::Result<()> {
+    let mut admit = |stream, peer: Option<SocketAddr>| {
+        // Refused: dropping the socket closes it.
+        if let Ok(permit) = gate.admit(peer.map(|peer| peer.ip())) {
+            on_connection(stream, peer, permit);
+        }
+    };
     match listener {
         Listener::Tcp(listener) => {
             let listener = TcpListener::from_std(listener)?;
-            accept_from(async || accept_tcp(&listener).await, gate, stop, on_connection).await;
+            accept_from(async || accept_tcp(&listener).await, &gate, stop, &mut admit).await;
+            let listener = listener.into_std()?;
+            for (stream, peer) in last_ones(|| listener.accept()) {
+                stream.set_nonblocking(true)?;
+                admit(Stream::Tcp(TcpStream::from_std(stream)?), Some(canonical(peer)));
+            }
         }
         Listener::Unix(listener) => {
             let listener = UnixListener::from_std(listener)?;
             let accept =
                 async || listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None));
-            accept_from(accept, gate, stop, on_connection).await;
+            accept_from(accept, &gate, stop, &mut admit).await;
+            let listener = listener.into_std()?;
+            for (stream, _) in last_ones(|| listener.accept()) {
+                stream.set_nonblocking(true)?;
+                admit(Stream::Unix(UnixStream::from_std(stream)?), None);
+            }
         }
     }
     Ok(())
+}
+
+/// What waits at this moment. The socket itself is asked: the runtime may not have heard of a
+/// connection that came since it last looked.
+fn last_ones<T>(accept: impl FnMut() -> io::Result<T>) -> impl Iterator<Item = T> {
+    std::iter::repeat_with(accept).take(LAST_ONES).map_while(Result::ok)
 }
 
 async fn accept_tcp(listener: &TcpListener) -> io::Result<(Stream, Option<SocketAddr>)> {
@@ -69,18 +90,12 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
 
 async fn accept_from<S>(
     accept: impl AsyncFn() -> io::Result<(S, Option<SocketAddr>)>,
-    gate: Arc<Gate>,
+    gate: &Gate,
     stop: impl Future<Output = ()>,
-    mut on_connection: impl FnMut(S, Option<SocketAddr>, Permit),
+    mut admit: impl FnMut(S, Option<SocketAddr>),
 ) {
     let mut stop = std::pin::pin!(stop);
     let mut trouble = Trouble::default();
-    let mut admit = |stream: S, peer: Option<SocketAddr>| {
-        // Refused: dropping the socket closes it.
-        if let Ok(permit) = gate.admit(peer.map(|peer| peer.ip())) {
-            on_connection(stream, peer, permit);
-        }
-    };
     loop {
         let pause = {
             let accepted = std::pin::pin!(accept());
@@ -103,10 +118,6 @@ async fn accept_from<S>(
                 break;
             }
         }
-    }
-    for _ in 0..LAST_ONES {
-        let Some(Ok((stream, peer))) = accept().now_or_never() else { break };
-        admit(stream, peer);
     }
 }
 

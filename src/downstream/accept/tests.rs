@@ -47,8 +47,8 @@ async fn errors_are_waited_out_with_growing_pauses_and_do_not_end_the_loop() {
     let (done, stop) = oneshot::channel::<()>();
     let mut done = Some(done);
     let gate = Gate::new(&plan(loopback(), 10));
-    let stop = stop.map(drop);
-    accept_from(accept, gate.clone(), stop, |(), _, _| {
+    let stop = async { drop(stop.await) };
+    accept_from(accept, &gate, stop, |(), _| {
         times.borrow_mut().push(start.elapsed().as_millis());
         if times.borrow().len() == 2 {
             drop(done.take());
@@ -66,7 +66,7 @@ async fn a_pause_does_not_delay_the_end() {
     let gate = Gate::new(&plan(loopback(), 10));
     let stop = tokio::time::sleep(Duration::from_millis(5500));
     let start = Instant::now();
-    accept_from(accept, gate, stop, |(), _, _| {}).await;
+    accept_from(accept, &gate, stop, |(), _| {}).await;
     assert_eq!(start.elapsed(), Duration::from_millis(5500));
 }
 
@@ -111,8 +111,8 @@ async fn a_connection_over_the_cap_is_closed_at_once_and_a_freed_place_is_used()
             tokio::task::yield_now().await;
         }
     };
-    let end = future::select(std::pin::pin!(accepting), std::pin::pin!(clients)).await;
-    assert!(matches!(end, Either::Right(_)));
+    let (accepting, clients) = (std::pin::pin!(accepting), std::pin::pin!(clients));
+    assert!(matches!(future::select(accepting, clients).await, Either::Right(_)));
     assert_eq!(gate.counters.refused_total.load(Ordering::Relaxed), 1);
 }
 
