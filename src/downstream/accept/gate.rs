@@ -1,0 +1,230 @@
+//! How many connections a listener has, in all and of one client: who may come in.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::downstream::plan::ListenerPlan;
+
+/// Workers lock one of these for a moment at a connection's begin and end; 16 keep them apart.
+const SHARDS: usize = 16;
+
+/// The caps of one listener, shared by all workers.
+#[derive(Debug)]
+pub struct Gate {
+    cap: usize,
+    cap_per_client: usize,
+    peers_are_clients: bool,
+    open: AtomicUsize,
+    clients: [Mutex<HashMap<Client, usize>>; SHARDS],
+    /// What it has counted, for the metrics.
+    pub counters: Counters,
+}
+
+/// What a gate has counted since the start; each only grows.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections that came in.
+    pub accepted: AtomicU64,
+    /// Connections closed at once because the listener had its fill.
+    pub refused_total: AtomicU64,
+    /// Connections closed at once because their client had its fill.
+    pub refused_client: AtomicU64,
+    /// Errors of accepting itself.
+    pub errors: AtomicU64,
+}
+
+/// Why a connection may not come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The listener has as many as it may.
+    Total,
+    /// The client has as many as it may.
+    Client,
+}
+
+/// An IPv4 address, or an IPv6 /64: what one subscriber is usually given (RFC 6177).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Client {
+    V4(u32),
+    V6(u64),
+}
+
+impl Client {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self::V4(v4.to_bits()),
+            IpAddr::V6(v6) => Self::V6((v6.to_bits() >> 64) as u64),
+        }
+    }
+
+    fn shard(self) -> usize {
+        let bits = match self {
+            Self::V4(bits) => u64::from(bits),
+            Self::V6(bits) => bits,
+        };
+        // Fibonacci hashing: neighbours land in different shards.
+        (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize
+    }
+}
+
+impl Gate {
+    /// The gate of a listener. Where the PROXY protocol is spoken, a peer is a balancer and not a
+    /// client: connections are then counted for a client only by [`Permit::attribute`].
+    pub fn new(plan: &ListenerPlan) -> Arc<Self> {
+        Arc::new(Self {
+            cap: plan.limits.connections,
+            cap_per_client: plan.limits.connections_per_client,
+            peers_are_clients: plan.proxy_protocol.is_empty(),
+            open: AtomicUsize::new(0),
+            clients: std::array::from_fn(|_| Mutex::default()),
+            counters: Counters::default(),
+        })
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Lets a connection of `peer` in, or says why not; either is counted.
+    pub fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Permit, Refused> {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.cap {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.counters.refused_total.fetch_add(1, Ordering::Relaxed);
+            return Err(Refused::Total);
+        }
+        let mut permit = Permit { gate: self.clone(), client: None };
+        if let Some(peer) = peer.filter(|_| self.peers_are_clients) {
+            permit.attribute(peer)?;
+        }
+        self.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        Ok(permit)
+    }
+
+    fn clients(&self, client: Client) -> Option<MutexGuard<'_, HashMap<Client, usize>>> {
+        // Counting cannot panic half-way, so a poisoned map is still whole.
+        let shard = self.clients.get(client.shard())?;
+        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One open connection; gives its place back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    gate: Arc<Gate>,
+    client: Option<Client>,
+}
+
+impl Permit {
+    /// Counts the connection for this client, in place of one that it was counted for before.
+    pub fn attribute(&mut self, client: IpAddr) -> Result<(), Refused> {
+        self.release_client();
+        let client = Client::of(client);
+        if let Some(mut clients) = self.gate.clients(client) {
+            let count = clients.entry(client).or_insert(0);
+            if *count >= self.gate.cap_per_client {
+                if *count == 0 {
+                    clients.remove(&client);
+                }
+                self.gate.counters.refused_client.fetch_add(1, Ordering::Relaxed);
+                return Err(Refused::Client);
+            }
+            *count += 1;
+        }
+        self.client = Some(client);
+        Ok(())
+    }
+
+    fn release_client(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        let Some(mut clients) = self.gate.clients(client) else { return };
+        if let Entry::Occupied(mut entry) = clients.entry(client) {
+            if *entry.get() > 1 {
+                *entry.get_mut() -= 1;
+            } else {
+                entry.remove();
+            }
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.release_client();
+        self.gate.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::downstream::plan::{Address, Limits};
+
+    fn gate(connections: usize, connections_per_client: usize, proxied: bool) -> Arc<Gate> {
+        Gate::new(&ListenerPlan {
+            name: "public".into(),
+            address: Address::Unix("unused".into()),
+            tls: None,
+            proxy_protocol: proxied.then(|| "10.0.0.0/8".parse().unwrap()).into_iter().collect(),
+            redirect_to_https: None,
+            limits: Limits { connections, connections_per_client, ..Limits::default() },
+        })
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    fn held_clients(gate: &Gate) -> usize {
+        gate.clients.iter().map(|shard| shard.lock().unwrap().len()).sum()
+    }
+
+    #[test]
+    fn the_cap_of_a_client_is_counted_and_released() {
+        let gate = gate(10, 2, false);
+        let first = gate.admit(ip("192.0.2.1")).unwrap();
+        let second = gate.admit(ip("::ffff:192.0.2.1")).unwrap();
+        assert_eq!(gate.admit(ip("192.0.2.1")).unwrap_err(), Refused::Client);
+        assert_eq!(gate.open(), 2);
+        let other = gate.admit(ip("192.0.2.2")).unwrap();
+        drop(first);
+        let third = gate.admit(ip("192.0.2.1")).unwrap();
+        drop((second, third, other));
+        assert_eq!((gate.open(), held_clients(&gate)), (0, 0));
+        assert_eq!(gate.counters.refused_client.load(Ordering::Relaxed), 1);
+        assert_eq!(gate.counters.accepted.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
+    fn addresses_of_one_v6_subscriber_are_one_client() {
+        let gate = gate(10, 1, false);
+        let _held = gate.admit(ip("2001:db8:0:1::1")).unwrap();
+        assert_eq!(gate.admit(ip("2001:db8:0:1:ffff::2")).unwrap_err(), Refused::Client);
+        gate.admit(ip("2001:db8:0:2::1")).unwrap();
+    }
+
+    #[test]
+    fn the_cap_of_the_listener_holds_for_all_and_for_unix_sockets() {
+        let gate = gate(2, 1, false);
+        let held = (gate.admit(None).unwrap(), gate.admit(None).unwrap());
+        assert_eq!(gate.admit(None).unwrap_err(), Refused::Total);
+        assert_eq!(gate.counters.refused_total.load(Ordering::Relaxed), 1);
+        drop(held);
+        gate.admit(None).unwrap();
+    }
+
+    #[test]
+    fn behind_a_balancer_the_client_counts_and_not_the_balancer() {
+        let gate = gate(10, 1, true);
+        let mut first = gate.admit(ip("10.0.0.1")).unwrap();
+        let mut second = gate.admit(ip("10.0.0.1")).unwrap();
+        first.attribute("192.0.2.1".parse().unwrap()).unwrap();
+        assert_eq!(second.attribute("192.0.2.1".parse().unwrap()), Err(Refused::Client));
+        second.attribute("192.0.2.2".parse().unwrap()).unwrap();
+        drop((first, second));
+        assert_eq!((gate.open(), held_clients(&gate)), (0, 0));
+    }
+}

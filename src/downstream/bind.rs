@@ -1,0 +1,334 @@
+//! Which sockets a listener has: one for each worker, all on the same address.
+//!
+//! On Linux each worker binds a socket of its own with `SO_REUSEPORT`, so that the kernel spreads
+//! connections and no lock is shared. Elsewhere one socket is cloned into all workers: macOS gives
+//! every connection of a shared port to the last socket bound, and the BSDs differ among each
+//! other; whoever wakes first then accepts. Unix sockets are always cloned.
+
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{error, fmt, fs};
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use super::plan::{Address, ListenerPlan};
+
+/// How many connections the kernel holds until they are accepted; it caps this at its own limit
+/// (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+/// After how long without a sign of life the kernel asks whether a client is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long sent bytes may stay unacknowledged until the connection is given up (RFC 5482).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Who may connect to a Unix socket: its owner and its group.
+const SOCKET_MODE: u32 = 0o660;
+/// Whether the kernel spreads connections over sockets that share a port.
+const KERNEL_SPREADS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// A bound, listening, non-blocking socket, to be made tokio's in its worker.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket.
+    Unix(UnixListener),
+}
+
+/// The sockets of one listener.
+#[derive(Debug)]
+pub struct Bound {
+    /// Where it really listens: a port of 0 has become the system's choice.
+    pub address: Address,
+    /// One for each worker.
+    pub listeners: Vec<Listener>,
+    /// The file of a Unix socket; hold it as long as the listener is to be found.
+    pub file: Option<SocketFile>,
+}
+
+/// Removes a Unix socket's file when dropped, unless another process has replaced it.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            // Nobody is left to be told if this fails; the next start replaces the stale file.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// A listener that could not be opened.
+#[derive(Debug)]
+pub struct BindError {
+    /// The listener's name.
+    pub listener: String,
+    /// Where it should listen.
+    pub address: Address,
+    source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "listener {} cannot listen on ", self.listener)?;
+        match &self.address {
+            Address::Tcp(address) => write!(f, "{address}"),
+            Address::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl error::Error for BindError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl BindError {
+    /// What the system said: [`io::ErrorKind::AddrInUse`] where somebody else listens there.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+/// Opens the sockets of a listener, one for each of `workers` (at least one).
+///
+/// An address that another process listens on is an error, even where that process shares its port.
+pub fn listeners(plan: &ListenerPlan, workers: usize) -> Result<Bound, BindError> {
+    let workers = workers.max(1);
+    let opened = match &plan.address {
+        Address::Tcp(address) => tcp(*address, workers),
+        Address::Unix(path) => unix(path, workers),
+    };
+    opened.map_err(|source| BindError {
+        listener: plan.name.to_string(),
+        address: plan.address.clone(),
+        source,
+    })
+}
+
+fn tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
+    let share = KERNEL_SPREADS && workers > 1;
+    if share && address.port() != 0 {
+        // With SO_REUSEPORT a second process of the same user would silently get half of the
+        // connections; a socket without it is refused beside any that listens.
+        drop(open_tcp(address, false)?);
+    }
+    let first: TcpListener = listening(open_tcp(address, share)?)?.into();
+    let real = first.local_addr()?;
+    let mut listeners = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        let next =
+            if share { listening(open_tcp(real, true)?)?.into() } else { first.try_clone()? };
+        listeners.push(Listener::Tcp(next));
+    }
+    listeners.insert(0, Listener::Tcp(first));
+    Ok(Bound { address: Address::Tcp(real), listeners, file: None })
+}
+
+fn unix(path: &Path, workers: usize) -> io::Result<Bound> {
+    let first: UnixListener = bind(&Address::Unix(path.to_owned()), false)?.into();
+    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
+    let mut listeners = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        listeners.push(Listener::Unix(first.try_clone()?));
+    }
+    listeners.push(Listener::Unix(first));
+    Ok(Bound { address: Address::Unix(path.to_owned()), listeners, file: Some(file) })
+}
+
+/// One listening, non-blocking socket.
+///
+/// `[::]` also takes IPv4; any other IPv6 address takes IPv6 only. `reuse_port` sets
+/// `SO_REUSEPORT` and means nothing to a Unix socket, whose stale file is replaced.
+pub fn bind(address: &Address, reuse_port: bool) -> io::Result<Socket> {
+    match address {
+        Address::Tcp(address) => listening(open_tcp(*address, reuse_port)?),
+        Address::Unix(path) => {
+            remove_stale(path)?;
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.bind(&socket2::SockAddr::unix(path)?)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
+            listening(socket)
+        }
+    }
+}
+
+fn open_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if let SocketAddr::V6(v6) = address {
+        socket.set_only_v6(*v6.ip() != Ipv6Addr::UNSPECIFIED)?;
+    }
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    configure(&socket)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn listening(socket: Socket) -> io::Result<Socket> {
+    socket.set_nonblocking(true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// Sets the options of a connection. On Linux an accepted socket inherits them from its listener
+/// (`tcp(7)`), which saves five system calls for each connection.
+pub(super) fn configure(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL),
+    )?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(())
+}
+
+/// Removes a socket that nobody accepts on; whatever else is there is left alone.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(found) => found.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !kind.is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is no socket is in the way",
+        ));
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::downstream::plan::Limits;
+
+    fn plan(address: Address) -> ListenerPlan {
+        ListenerPlan {
+            name: "public".into(),
+            address,
+            tls: None,
+            proxy_protocol: Vec::new(),
+            redirect_to_https: None,
+            limits: Limits::default(),
+        }
+    }
+
+    fn tcp_plan(address: &str) -> ListenerPlan {
+        plan(Address::Tcp(address.parse().unwrap()))
+    }
+
+    fn port(bound: &Bound) -> u16 {
+        match &bound.address {
+            Address::Tcp(address) => address.port(),
+            Address::Unix(_) => panic!("not TCP"),
+        }
+    }
+
+    #[test]
+    fn four_workers_share_one_port_that_the_system_chose() {
+        let bound = listeners(&tcp_plan("127.0.0.1:0"), 4).unwrap();
+        assert_eq!(bound.listeners.len(), 4);
+        assert_ne!(port(&bound), 0);
+        for listener in &bound.listeners {
+            let Listener::Tcp(listener) = listener else { panic!("not TCP") };
+            assert_eq!(listener.local_addr().unwrap().port(), port(&bound));
+            let error = listener.accept().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
+    }
+
+    #[test]
+    fn a_port_that_another_listener_shares_is_in_use_all_the_same() {
+        let held = listeners(&tcp_plan("127.0.0.1:0"), 2).unwrap();
+        let again = tcp_plan(&format!("127.0.0.1:{}", port(&held)));
+        for workers in [1, 2] {
+            let error = listeners(&again, workers).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            assert_eq!(
+                error.to_string(),
+                format!("listener public cannot listen on 127.0.0.1:{}", port(&held))
+            );
+        }
+    }
+
+    #[test]
+    fn the_unspecified_v6_address_also_takes_v4_and_loopback_only_v6() {
+        let Ok(dual) = listeners(&tcp_plan("[::]:0"), 1) else { return };
+        TcpStream::connect(("127.0.0.1", port(&dual))).unwrap();
+        let Ok(only) = listeners(&tcp_plan("[::1]:0"), 1) else { return };
+        TcpStream::connect(("::1", port(&only))).unwrap();
+        TcpStream::connect(("127.0.0.1", port(&only))).unwrap_err();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_accepted_connection_inherits_its_options() {
+        let bound = listeners(&tcp_plan("127.0.0.1:0"), 1).unwrap();
+        let Some(Listener::Tcp(listener)) = bound.listeners.first() else { panic!("not TCP") };
+        listener.set_nonblocking(false).unwrap();
+        let _client = TcpStream::connect(("127.0.0.1", port(&bound))).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let socket = socket2::SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ravelin.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "the standard library leaves a stale file behind");
+
+        let bound = listeners(&plan(Address::Unix(path.clone())), 2).unwrap();
+        assert_eq!(bound.listeners.len(), 2);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SOCKET_MODE);
+        let error = listeners(&plan(Address::Unix(path.clone())), 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+
+        drop(bound);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_file_of_somebody_else_and_a_plain_file_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ravelin.sock");
+        let bound = listeners(&plan(Address::Unix(path.clone())), 1).unwrap();
+        fs::rename(&path, folder.path().join("old.sock")).unwrap();
+        let _successor = UnixListener::bind(&path).unwrap();
+        drop(bound);
+        assert!(path.exists());
+
+        let plain = folder.path().join("plain");
+        fs::write(&plain, "data").unwrap();
+        let error = listeners(&plan(Address::Unix(plain.clone())), 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&plain).unwrap(), b"data");
+    }
+}
