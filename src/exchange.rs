@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::time::Instant;
 
 /// What an exchange is, decided once; it alone decides how Ravelin's own errors look.
@@ -100,6 +101,37 @@ pub struct Tls {
     pub client_subject: Option<Box<str>>,
 }
 
+/// What a connection says about its client, as fields tell it upstream; made once per connection.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    client: Option<HeaderValue>,
+    https: bool,
+}
+
+impl Identity {
+    /// `client` as the peer's address or a trusted PROXY header gives it, `https` whether the
+    /// client spoke TLS to us. An IPv4 client of a dual-stack socket is named by its IPv4 address.
+    pub fn new(client: Option<IpAddr>, https: bool) -> Self {
+        let text = client.map(|address| address.to_canonical().to_string());
+        Self { client: text.and_then(|text| HeaderValue::try_from(text).ok()), https }
+    }
+
+    /// The client's address; none on a Unix socket.
+    pub const fn client(&self) -> Option<&HeaderValue> {
+        self.client.as_ref()
+    }
+
+    /// Whether the client's leg is TLS.
+    pub const fn https(&self) -> bool {
+        self.https
+    }
+
+    /// The scheme of the client's leg.
+    pub const fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+}
+
 /// One connection of a client.
 #[derive(Debug)]
 pub struct Connection {
@@ -110,6 +142,8 @@ pub struct Connection {
     pub client: Option<SocketAddr>,
     /// HTTP/1 or HTTP/2.
     pub protocol: Protocol,
+    /// What upstream is told about the client.
+    pub identity: Identity,
     /// The listener sends everything to https on this port.
     pub redirect_to_https: Option<u16>,
     /// What TLS settled, where there is TLS.
@@ -140,6 +174,8 @@ pub struct Exchange {
     pub trace_id: Option<Box<str>>,
     /// The route that matched.
     pub route: Option<Arc<str>>,
+    /// Its place in the plan.
+    pub route_index: Option<usize>,
     /// The cluster that it went to.
     pub cluster: Option<Arc<str>>,
     /// The endpoint of the last attempt.
@@ -164,6 +200,7 @@ impl Exchange {
             request_id: None,
             trace_id: None,
             route: None,
+            route_index: None,
             cluster: None,
             endpoint: None,
             attempts: 0,
