@@ -1,2 +1,3 @@
 //! The client's side.
 pub mod plan;
+pub mod rescue;

@@ -1,2 +1,4 @@
 //! The stages.
 pub mod plan;
+pub mod admit;
+pub mod forward;
