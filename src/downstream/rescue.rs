@@ -181,7 +181,7 @@ fn repeated(caller: &Caller, beginning: &str, otherwise: &'static str) -> Header
         media.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning));
     fits.then(|| HeaderValue::from_str(media).ok())
         .flatten()
-        .unwrap_or(HeaderValue::from_static(otherwise))
+        .unwrap_or_else(|| HeaderValue::from_static(otherwise))
 }
 
 /// A frame of gRPC-Web or an envelope of Connect: flags, length, payload.

@@ -140,7 +140,7 @@ mod tests {
     fn sound_targets_name_their_authority() {
         for (method, version, uri, hosts, expected) in [
             ("GET", V11, "/", &["a.example"][..], "a.example"),
-            ("GET", V11, "/x?y=%zz&{\"|", &["a.example:8443"], "a.example:8443"),
+            ("GET", V11, "/{x|}\"?y=%zz", &["a.example:8443"], "a.example:8443"),
             ("GET", V10, "/", &["a.example"], "a.example"),
             ("GET", V11, "http://a.example/x", &["A.example:80"], "a.example"),
             ("GET", V10, "http://a.example/x", &[], "a.example"),

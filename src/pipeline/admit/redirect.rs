@@ -81,7 +81,8 @@ fn remainder<'a>(pattern: &PathPattern, path: &'a str) -> &'a str {
 fn joined(base: &str, rest: &str) -> String {
     let kept = if rest.is_empty() { base } else { base.trim_end_matches('/') };
     let mut path = String::with_capacity(kept.len() + rest.len() + 1);
-    if !kept.starts_with('/') && !(kept.is_empty() && rest.starts_with('/')) {
+    let first = if kept.is_empty() { rest } else { kept };
+    if !first.starts_with('/') {
         path.push('/');
     }
     path.push_str(kept);

@@ -250,16 +250,19 @@ fn identify(headers: &mut HeaderMap, passage: &Passage<'_>) {
         (Some(port), _) => HeaderValue::from(port),
     };
     headers.insert(&X_FORWARDED_PORT, port);
+    identify_request(headers, passage.request_id);
+}
+
+/// The id is most often the client's own, which is there already.
+fn identify_request(headers: &mut HeaderMap, id: Option<&str>) {
     let known = headers.get(&X_REQUEST_ID).map(HeaderValue::as_bytes);
-    match passage.request_id.map(|id| (id, HeaderValue::from_str(id))) {
-        Some((id, _)) if known == Some(id.as_bytes()) => {}
-        Some((_, Ok(id))) => {
-            headers.insert(&X_REQUEST_ID, id);
-        }
-        _ => {
-            headers.remove(&X_REQUEST_ID);
-        }
+    if known == id.map(str::as_bytes) && headers.get_all(&X_REQUEST_ID).iter().count() < 2 {
+        return;
     }
+    match id.and_then(|id| HeaderValue::from_str(id).ok()) {
+        Some(id) => headers.insert(&X_REQUEST_ID, id),
+        None => headers.remove(&X_REQUEST_ID),
+    };
 }
 
 /// RFC 9113 §8.2.3: cookie crumbs become one field again before they leave HTTP/2.

@@ -88,6 +88,14 @@ fn a_client_without_address_and_port_is_not_invented() {
 }
 
 #[test]
+fn one_request_id_goes_on() {
+    for ids in [&[][..], &["r-1"], &["r-1", "r-1"], &["r-1", "r-2"], &["r-2"]] {
+        let fields: Vec<_> = ids.iter().map(|id| ("x-request-id", *id)).collect();
+        assert_eq!(listed(&rest(&fields), "x-request-id"), ["r-1"], "{ids:?}");
+    }
+}
+
+#[test]
 fn what_belongs_to_the_connection_stays_on_it() {
     let headers = rest(&[
         ("connection", "keep-alive, X-Private"),
