@@ -144,7 +144,8 @@ fn finish(
     response
 }
 
-/// Lets the script that asked read the answer, as ZITADEL's own answers do (zitadel.md §2.6).
+/// Lets the script that asked read the answer, as ZITADEL's own answers do
+/// (`internal/api/http/middleware/cors_interceptor.go`).
 fn allow(headers: &mut HeaderMap, origin: &HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));

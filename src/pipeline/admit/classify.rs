@@ -60,7 +60,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .any(|member| member.trim().eq_ignore_ascii_case(token))
 }
 
-/// gRPC, gRPC-Web and Connect, by content type (zitadel.md §2.2–2.4).
+/// gRPC, gRPC-Web and Connect, by content type: the wider of what ZITADEL's handlers take (parameters too).
 fn rpc_class(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Class> {
     if *method == Method::GET {
         return is_connect_get(uri).then_some(Class::Connect);
