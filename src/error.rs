@@ -198,6 +198,8 @@ kinds! {
     Overloaded: Internal, 503, 14, Never, "overloaded", "The service is busy.";
     /// Ravelin is about to leave.
     Draining: Internal, 503, 14, Never, "draining", "The service is restarting.";
+    /// The request has come back to Ravelin too often (RFC 5842 §7.2): an upstream leads to Ravelin.
+    Loop: Internal, 508, 13, Never, "loop", "The request went in a circle.";
     /// A bug.
     Internal: Internal, 500, 13, Never, "internal", "Something went wrong here.";
 }

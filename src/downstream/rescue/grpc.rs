@@ -1,0 +1,95 @@
+//! Failures for gRPC and gRPC-Web clients (gRPC over HTTP/2, "Responses"; gRPC-Web, "Protocol
+//! differences"): HTTP 200 always, the status is in `grpc-status`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+use super::{Answer, Caller, framed, repeated};
+use crate::error::Kind;
+use crate::exchange::Class;
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+static GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+
+/// Marks the frame that carries trailers.
+const TRAILER_FRAME: u8 = 0x80;
+
+/// An answer of a head alone, its status among the headers.
+pub(super) fn trailers_only(kind: Kind) -> Answer {
+    let mut answer =
+        Answer::new(StatusCode::OK, HeaderValue::from_static("application/grpc"), Bytes::new());
+    answer.headers = status(kind);
+    answer
+}
+
+/// An answer whose body is one trailer frame, in the request's own kind of gRPC-Web.
+pub(super) fn web(kind: Kind, caller: &Caller) -> Answer {
+    let (beginning, otherwise) = match caller.class {
+        Class::GrpcWebText => ("application/grpc-web-text", "application/grpc-web-text+proto"),
+        _ => ("application/grpc-web", "application/grpc-web+proto"),
+    };
+    Answer::new(
+        StatusCode::OK,
+        repeated(caller, beginning, otherwise),
+        web_frame(kind, caller.class),
+    )
+}
+
+/// The status as trailers.
+pub(super) fn status(kind: Kind) -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(8);
+    trailers.insert(&GRPC_STATUS, HeaderValue::from(u16::from(kind.grpc_code())));
+    if let Ok(message) = HeaderValue::try_from(percent_encoded(kind.message())) {
+        trailers.insert(&GRPC_MESSAGE, message);
+    }
+    // gRFC A6: a client whose policy retries this code waits so long.
+    if let Some(seconds) = kind.retry_after() {
+        trailers.insert(&GRPC_RETRY_PUSHBACK_MS, HeaderValue::from(u64::from(seconds) * 1_000));
+    }
+    trailers
+}
+
+/// The status as the last frame of a body. In text mode the frame is encoded by itself, which
+/// clients must read even after padding.
+pub(super) fn web_frame(kind: Kind, class: Class) -> Bytes {
+    let mut lines = Vec::new();
+    for (name, value) in &status(kind) {
+        lines.extend_from_slice(name.as_str().as_bytes());
+        lines.extend_from_slice(b": ");
+        lines.extend_from_slice(value.as_bytes());
+        lines.extend_from_slice(b"\r\n");
+    }
+    let frame = framed(TRAILER_FRAME, &lines);
+    if class == Class::GrpcWebText { STANDARD.encode(frame).into() } else { frame.into() }
+}
+
+/// `Percent-Encoded` of gRPC over HTTP/2: printable ASCII but `%` stays.
+fn percent_encoded(message: &str) -> String {
+    const HEX: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or('0');
+    let mut encoded = String::with_capacity(message.len());
+    for byte in message.bytes() {
+        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_encoded;
+
+    #[test]
+    fn messages_are_percent_encoded_beyond_printable_ascii() {
+        assert_eq!(percent_encoded("Too many requests."), "Too many requests.");
+        assert_eq!(percent_encoded("100 % é\n"), "100 %25 %C3%A9%0A");
+    }
+}

@@ -1,0 +1,230 @@
+//! Decides where a redirect leads and what path a rewritten request leaves with. The query always
+//! stays.
+
+use std::fmt::Write as _;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri};
+
+use super::authority::Authority;
+use super::route::rest_after;
+use crate::error::{Error, Kind};
+use crate::pipeline::plan::{ForwardPlan, PathPattern, RedirectPlan};
+
+/// `Location` of a redirect (RFC 9110 §10.2.2), always absolute: a relative one that begins with
+/// what the client sent could lead to another host (`//evil.example`).
+pub fn redirect_location(
+    plan: &RedirectPlan,
+    matcher: &PathPattern,
+    scheme: &str,
+    authority: &str,
+    uri: &Uri,
+) -> HeaderValue {
+    let scheme = plan.to.scheme_str().unwrap_or(scheme);
+    let authority = plan.to.authority().map_or(authority, |authority| authority.as_str());
+    let mut location = format!("{scheme}://{authority}");
+    if plan.keep_path {
+        location.push_str(&joined(plan.to.path(), remainder(matcher, uri.path())));
+        append_query(&mut location, [plan.to.query(), uri.query()]);
+    } else {
+        location.push_str(plan.to.path());
+        append_query(&mut location, [plan.to.query(), None]);
+    }
+    into_value(location)
+}
+
+/// `Location` of a listener that sends everything to https (308): the same host, path and query, and
+/// `port` unless it is 443.
+pub fn https_location(authority: &Authority<'_>, port: u16, uri: &Uri) -> HeaderValue {
+    let mut location = format!("https://{}", authority.host);
+    if port != 443 {
+        // Writing to a String cannot fail.
+        let _ = write!(location, ":{port}");
+    }
+    // `OPTIONS *` has no path to lead to.
+    location.push_str(if uri.path() == "*" {
+        "/"
+    } else {
+        uri.path_and_query().map_or("/", |path| path.as_str())
+    });
+    into_value(location)
+}
+
+/// The path that a request leaves with; `None`: its own. The replacement stands in the place of the
+/// matched prefix, or of the whole path for other patterns.
+pub fn rewrite_path(
+    plan: &ForwardPlan,
+    pattern: &PathPattern,
+    asked: &PathAndQuery,
+) -> Result<Option<PathAndQuery>, Error> {
+    let Some(replacement) = plan.rewrite_path.as_deref() else { return Ok(None) };
+    let rest = match pattern {
+        PathPattern::Prefix(prefix) => rest_after(prefix, asked.path()).unwrap_or_default(),
+        PathPattern::Any | PathPattern::Exact(_) | PathPattern::Regex(_) => "",
+    };
+    let mut path = joined(replacement, rest);
+    append_query(&mut path, [asked.query(), None]);
+    // Falling back to the client's own path would lead past what the rewrite is there for.
+    PathAndQuery::try_from(path).map(Some).map_err(|error| Error::with(Kind::Internal, error))
+}
+
+/// What of the path the pattern has not consumed.
+fn remainder<'a>(pattern: &PathPattern, path: &'a str) -> &'a str {
+    match pattern {
+        PathPattern::Prefix(prefix) => rest_after(prefix, path).unwrap_or(path),
+        PathPattern::Exact(_) => "",
+        PathPattern::Any | PathPattern::Regex(_) => path,
+    }
+}
+
+/// `base` and below it `rest`, which is empty or begins with a slash, with one slash between them.
+fn joined(base: &str, rest: &str) -> String {
+    let kept = if rest.is_empty() { base } else { base.trim_end_matches('/') };
+    let mut path = String::with_capacity(kept.len() + rest.len() + 1);
+    let first = if kept.is_empty() { rest } else { kept };
+    if !first.starts_with('/') {
+        path.push('/');
+    }
+    path.push_str(kept);
+    path.push_str(rest);
+    path
+}
+
+fn append_query(target: &mut String, queries: [Option<&str>; 2]) {
+    let mut mark = '?';
+    for query in queries.into_iter().flatten() {
+        target.push(mark);
+        target.push_str(query);
+        mark = '&';
+    }
+}
+
+/// Nothing that has been a `Uri` fails to be a field value; the root is still a place to go.
+fn into_value(location: String) -> HeaderValue {
+    HeaderValue::try_from(location).unwrap_or_else(|_| HeaderValue::from_static("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use proptest::prelude::*;
+    use regex::Regex;
+
+    use super::*;
+    use crate::pipeline::plan::{HeaderEdits, Timeouts};
+
+    fn prefix(path: &str) -> PathPattern {
+        PathPattern::Prefix(path.into())
+    }
+
+    fn exact(path: &str) -> PathPattern {
+        PathPattern::Exact(path.into())
+    }
+
+    #[test]
+    fn redirects_are_absolute_and_keep_what_they_are_told_to() {
+        let any_regex = PathPattern::Regex(Regex::new(".*").unwrap());
+        for (to, keep_path, pattern, asked, expected) in [
+            ("/ui/console", false, exact("/"), "/?x=1", "https://a.example:8443/ui/console"),
+            ("/ui/console?a=b", false, exact("/"), "/", "https://a.example:8443/ui/console?a=b"),
+            ("https://b.example", true, PathPattern::Any, "/x?y=1", "https://b.example/x?y=1"),
+            ("https://b.example/", true, any_regex, "/x", "https://b.example/x"),
+            (
+                "https://b.example/new?a=b",
+                true,
+                prefix("/old"),
+                "/old/x?y=1",
+                "https://b.example/new/x?a=b&y=1",
+            ),
+            ("/new/", true, prefix("/old/"), "/old", "https://a.example:8443/new/"),
+            ("/new/", true, prefix("/old/"), "/old/", "https://a.example:8443/new/"),
+            ("/new", true, exact("/old"), "/old?y=1", "https://a.example:8443/new?y=1"),
+            (
+                "/",
+                true,
+                prefix("/old"),
+                "/old//evil.example",
+                "https://a.example:8443//evil.example",
+            ),
+            ("http://b.example/x", false, PathPattern::Any, "/y", "http://b.example/x"),
+        ] {
+            let plan =
+                RedirectPlan { status: StatusCode::FOUND, to: to.parse().unwrap(), keep_path };
+            let location = redirect_location(
+                &plan,
+                &pattern,
+                "https",
+                "a.example:8443",
+                &asked.parse().unwrap(),
+            );
+            assert_eq!(location, expected, "{to} {asked}");
+        }
+    }
+
+    #[test]
+    fn https_is_asked_for_with_the_right_port() {
+        for (authority, port, uri, expected) in [
+            ("a.example", 443, "/x?y=1", "https://a.example/x?y=1"),
+            ("a.example:80", 443, "http://a.example/x", "https://a.example/x"),
+            ("a.example:8080", 8443, "/", "https://a.example:8443/"),
+            ("[::1]:8080", 443, "/", "https://[::1]/"),
+            ("[::1]", 8443, "/", "https://[::1]:8443/"),
+            ("a.example", 443, "*", "https://a.example/"),
+        ] {
+            let authority = Authority::parse(authority).unwrap();
+            assert_eq!(
+                https_location(&authority, port, &uri.parse().unwrap()),
+                expected,
+                "{authority:?}"
+            );
+        }
+    }
+
+    fn forward(rewrite: Option<&str>) -> ForwardPlan {
+        ForwardPlan {
+            cluster: "c".into(),
+            rewrite_path: rewrite.map(Into::into),
+            authority: None,
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    #[test]
+    fn rewriting_replaces_the_prefix_or_the_whole_path() {
+        for (rewrite, pattern, asked, expected) in [
+            ("/b", prefix("/a"), "/a/x?y=1", "/b/x?y=1"),
+            ("/b", prefix("/a"), "/a", "/b"),
+            ("/b/", prefix("/a/"), "/a/x", "/b/x"),
+            ("/", prefix("/a"), "/a?y", "/?y"),
+            ("/", prefix("/a"), "/a/x", "/x"),
+            ("", prefix("/a"), "/a/x", "/x"),
+            ("b", prefix("/a"), "/a", "/b"),
+            ("/b", prefix("/"), "/x", "/b/x"),
+            ("/b", exact("/a"), "/a?y=1", "/b?y=1"),
+            ("/b", PathPattern::Any, "/a/x", "/b"),
+        ] {
+            let path =
+                rewrite_path(&forward(Some(rewrite)), &pattern, &asked.parse().unwrap()).unwrap();
+            assert_eq!(path.unwrap().as_str(), expected, "{rewrite} {asked}");
+        }
+        assert_eq!(
+            rewrite_path(&forward(None), &prefix("/a"), &"/a".parse().unwrap()).unwrap(),
+            None
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_redirect_never_leaves_its_host(asked in "/[!-~]{0,30}", to in "/[a-z/]{0,8}", keep_path in any::<bool>()) {
+            if let (Ok(asked), Ok(to)) = (asked.parse::<Uri>(), to.parse()) {
+                let plan = RedirectPlan { status: StatusCode::FOUND, to, keep_path };
+                for pattern in [PathPattern::Any, prefix("/"), prefix("/a"), exact("/a")] {
+                    let location = redirect_location(&plan, &pattern, "https", "a.example", &asked);
+                    prop_assert!(location.to_str().unwrap().starts_with("https://a.example/"));
+                }
+            }
+        }
+    }
+}

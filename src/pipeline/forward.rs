@@ -1,0 +1,242 @@
+//! The request leaves: what its head and the answer's head look like on the other leg, and how
+//! long the caller is willing to wait.
+
+pub mod framing;
+pub mod headers;
+pub mod deadline;
+pub mod expect;
+pub mod relay;
+pub mod websocket;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{EXPECT, HOST, HeaderValue};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
+
+use self::headers::Passage;
+use self::relay::{Deadline, Relay};
+use super::admit::authority::Authority;
+use super::admit::redirect::rewrite_path;
+use super::plan::{ForwardPlan, PathPattern};
+use crate::body::Body;
+use crate::body::replay::Replay;
+use crate::error::{Error, Kind, Retry};
+use crate::exchange::{Class, Exchange, Protocol};
+use crate::upstream::Answer;
+use crate::upstream::cluster::{Cluster, send};
+use crate::upstream::endpoint::Endpoint;
+
+/// How often one request is sent at most.
+const ATTEMPTS: usize = 3;
+
+/// Sends a request to its cluster and brings back the answer.
+///
+/// # Errors
+/// Of the way there, of the wait for the answer's head, and of an answer that is not sound.
+pub async fn forward(
+    plan: &ForwardPlan,
+    pattern: &PathPattern,
+    cluster: Option<&Rc<Cluster>>,
+    request: Request<Body>,
+    exchange: &mut Exchange,
+) -> Result<Response<Body>, Error> {
+    let cluster = cluster.ok_or(Kind::NoEndpoint)?;
+    exchange.cluster = Some(Arc::clone(&cluster.name));
+    framing::request_framing(request.version(), request.headers())?;
+    if exchange.class == Class::Grpc && exchange.connection.protocol == Protocol::H1 {
+        return Err(Error::with(Kind::Unsupported, "gRPC came over HTTP/1.1"));
+    }
+    let asked = deadline::asked(exchange.class, request.headers());
+    let deadline = Deadline::earliest(exchange.started, asked, plan.timeouts.total);
+    let (parts, body) = request.into_parts();
+    let leaving = Leaving::new(plan, pattern, parts, exchange)?;
+    let moved = Rc::clone(&exchange.bytes_in);
+    let attempts = attempts(&leaving, cluster, body, deadline, exchange);
+    let response = relay::until_head(attempts, &plan.timeouts, deadline, &moved).await?;
+    exchange.upstream_head = Some(exchange.started.elapsed());
+    arrive(plan, response, deadline, moved)
+}
+
+/// What comes back: upstream's answer, or the far end of a WebSocket.
+type Arrived = Response<Result<Body, Answer>>;
+
+fn arrive(
+    plan: &ForwardPlan,
+    response: Arrived,
+    deadline: Option<Deadline>,
+    moved: Rc<std::cell::Cell<u64>>,
+) -> Result<Response<Body>, Error> {
+    let (mut parts, body) = response.into_parts();
+    framing::response_framing(parts.version, &parts.headers)?;
+    let body = match body {
+        Ok(tunnel) => tunnel,
+        Err(answer) => {
+            headers::response(&mut parts.headers, parts.version);
+            if http_body::Body::is_end_stream(&answer) {
+                Body::Empty
+            } else {
+                Body::boxed(Relay::new(answer, &plan.timeouts, deadline, moved))
+            }
+        }
+    };
+    headers::edit(&mut parts.headers, &plan.response_headers);
+    parts.extensions.clear();
+    Ok(Response::from_parts(parts, body))
+}
+
+/// Tries endpoints until one has answered, as long as nothing sent may have been processed.
+async fn attempts(
+    leaving: &Leaving<'_>,
+    cluster: &Rc<Cluster>,
+    body: Body,
+    deadline: Option<Deadline>,
+    exchange: &mut Exchange,
+) -> Result<Arrived, Error> {
+    if exchange.class == Class::WebSocket {
+        let endpoint = cluster.pick(&[])?;
+        exchange.attempts = 1;
+        exchange.endpoint = Some(Arc::clone(&endpoint.plan.name));
+        let head = leaving.head(false, deadline, exchange)?;
+        return websocket::open(&endpoint, head, body).await;
+    }
+    let (body, interim) = if expect::expects_continue(&leaving.headers) {
+        let (body, interim) = expect::gate(body, exchange.interim.take());
+        (body, Some(interim))
+    } else {
+        (body, exchange.interim.take())
+    };
+    exchange.interim = interim;
+    // A body that is not there needs no keeping.
+    let replay = (!http_body::Body::is_end_stream(&body)).then(|| Replay::new(body));
+    let mut tried: Vec<Rc<Endpoint>> = Vec::new();
+    loop {
+        let endpoint = cluster.pick(&tried)?;
+        let h2 = endpoint.plan.protocol.is_h2();
+        if exchange.class == Class::Grpc && !h2 {
+            return Err(Error::new(Kind::NotHttp2));
+        }
+        let head = leaving.head(h2, deadline, exchange)?;
+        let body = match &replay {
+            None => Body::Empty,
+            Some(replay) => Body::Replay(replay.again().ok_or(Kind::Reset)?),
+        };
+        let error = match send(&endpoint, head, body, exchange).await {
+            Ok(response) => {
+                if let Some(replay) = &replay {
+                    replay.settle();
+                }
+                return Ok(response.map(Err));
+            }
+            Err(error) => error,
+        };
+        tried.push(endpoint);
+        let again = error.kind().retry() == Retry::Unsent
+            && tried.len() < ATTEMPTS
+            && replay.as_ref().is_none_or(|replay| replay.again().is_some())
+            // Asking the only endpoint that cannot be reached once more would only be told the same.
+            && (error.kind() == Kind::Refused || tried.len() < cluster.endpoints().len());
+        if !again {
+            return Err(error);
+        }
+    }
+}
+
+/// A request's head as it leaves, before it is known to which endpoint.
+struct Leaving<'a> {
+    plan: &'a ForwardPlan,
+    method: Method,
+    version: Version,
+    headers: HeaderMap,
+    path: PathAndQuery,
+    extensions: Option<h2::ext::Protocol>,
+    asked: HeaderValue,
+    asked_port: Option<u16>,
+    authority: HeaderValue,
+}
+
+impl<'a> Leaving<'a> {
+    fn new(
+        plan: &'a ForwardPlan,
+        pattern: &PathPattern,
+        parts: http::request::Parts,
+        exchange: &Exchange,
+    ) -> Result<Self, Error> {
+        let asked = match parts.uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()),
+            None => Ok(parts.headers.get(HOST).ok_or(Kind::BadRequest)?.clone()),
+        };
+        let asked = asked.map_err(|error| Error::with(Kind::BadRequest, error))?;
+        let asked_port = asked.to_str().ok().and_then(Authority::parse).and_then(|asked| asked.port);
+        let path = parts.uri.path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let path = rewrite_path(plan, pattern, &path)?.unwrap_or(path);
+        let authority = plan.authority.clone().unwrap_or_else(|| asked.clone());
+        debug_assert!(exchange.attempts == 0);
+        Ok(Self {
+            plan,
+            method: parts.method,
+            version: parts.version,
+            headers: parts.headers,
+            path,
+            extensions: parts.extensions.get::<h2::ext::Protocol>().cloned(),
+            asked,
+            asked_port,
+            authority,
+        })
+    }
+
+    /// The head for one attempt.
+    fn head(
+        &self,
+        h2: bool,
+        deadline: Option<Deadline>,
+        exchange: &Exchange,
+    ) -> Result<Request<()>, Error> {
+        let mut headers = self.headers.clone();
+        headers::request(
+            &mut headers,
+            &Passage {
+                received: self.version,
+                upstream_h2: h2,
+                class: exchange.class,
+                identity: &exchange.connection.identity,
+                asked: &self.asked,
+                asked_port: self.asked_port,
+                authority: &self.authority,
+                request_id: exchange.request_id.as_deref(),
+            },
+        )?;
+        if expect::expects_continue(&self.headers) {
+            headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        } else {
+            headers.remove(EXPECT);
+        }
+        if let Some(Deadline { at, kind: Kind::Deadline }) = deadline {
+            let left = at.saturating_duration_since(tokio::time::Instant::now());
+            deadline::pass_on(exchange.class, &mut headers, left);
+        }
+        headers::edit(&mut headers, &self.plan.request_headers);
+        let mut request = Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.version_mut() = if h2 { Version::HTTP_2 } else { Version::HTTP_11 };
+        *request.uri_mut() = if h2 { self.absolute()? } else { Uri::from(self.path.clone()) };
+        *request.headers_mut() = headers;
+        if let Some(protocol) = &self.extensions {
+            request.extensions_mut().insert(protocol.clone());
+        }
+        Ok(request)
+    }
+
+    /// The target with its authority: HTTP/2's pseudo-header fields are made of it.
+    fn absolute(&self) -> Result<Uri, Error> {
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(
+            self.authority.as_bytes().try_into().map_err(|error| Error::with(Kind::BadRequest, error))?,
+        );
+        uri.path_and_query = Some(self.path.clone());
+        Uri::from_parts(uri).map_err(|error| Error::with(Kind::BadRequest, error))
+    }
+}

@@ -1,0 +1,265 @@
+//! Decides which header fields go on to the other leg, in both directions (RFC 9110 §7.6).
+//!
+//! Maps are edited in place. What the client says about itself (`X-Forwarded-*`, `Forwarded`) is
+//! replaced by what the connection says: ZITADEL believes the first such word it finds.
+
+use http::header::{
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, Version};
+
+use crate::error::{Error, Kind};
+use crate::exchange::{Class, Identity};
+use crate::pipeline::plan::HeaderEdits;
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How often a request may have passed here before; more is a circle, not a chain of proxies.
+const MOST_PASSAGES: usize = 10;
+
+/// What the request's new head is made of, beside the old one.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<'a> {
+    /// The version in which the request came.
+    pub received: Version,
+    /// Whether it leaves over HTTP/2.
+    pub upstream_h2: bool,
+    /// What it is: `TE` goes on for gRPC alone.
+    pub class: Class,
+    /// What the connection says.
+    pub identity: &'a Identity,
+    /// The authority that the client asked for.
+    pub asked: &'a HeaderValue,
+    /// Its port, where it named one.
+    pub asked_port: Option<u16>,
+    /// The authority that upstream sees: `Host` over HTTP/1.1; over HTTP/2 it is `:authority`, which
+    /// is not a field and not set here.
+    pub authority: &'a HeaderValue,
+    /// The request's id.
+    pub request_id: Option<&'a str>,
+}
+
+/// Makes a request's fields those of the upstream leg. The route's edits come after it.
+///
+/// `Expect` is left to whoever relays interim answers, and the fields of an upgrade to whoever
+/// upgrades: both are gone here if `Connection` named them. The error is `Loop`.
+pub fn request(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Error> {
+    if passages(headers) > MOST_PASSAGES {
+        return Err(Kind::Loop.into());
+    }
+    let trailers = passage.class == Class::Grpc && wants_trailers(headers);
+    remove_hop_by_hop(headers);
+    if trailers {
+        // Nowhere else: ZITADEL's REST gateway answers it with trailers that hang clients (#8341).
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    append_via(headers, passage.received);
+    identify(headers, passage);
+    if passage.upstream_h2 {
+        headers.remove(HOST);
+    } else {
+        headers.insert(HOST, passage.authority.clone());
+        join_cookies(headers);
+    }
+    Ok(())
+}
+
+/// Makes an answer's fields (also those of an interim answer) the ones of the client's leg.
+/// `received` is the version that upstream spoke. The route's edits come after it.
+pub fn response(headers: &mut HeaderMap, received: Version) {
+    remove_hop_by_hop(headers);
+    // What upstream offers on its own address is no alternative to this one (RFC 7838 §2).
+    headers.remove(ALT_SVC);
+    append_via(headers, received);
+}
+
+/// Applies a route's edits: removals, then sets, then additions. Fields that [`is_editable`] rules
+/// out are passed over.
+pub fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
+    for name in edits.remove.iter().filter(|name| is_editable(name)) {
+        headers.remove(name);
+    }
+    for (name, value) in edits.set.iter().filter(|(name, _)| is_editable(name)) {
+        headers.insert(name, value.clone());
+    }
+    for (name, value) in edits.add.iter().filter(|(name, _)| is_editable(name)) {
+        headers.append(name, value.clone());
+    }
+}
+
+/// Whether a configuration may edit this field. Not those that frame the message or belong to a
+/// connection, nor the authority, which has a key of its own.
+pub fn is_editable(name: &HeaderName) -> bool {
+    !is_hop_by_hop(name) && *name != CONTENT_LENGTH && *name != HOST
+}
+
+/// Whether the field belongs to one connection only (RFC 9110 §7.6.1, RFC 9113 §8.2.2).
+/// `Trailer` is not among them: trailers go through.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == CONNECTION
+        || *name == TE
+        || *name == TRANSFER_ENCODING
+        || *name == UPGRADE
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+        || *name == HTTP2_SETTINGS
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        remove_nominated(headers);
+        headers.remove(CONNECTION);
+    }
+    headers.remove(TE);
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(UPGRADE);
+    headers.remove(&KEEP_ALIVE);
+    headers.remove(&PROXY_CONNECTION);
+    headers.remove(&HTTP2_SETTINGS);
+}
+
+/// Removes what `Connection` nominates. The ordinary nominations are removed anyway, so that only
+/// the rare other one costs a copy.
+fn remove_nominated(headers: &mut HeaderMap) {
+    let nominated: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|token| !is_ordinary(token))
+        .filter_map(|token| HeaderName::try_from(token).ok())
+        .filter(|name| !is_essential(name))
+        .collect();
+    for name in &nominated {
+        headers.remove(name);
+    }
+}
+
+fn is_ordinary(token: &str) -> bool {
+    ["close", "keep-alive", "upgrade", "te", "http2-settings", ""]
+        .iter()
+        .any(|word| token.eq_ignore_ascii_case(word))
+}
+
+/// End-to-end fields that no nomination strips: a client could otherwise take away what upstream
+/// frames the message by (`content-length`, `content-type`, `trailer`), whom it is for (`host`), who
+/// asks (`authorization`, `cookie`), what it was told about the client (`x-forwarded-*`, `via`,
+/// `x-request-id`), or how an answer may be stored (`cache-control`, `vary`, `set-cookie`).
+/// RFC 9110 §7.6.1 forbids senders to nominate such fields.
+fn is_essential(name: &HeaderName) -> bool {
+    const ESSENTIAL: &[&str] = &[
+        "host",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "trailer",
+        "authorization",
+        "cookie",
+        "origin",
+        "forwarded",
+        "via",
+        "x-request-id",
+        "cache-control",
+        "vary",
+        "set-cookie",
+        "date",
+        "age",
+        "traceparent",
+        "grpc-status",
+        "grpc-message",
+        "grpc-timeout",
+    ];
+    let name = name.as_str();
+    ESSENTIAL.contains(&name) || name.starts_with("x-forwarded-") || name.starts_with("x-zitadel-")
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|member| member.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// RFC 9110 §7.6.3: the version received, and who received it.
+fn append_via(headers: &mut HeaderMap, received: Version) {
+    let via = match received {
+        Version::HTTP_2 => "2.0 ravelin",
+        Version::HTTP_10 => "1.0 ravelin",
+        _ => "1.1 ravelin",
+    };
+    headers.append(VIA, HeaderValue::from_static(via));
+}
+
+/// How often `Via` names Ravelin.
+fn passages(headers: &HeaderMap) -> usize {
+    headers
+        .get_all(VIA)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter(|member| member.split_ascii_whitespace().nth(1) == Some("ravelin"))
+        .count()
+}
+
+fn identify(headers: &mut HeaderMap, passage: &Passage<'_>) {
+    let identity = passage.identity;
+    headers.remove(FORWARDED);
+    match identity.client() {
+        Some(client) => headers.insert(&X_FORWARDED_FOR, client.clone()),
+        None => headers.remove(&X_FORWARDED_FOR),
+    };
+    headers.insert(&X_FORWARDED_HOST, passage.asked.clone());
+    headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(identity.scheme()));
+    let port = match (passage.asked_port, identity.https()) {
+        (None | Some(443), true) => HeaderValue::from_static("443"),
+        (None | Some(80), false) => HeaderValue::from_static("80"),
+        (Some(port), _) => HeaderValue::from(port),
+    };
+    headers.insert(&X_FORWARDED_PORT, port);
+    identify_request(headers, passage.request_id);
+}
+
+/// The id is most often the client's own, which is there already.
+fn identify_request(headers: &mut HeaderMap, id: Option<&str>) {
+    let known = headers.get(&X_REQUEST_ID).map(HeaderValue::as_bytes);
+    if known == id.map(str::as_bytes) && headers.get_all(&X_REQUEST_ID).iter().count() < 2 {
+        return;
+    }
+    match id.and_then(|id| HeaderValue::from_str(id).ok()) {
+        Some(id) => headers.insert(&X_REQUEST_ID, id),
+        None => headers.remove(&X_REQUEST_ID),
+    };
+}
+
+/// RFC 9113 §8.2.3: cookie crumbs become one field again before they leave HTTP/2.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter();
+    if crumbs.nth(1).is_none() {
+        return;
+    }
+    let mut cookie = Vec::new();
+    for crumb in headers.get_all(COOKIE) {
+        if !cookie.is_empty() {
+            cookie.extend_from_slice(b"; ");
+        }
+        cookie.extend_from_slice(crumb.as_bytes());
+    }
+    // Field values joined by two visible characters are a field value.
+    if let Ok(value) = HeaderValue::try_from(cookie) {
+        headers.insert(COOKIE, value);
+    }
+}
+
+#[cfg(test)]
+mod tests;
