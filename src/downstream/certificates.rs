@@ -44,6 +44,15 @@ pub struct Report {
     pub failed: Vec<LoadError>,
 }
 
+/// A certificate in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InUse {
+    /// What it says about itself: names, subject and how long it is valid.
+    pub facts: Facts,
+    /// The file that it came from.
+    pub file: PathBuf,
+}
+
 /// Certificates as they were at one moment.
 #[derive(Debug)]
 struct Snapshot {
@@ -115,13 +124,11 @@ impl Store {
         self.snapshot.load().choose(sni, schemes).map(|pair| pair.facts.names.clone())
     }
 
-    /// Names, end of validity (seconds since 1970) and file of every certificate in use.
-    pub fn certificates(&self) -> Vec<(Arc<[Box<str>]>, i64, PathBuf)> {
+    /// Every certificate in use, in the order of the plan.
+    pub fn certificates(&self) -> Vec<InUse> {
         let snapshot = self.snapshot.load();
-        let pairs = snapshot.pairs.iter().map(|pair| &pair.facts);
-        pairs
-            .zip(&self.plans)
-            .map(|(facts, plan)| (facts.names.clone(), facts.not_after, plan.cert.clone()))
+        let held = snapshot.pairs.iter().zip(&self.plans);
+        held.map(|(pair, plan)| InUse { facts: pair.facts.clone(), file: plan.cert.clone() })
             .collect()
     }
 

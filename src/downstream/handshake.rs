@@ -125,7 +125,7 @@ fn verifier(
     let roots = Arc::new(roots(file)?);
     let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
     let builder = if required { builder } else { builder.allow_unauthenticated() };
-    Ok(builder.build().map_err(|error| SetupError::ClientCa(file.clone(), error))?)
+    builder.build().map_err(|error| SetupError::ClientCa(file.clone(), error))
 }
 
 fn roots(file: &Path) -> Result<RootCertStore, LoadError> {

@@ -94,7 +94,9 @@ fn a_pair_that_is_not_sound_is_an_error_that_names_the_file() {
         let plan = plan(folder.path(), false);
         for (path, content) in [(&plan.cert, cert), (&plan.key, key)] {
             drop(fs::remove_file(path));
-            content.map(|content| fs::write(path, content).unwrap());
+            if let Some(content) = content {
+                fs::write(path, content).unwrap();
+            }
         }
         let error = Store::load(&[plan], provider()).unwrap_err();
         assert!(error.file.ends_with(file), "{error}");
@@ -108,7 +110,7 @@ fn a_bad_new_pair_is_reported_and_the_last_good_one_kept() {
     let plan = write(folder.path(), &["old.test"], 2999);
     let store = load(std::slice::from_ref(&plan));
     let held = store.certificates();
-    assert_eq!((&*held[0].0[0], &held[0].2), ("old.test", &plan.cert));
+    assert_eq!((&*held[0].facts.names[0], &held[0].file), ("old.test", &plan.cert));
 
     fs::write(&plan.cert, pem(&["new.test"], 2999).0).unwrap();
     let report = store.reload();
@@ -132,18 +134,18 @@ fn an_expired_certificate_is_replaced_while_running() {
     let folder = tempfile::tempdir().unwrap();
     let plan = write(folder.path(), &["id.test"], 2002);
     let store = load(&[plan]);
-    assert!(store.certificates()[0].1 < now());
+    assert!(store.certificates()[0].facts.not_after < now());
     write(folder.path(), &["id.test"], 2999);
     assert_eq!(store.reload().changed.len(), 1);
-    assert!(store.certificates()[0].1 > now());
+    assert!(store.certificates()[0].facts.not_after > now());
 }
 
 /// A watch with a poll that a test would not wait for, unless it says so.
-fn watched(store: &Arc<Store>, poll: u64) -> (Watch, mpsc::Receiver<usize>) {
+fn watched(store: &Arc<Store>, poll: u64) -> (Watch, mpsc::Receiver<Vec<PathBuf>>) {
     let (told, reports) = mpsc::channel();
     let watch = watch::watch_every(store.clone(), Duration::from_millis(poll), move |report| {
         if !report.changed.is_empty() {
-            drop(told.send(report.changed.len()));
+            told.send(report.changed.clone()).unwrap();
         }
     });
     (watch.unwrap(), reports)
