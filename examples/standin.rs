@@ -1,0 +1,16 @@
+//! The ZITADEL stand-in alone, without Ravelin before it: `cargo run --example standin [ADDRESS]`.
+//! Try `curl --http2-prior-knowledge http://127.0.0.1:8080/.well-known/openid-configuration`.
+
+use std::net::SocketAddr;
+
+use ravelin::standin::{Options, Standin};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let address: SocketAddr =
+        std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:8080").parse()?;
+    let standin = Standin::start(Options { address, ..Options::default() }).await?;
+    println!("stand-in on http://{}, HTTP/1.1 and h2c; Ctrl-C ends it", standin.address());
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}
