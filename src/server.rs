@@ -65,3 +65,173 @@ pub struct Server {
     _files: Vec<SocketFile>,
     _watches: Vec<Watch>,
 }
+
+impl Server {
+    /// Binds every listener, loads every file and starts the workers. Must be called on the
+    /// control runtime.
+    ///
+    /// # Errors
+    /// What cannot be bound, read or started; nothing is left behind.
+    pub async fn start(plan: Plan) -> Result<Self, StartError> {
+        let live = Arc::new(Live { upstream_tls: upstream_tls(&plan.clusters)?, plan });
+        let plan = &live.plan;
+        let metrics = Metrics::new();
+        let access = AccessWriter::spawn(&plan.access, metrics.dropped_records())
+            .map_err(|error| StartError::new("access record", error))?;
+        let mut ground = Foundation::default();
+        for listener in &plan.listeners {
+            ground.lay(listener, plan.workers)?;
+        }
+        metrics.set_certificates(status::certificates(&ground.stores));
+        let (phase, watching) = watch::channel(Phase::Running);
+        let live = Arc::new(ArcSwap::new(live));
+        let mut workers = Vec::new();
+        for (index, grounds) in ground.workers.into_iter().enumerate() {
+            let telemetry = Telemetry::prepare(&metrics, access.log());
+            let worker = worker::spawn(index, Arc::clone(&live), grounds, watching.clone(), telemetry)
+                .map_err(|error| StartError::new("worker", error))?;
+            workers.push(worker);
+        }
+        let mut server = Self {
+            listening: ground.listening,
+            admin: None,
+            readiness: Arc::new(Readiness::new()),
+            phase,
+            workers,
+            access,
+            metrics,
+            live,
+            stop_admin: None,
+            _files: ground.files,
+            _watches: ground.watches,
+        };
+        server.open_admin(ground.stores).await?;
+        server.readiness.ready();
+        Ok(server)
+    }
+
+    async fn open_admin(&mut self, stores: Vec<(Arc<str>, Arc<Store>)>) -> Result<(), StartError> {
+        let live = self.live.load_full();
+        let Some(address) = live.plan.admin else { return Ok(()) };
+        let failed = |error| StartError::new(format_args!("admin listener {address}"), error);
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        self.admin = Some(listener.local_addr().map_err(failed)?);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let admin = Admin {
+            readiness: Arc::clone(&self.readiness),
+            metrics: Arc::clone(&self.metrics),
+            status: status::reporter(Arc::clone(&self.live), self.listening.clone(), stores, &self.metrics),
+        };
+        self.stop_admin = Some(stop);
+        tokio::spawn(admin::serve(listener, admin, async move {
+            let _ = stopped.await;
+        }));
+        Ok(())
+    }
+
+    /// Name and real address of every listener.
+    pub fn listening(&self) -> &[(Arc<str>, Address)] {
+        &self.listening
+    }
+
+    /// The address of the listener with this name; none for a Unix socket.
+    pub fn address(&self, name: &str) -> Option<SocketAddr> {
+        self.listening.iter().find(|(known, _)| &**known == name).and_then(|(_, address)| match address {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        })
+    }
+
+    /// Where the admin listener listens.
+    pub const fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// What is counted.
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Reopens the access record's file.
+    pub fn reopen(&self) {
+        self.access.reopen();
+    }
+
+    /// Leaves: unready, wait for load balancers, no new connections, GOAWAY, wait for what is
+    /// under way, at the latest until the grace is over.
+    pub async fn drain(mut self) {
+        let shutdown = self.live.load().plan.shutdown;
+        self.readiness.draining();
+        tokio::time::sleep(shutdown.delay).await;
+        let _ = self.phase.send(Phase::Draining(shutdown.grace));
+        let workers = std::mem::take(&mut self.workers);
+        let joined = tokio::task::spawn_blocking(move || {
+            for worker in workers {
+                if let Ok(Err(error)) = worker.join() {
+                    tracing::error!(%error, "a worker ended badly");
+                }
+            }
+        });
+        let _ = joined.await;
+        if let Some(stop) = self.stop_admin.take() {
+            let _ = stop.send(());
+        }
+        self.access.close();
+    }
+}
+
+/// What listeners stand on, while they are laid one by one.
+#[derive(Default)]
+struct Foundation {
+    listening: Vec<(Arc<str>, Address)>,
+    workers: Vec<Vec<Ground>>,
+    stores: Vec<(Arc<str>, Arc<Store>)>,
+    files: Vec<SocketFile>,
+    watches: Vec<Watch>,
+}
+
+impl Foundation {
+    fn lay(&mut self, plan: &Arc<ListenerPlan>, workers: usize) -> Result<(), StartError> {
+        let tls = self.secure(plan)?;
+        let bound = bind::listeners(plan, workers).map_err(|error| StartError(error.to_string()))?;
+        let gate = Gate::new(plan);
+        self.listening.push((Arc::clone(&plan.name), bound.address));
+        self.files.extend(bound.file);
+        self.workers.resize_with(workers, Vec::new);
+        for (worker, socket) in self.workers.iter_mut().zip(bound.listeners) {
+            worker.push(Ground {
+                plan: Arc::clone(plan),
+                socket,
+                gate: Arc::clone(&gate),
+                tls: tls.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn secure(&mut self, plan: &ListenerPlan) -> Result<Option<Secured>, StartError> {
+        let Some(tls) = &plan.tls else { return Ok(None) };
+        let failed = |error: &dyn fmt::Display| StartError::new(format_args!("listener {}", plan.name), error);
+        let store = Store::load(&tls.certificates, handshake::provider()).map_err(|error| failed(&error))?;
+        let config = handshake::server_config(tls, Arc::clone(&store)).map_err(|error| failed(&error))?;
+        self.watches.push(watch_certificates(Arc::clone(&store), |_| {}).map_err(|error| failed(&error))?);
+        self.stores.push((Arc::clone(&plan.name), Arc::clone(&store)));
+        Ok(Some(Secured { config, store }))
+    }
+}
+
+fn upstream_tls(clusters: &[Arc<ClusterPlan>]) -> Result<Vec<Vec<Option<crate::upstream::transport::Tls>>>, StartError> {
+    let mut all = Vec::new();
+    for cluster in clusters {
+        if cluster.tls.insecure_skip_verify {
+            tracing::warn!(cluster = %cluster.name, "INSECURE: the certificates of this cluster are NOT verified (tls.insecure_skip_verify)");
+        }
+        let mut endpoints = Vec::new();
+        for endpoint in &cluster.endpoints {
+            let tls = endpoint.protocol.is_tls().then(|| tls::client(&cluster.tls, endpoint)).transpose();
+            endpoints.push(tls.map_err(|error| StartError::new(format_args!("cluster {}", cluster.name), error))?);
+        }
+        all.push(endpoints);
+    }
+    Ok(all)
+}

@@ -1,0 +1,95 @@
+//! The process: start, tell the world, wait for a signal, leave.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Server, StartError};
+use crate::config::plan::Plan;
+use crate::downstream::plan::Address;
+
+/// Runs until a signal has ended it. `started` is called when every listener is open.
+///
+/// The first SIGTERM or SIGINT drains; a second one cuts what is left. SIGHUP reopens the access
+/// record.
+///
+/// # Errors
+/// What kept it from starting.
+pub fn run(plan: Plan, started: impl FnOnce(&Server)) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::new("control runtime", error))?;
+    let ended = runtime.block_on(live(plan, started));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    ended
+}
+
+async fn live(plan: Plan, started: impl FnOnce(&Server)) -> Result<(), StartError> {
+    let mut signals = Signals::new().map_err(|error| StartError::new("signals", error))?;
+    let server = Server::start(plan).await?;
+    announce(&server);
+    started(&server);
+    notify(&[sd_notify::NotifyState::Ready]);
+    loop {
+        tokio::select! {
+            name = signals.leave() => {
+                tracing::info!(signal = name, "draining");
+                break;
+            }
+            _ = signals.hangup.recv() => server.reopen(),
+        }
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tokio::select! {
+        () = server.drain() => tracing::info!("drained"),
+        name = signals.leave() => {
+            tracing::warn!(signal = name, "second signal: cutting what is left");
+            std::process::exit(1);
+        }
+    }
+    Ok(())
+}
+
+fn announce(server: &Server) {
+    for (name, address) in server.listening() {
+        match address {
+            Address::Tcp(address) => tracing::info!(%name, %address, "listening"),
+            Address::Unix(path) => tracing::info!(%name, address = %path.display(), "listening"),
+        }
+    }
+    if let Some(address) = server.admin() {
+        tracing::info!(name = "admin", %address, "listening");
+    }
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The name of the next signal that asks to leave.
+    async fn leave(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
