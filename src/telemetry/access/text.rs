@@ -1,0 +1,138 @@
+//! Numbers, times and strings as bytes, without `fmt`'s machinery: an access record is written for
+//! every exchange.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Appends a number.
+pub(super) fn number(mut value: u64, out: &mut Vec<u8>) {
+    let mut digits = [0_u8; 20];
+    let mut length = 0;
+    for slot in digits.iter_mut().rev() {
+        *slot = b'0' + (value % 10) as u8;
+        value /= 10;
+        length += 1;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(20 - length..).unwrap_or_default());
+}
+
+/// Appends a number with zeros before it.
+fn padded(value: u64, width: u32, out: &mut Vec<u8>) {
+    for place in (0..width).rev() {
+        out.push(b'0' + (value / 10_u64.pow(place) % 10) as u8);
+    }
+}
+
+/// Appends milliseconds with three decimals.
+pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    number(micros / 1000, out);
+    out.push(b'.');
+    padded(micros % 1000, 3, out);
+}
+
+/// Appends a time as RFC 3339 in UTC with milliseconds; times before 1970 as 1970.
+pub(super) fn time(at: SystemTime, out: &mut Vec<u8>) {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    for (value, width, end) in [
+        (year, 4, b'-'),
+        (month, 2, b'-'),
+        (day, 2, b'T'),
+        (second / 3600, 2, b':'),
+        (second / 60 % 60, 2, b':'),
+        (second % 60, 2, b'.'),
+        (u64::from(since.subsec_millis()), 3, b'Z'),
+    ] {
+        padded(value, width, out);
+        out.push(end);
+    }
+}
+
+/// Year, month and day of a day since 1970-01-01: Howard Hinnant's `civil_from_days`, where years
+/// begin in March so that the leap day is the last.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+/// Appends a string's inside, escaped by RFC 8259 §7. What is not UTF-8 becomes U+FFFD; DEL and
+/// the C1 controls are escaped too, for a terminal may obey them.
+pub(super) fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    if bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            escape(letter, out);
+        }
+        if !chunk.invalid().is_empty() {
+            escape(char::REPLACEMENT_CHARACTER, out);
+        }
+    }
+}
+
+fn escape(letter: char, out: &mut Vec<u8>) {
+    match letter {
+        '"' | '\\' => out.extend_from_slice(&[b'\\', letter as u8]),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        control if control.is_control() => {
+            out.extend_from_slice(b"\\u00");
+            for shift in [4, 0] {
+                let digit = char::from_digit(control as u32 >> shift & 0xf, 16).unwrap_or('0');
+                out.push(digit as u8);
+            }
+        }
+        letter => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_and_durations_are_written_plainly() {
+        for value in [0, 9, 10, 12_345, u64::MAX] {
+            assert_eq!(shown(|out| number(value, out)), value.to_string());
+        }
+        assert_eq!(shown(|out| millis(Duration::from_micros(1_234_005), out)), "1234.005");
+        assert_eq!(shown(|out| millis(Duration::from_nanos(999), out)), "0.000");
+    }
+
+    proptest! {
+        #[test]
+        fn times_are_those_of_humantime(millis in 0u64..250_000_000_000_000) {
+            let at = UNIX_EPOCH + Duration::from_millis(millis);
+            prop_assert_eq!(shown(|out| time(at, out)), humantime::format_rfc3339_millis(at).to_string());
+        }
+
+        #[test]
+        fn any_bytes_escaped_are_a_json_string_of_the_same_text(bytes: Vec<u8>) {
+            let json = format!("\"{}\"", shown(|out| escaped(&bytes, out)));
+            prop_assert!(!json.chars().any(char::is_control));
+            let text: String = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(text, String::from_utf8_lossy(&bytes));
+        }
+    }
+}
