@@ -174,8 +174,8 @@ pub struct Exchange {
     pub trace_id: Option<Box<str>>,
     /// The route that matched.
     pub route: Option<Arc<str>>,
-    /// Its place in the plan.
-    pub route_index: Option<usize>,
+    /// Its number in the metrics.
+    pub route_id: Option<usize>,
     /// The cluster that it went to.
     pub cluster: Option<Arc<str>>,
     /// The endpoint of the last attempt.
@@ -200,7 +200,7 @@ impl Exchange {
             request_id: None,
             trace_id: None,
             route: None,
-            route_index: None,
+            route_id: None,
             cluster: None,
             endpoint: None,
             attempts: 0,

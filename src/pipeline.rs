@@ -16,6 +16,7 @@ use self::plan::{Action, RoutePlan};
 use crate::body::Body;
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::cluster::Cluster;
 
 /// One worker's pipeline: the routes, and the clusters that they lead to.
@@ -23,11 +24,17 @@ pub struct Pipeline {
     table: RouteTable,
     /// By route; `None` where a route does not forward.
     clusters: Vec<Option<Rc<Cluster>>>,
+    /// By route: its number in the metrics.
+    ids: Vec<usize>,
 }
 
 impl Pipeline {
     /// Routes asked in their order; `cluster` finds a worker's cluster by name.
-    pub fn new(routes: &[Arc<RoutePlan>], cluster: impl Fn(&str) -> Option<Rc<Cluster>>) -> Self {
+    pub fn new(
+        routes: &[Arc<RoutePlan>],
+        metrics: &Metrics,
+        cluster: impl Fn(&str) -> Option<Rc<Cluster>>,
+    ) -> Self {
         let clusters = routes
             .iter()
             .map(|route| match &route.action {
@@ -35,7 +42,8 @@ impl Pipeline {
                 Action::Redirect(_) | Action::Respond(_) => None,
             })
             .collect();
-        Self { table: RouteTable::new(routes.to_vec()), clusters }
+        let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
+        Self { table: RouteTable::new(routes.to_vec()), clusters, ids }
     }
 
     /// Answers one request.
@@ -55,7 +63,7 @@ impl Pipeline {
             admit::Admitted::Route(index, route) => (index, route),
         };
         exchange.route = Some(Arc::clone(&route.name));
-        exchange.route_index = Some(index);
+        exchange.route_id = self.ids.get(index).copied();
         match &route.action {
             Action::Forward(plan) => {
                 let cluster = self.clusters.get(index).and_then(Option::as_ref);

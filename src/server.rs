@@ -7,7 +7,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -24,12 +23,12 @@ use crate::downstream::handshake;
 use crate::downstream::plan::{Address, ListenerPlan};
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{Telemetry, metrics};
+use crate::telemetry::Telemetry;
 use crate::upstream::plan::ClusterPlan;
 use crate::upstream::tls;
 use crate::worker::{self, Ground, Live, Phase};
 
-mod life;
+pub mod life;
 mod status;
 
 /// Why Ravelin did not start.
@@ -95,7 +94,7 @@ impl Server {
         let mut server = Self {
             listening: ground.listening,
             admin: None,
-            readiness: Arc::new(Readiness::new()),
+            readiness: Arc::new(Readiness::default()),
             phase,
             workers,
             access,
@@ -106,7 +105,7 @@ impl Server {
             _watches: ground.watches,
         };
         server.open_admin(ground.stores).await?;
-        server.readiness.ready();
+        server.readiness.set(admin::Phase::Ready);
         Ok(server)
     }
 
@@ -123,9 +122,14 @@ impl Server {
             status: status::reporter(Arc::clone(&self.live), self.listening.clone(), stores, &self.metrics),
         };
         self.stop_admin = Some(stop);
-        tokio::spawn(admin::serve(listener, admin, async move {
-            let _ = stopped.await;
-        }));
+        tokio::spawn(async move {
+            let stopped = async move {
+                let _ = stopped.await;
+            };
+            if let Err(error) = admin::serve(listener, admin, stopped).await {
+                tracing::error!(%error, "the admin listener ended");
+            }
+        });
         Ok(())
     }
 
@@ -161,7 +165,7 @@ impl Server {
     /// under way, at the latest until the grace is over.
     pub async fn drain(mut self) {
         let shutdown = self.live.load().plan.shutdown;
-        self.readiness.draining();
+        self.readiness.set(admin::Phase::Draining);
         tokio::time::sleep(shutdown.delay).await;
         let _ = self.phase.send(Phase::Draining(shutdown.grace));
         let workers = std::mem::take(&mut self.workers);

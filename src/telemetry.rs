@@ -10,3 +10,52 @@ pub mod metrics;
 pub mod plan;
 pub mod redact;
 pub mod trace;
+pub mod recorder;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use access::AccessLog;
+use metrics::{Gauge, ListenerId, Metrics, Shard, TlsVersion};
+
+use crate::exchange::Tls;
+
+/// Where one worker tells what happens.
+pub struct Telemetry {
+    /// Its counters.
+    pub shard: Rc<Shard>,
+    /// Its access record.
+    pub access: AccessLog,
+    /// What all workers' counters add up to, and the ids to count under.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Telemetry {
+    /// A worker's telemetry, to be finished on its thread.
+    pub fn prepare(metrics: &Arc<Metrics>, access: AccessLog) -> impl FnOnce() -> Self + Send + 'static {
+        let metrics = Arc::clone(metrics);
+        let shard = metrics.shard();
+        move || Self { shard: Rc::new(shard), access, metrics }
+    }
+
+    /// Hands over what has been collected; called some times a second.
+    pub fn tick(&self) {
+        self.access.tick();
+    }
+
+    /// A connection that is open until the guard is dropped.
+    pub fn connection(&self, listener: ListenerId) -> Gauge {
+        self.shard.connection(listener)
+    }
+
+    /// A TLS handshake that came to its end.
+    pub fn handshaken(&self, listener: ListenerId, tls: &Tls) {
+        let version = if tls.version == "TLSv1.2" { TlsVersion::Tls12 } else { TlsVersion::Tls13 };
+        self.shard.handshake(listener, version, tls.resumed);
+    }
+
+    /// A connection that came to nothing before HTTP.
+    pub fn handshake_failed(&self, listener: ListenerId, cause: &str) {
+        self.shard.handshake_failed(listener, cause);
+    }
+}

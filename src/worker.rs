@@ -85,13 +85,14 @@ async fn run(
     mut phase: watch::Receiver<Phase>,
     telemetry: Rc<Telemetry>,
 ) {
-    let service = Rc::new(Composed::new(live));
+    let service = Rc::new(Composed::new(live, &telemetry));
     let (leave, drain) = watch::channel(false);
     let open = Rc::new(Open::default());
     let accepting: Vec<_> = grounds
         .into_iter()
         .map(|ground| {
             let listening = Rc::new(Listening {
+                id: telemetry.metrics.listener(&ground.plan.name),
                 plan: ground.plan,
                 tls: ground.tls,
                 service: Rc::clone(&service),
@@ -166,6 +167,7 @@ impl Drop for One {
 /// The pipeline of the plan that is in force. A new plan is taken up by the next request; what is
 /// under way ends with the one it began with.
 struct Composed {
+    telemetry: Rc<Telemetry>,
     live: Arc<ArcSwap<Live>>,
     current: RefCell<Current>,
 }
@@ -173,35 +175,34 @@ struct Composed {
 #[derive(Clone)]
 struct Current {
     live: Arc<Live>,
-    clusters: Vec<Rc<Cluster>>,
     pipeline: Rc<Pipeline>,
 }
 
 impl Current {
-    fn new(live: Arc<Live>) -> Self {
+    fn new(live: Arc<Live>, telemetry: &Telemetry) -> Self {
         let clusters: Vec<_> = live
             .plan
             .clusters
             .iter()
             .zip(&live.upstream_tls)
-            .map(|(plan, tls)| Cluster::new(plan, tls))
+            .map(|(plan, tls)| Cluster::new(plan, tls, telemetry))
             .collect();
         let by_name = |name: &str| clusters.iter().find(|cluster| &*cluster.name == name).cloned();
-        let pipeline = Rc::new(Pipeline::new(&live.plan.routes, by_name));
-        Self { live, clusters, pipeline }
+        let pipeline = Rc::new(Pipeline::new(&live.plan.routes, &telemetry.metrics, by_name));
+        Self { live, pipeline }
     }
 }
 
 impl Composed {
-    fn new(live: Arc<ArcSwap<Live>>) -> Self {
-        let current = RefCell::new(Current::new(live.load_full()));
-        Self { live, current }
+    fn new(live: Arc<ArcSwap<Live>>, telemetry: &Rc<Telemetry>) -> Self {
+        let current = RefCell::new(Current::new(live.load_full(), telemetry));
+        Self { telemetry: Rc::clone(telemetry), live, current }
     }
 
     fn pipeline(&self) -> Rc<Pipeline> {
         let live = self.live.load();
         if !Arc::ptr_eq(&live, &self.current.borrow().live) {
-            let next = Current::new(Arc::clone(&live));
+            let next = Current::new(Arc::clone(&live), &self.telemetry);
             self.current.replace(next);
         }
         Rc::clone(&self.current.borrow().pipeline)

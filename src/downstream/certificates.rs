@@ -6,7 +6,7 @@
 //! the last good one stays in use.
 
 mod load;
-mod watch;
+pub mod watch;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

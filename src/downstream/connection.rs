@@ -18,6 +18,7 @@ use super::{handshake, http1, http2, proxy_protocol};
 use crate::exchange::{Connection, Identity, Protocol, Tls};
 use crate::io::Io;
 use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::ListenerId;
 
 /// What every HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -26,7 +27,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub struct Listening<S> {
     /// What it is told.
     pub plan: Arc<ListenerPlan>,
-    /// The port that redirects go to, and everything else that TLS needs.
+    /// Its number in the metrics.
+    pub id: ListenerId,
+    /// Everything that TLS needs.
     pub tls: Option<Secured>,
     /// What answers.
     pub service: Rc<S>,
@@ -64,10 +67,10 @@ pub async fn serve<S: Service>(
     listening: Rc<Listening<S>>,
     stream: Stream,
     peer: Option<SocketAddr>,
-    permit: Permit,
+    mut permit: Permit,
 ) {
-    let _open = listening.telemetry.connection(&listening.plan.name);
-    let Some((io, peer)) = establish(&listening, stream, peer, &permit).await else { return };
+    let _open = listening.telemetry.connection(listening.id);
+    let Some((io, peer)) = establish(&listening, stream, peer, &mut permit).await else { return };
     let protocol = peer.connection.protocol;
     let peer = Rc::new(peer);
     // The larger state of the two is boxed, so that the other does not pay for it.
@@ -83,7 +86,7 @@ async fn establish<S: Service>(
     listening: &Listening<S>,
     stream: Stream,
     peer: Option<SocketAddr>,
-    _permit: &Permit,
+    permit: &mut Permit,
 ) -> Option<(Io, Peer<S>)> {
     let plan = &listening.plan;
     let deadline = Instant::now() + plan.limits.head_time;
@@ -92,11 +95,15 @@ async fn establish<S: Service>(
     let client = match client {
         Ok(client) => client,
         Err(failure) => {
-            listening.telemetry.handshake(failure.label());
+            listening.telemetry.handshake_failed(listening.id, failure.label());
             tracing::debug!(listener = %plan.name, %failure, "connection refused");
             return None;
         }
     };
+    // Behind a balancer the peer's address says nothing: the cap is the client's own.
+    if let (false, Some(client)) = (plan.proxy_protocol.is_empty(), client) {
+        permit.attribute(client.ip()).ok()?;
+    }
     let (io, tls, protocol) = match &listening.tls {
         Some(secured) => secure(listening, secured, stream, deadline).await?,
         None => {
@@ -131,13 +138,13 @@ async fn secure<S>(
     let config = Arc::clone(&secured.config);
     match handshake::handshake(stream, config, &secured.store, deadline).await {
         Ok(established) => {
-            listening.telemetry.handshaken(&established.tls);
+            listening.telemetry.handshaken(listening.id, &established.tls);
             let (stream, session) = established.stream.into_inner();
             let io = Io::new(Box::new(stream), Some(session.into()), Bytes::new(), true);
             Some((io, Some(established.tls), established.protocol))
         }
         Err(failure) => {
-            listening.telemetry.handshake(failure.reason.label());
+            listening.telemetry.handshake_failed(listening.id, failure.reason.label());
             tracing::debug!(listener = %listening.plan.name, %failure, "handshake failed");
             None
         }

@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ORIGIN};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request, Response};
+use http_body::{Frame, SizeHint};
 
-use super::rescue::{self, Ending};
+use super::rescue::{self, Caller, Ending};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange};
@@ -35,7 +35,7 @@ pub async fn answer(
     mut recorder: Recorder,
     header_fields: usize,
 ) -> Response<Delivery> {
-    let asked = Asked::new(&request);
+    let caller = Caller::any(request.method(), request.headers());
     let outcome = if request.headers().len() > header_fields {
         Err(Error::new(Kind::HeadersTooLarge))
     } else {
@@ -45,44 +45,24 @@ pub async fn answer(
         Ok(response) => {
             recorder.head(response.status(), response.headers());
             let (parts, body) = response.into_parts();
-            let body = Delivery::new(body, &parts.headers, recorder);
+            let body = Delivery::new(body, &parts.headers, recorder, caller);
             Response::from_parts(parts, body)
         }
-        Err(error) => asked.rescue(&error, recorder),
+        Err(error) => rescued(&error, caller, recorder),
     }
 }
 
-/// What the rescue needs of a request that is no longer there.
-struct Asked {
-    method: Method,
-    origin: Option<HeaderValue>,
-    content_type: Option<HeaderValue>,
-}
-
-impl Asked {
-    fn new(request: &Request<Body>) -> Self {
-        let header = |name| request.headers().get(name).cloned();
-        Self { method: request.method().clone(), origin: header(ORIGIN), content_type: header(CONTENT_TYPE) }
-    }
-
-    fn rescue(&self, error: &Error, mut recorder: Recorder) -> Response<Delivery> {
-        let exchange = recorder.exchange();
-        let answer = rescue::rescue(
-            error,
-            &rescue::Caller {
-                class: exchange.class,
-                method: &self.method,
-                origin: self.origin.as_ref(),
-                content_type: self.content_type.as_ref(),
-                request_id: exchange.request_id.as_deref(),
-            },
-        );
-        recorder.failed(error);
-        recorder.head(answer.status(), answer.headers());
-        let (parts, bytes) = answer.into_parts();
-        let body = Delivery::new(bytes.into(), &parts.headers, recorder);
-        Response::from_parts(parts, body)
-    }
+/// The answer to a request that failed before its answer's head.
+fn rescued(error: &Error, mut caller: Caller, mut recorder: Recorder) -> Response<Delivery> {
+    let exchange = recorder.exchange();
+    // The caller was looked at before the pipeline had decided what the exchange is.
+    caller.class = exchange.class;
+    let answer = rescue::rescue(error, &caller, exchange.request_id.as_deref());
+    recorder.failed(error);
+    recorder.head(answer.status(), answer.headers());
+    let (parts, bytes) = answer.into_parts();
+    let body = Delivery::new(bytes.into(), &parts.headers, recorder, caller);
+    Response::from_parts(parts, body)
 }
 
 /// An answer's body on its way to the client. A failure under way becomes an end that the
@@ -91,6 +71,7 @@ pub struct Delivery {
     body: Body,
     /// `None`: nobody is interested (the 101 before a tunnel, whose own delivery has it).
     recorder: Option<Recorder>,
+    caller: Option<Caller>,
     state: State,
     /// gRPC whose status has not been seen yet: it is owed one.
     owes_status: bool,
@@ -106,16 +87,17 @@ enum State {
 impl Delivery {
     /// Nothing, and nobody told: the 101 before a tunnel.
     pub fn silent() -> Self {
-        Self { body: Body::Empty, recorder: None, state: State::Body, owes_status: false }
+        Self { body: Body::Empty, recorder: None, caller: None, state: State::Body, owes_status: false }
     }
 
-    fn new(body: Body, head: &HeaderMap, recorder: Recorder) -> Self {
+    fn new(body: Body, head: &HeaderMap, recorder: Recorder, mut caller: Caller) -> Self {
+        caller.class = recorder.class();
         let grpc = recorder.class() == Class::Grpc
             && head
                 .get(CONTENT_TYPE)
                 .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
         let owes_status = grpc && !head.contains_key("grpc-status");
-        Self { body, recorder: Some(recorder), state: State::Body, owes_status }
+        Self { body, recorder: Some(recorder), caller: Some(caller), state: State::Body, owes_status }
     }
 
     /// The client has reset the stream or is gone.
@@ -139,17 +121,23 @@ impl Delivery {
         self.tell(|recorder| recorder.failed(&error));
         self.state = State::Ended;
         self.body = Body::Empty;
-        let class = self.recorder.as_ref().map(Recorder::class).unwrap_or_default();
-        match rescue::ending(&error, class) {
+        let ending = match &self.caller {
+            Some(caller) => rescue::trailers(&error, caller),
+            None => Ending::Reset,
+        };
+        let between = self.recorder.as_ref().is_some_and(Recorder::between_frames);
+        match ending {
             Ending::Trailers(trailers) => {
                 self.tell(|recorder| recorder.trailers(&trailers));
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
-            Ending::Data(bytes) => {
+            Ending::WebFrame(bytes) | Ending::ConnectEnd(bytes) if between => {
                 self.tell(|recorder| recorder.data(&bytes));
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Ending::Reset => Poll::Ready(Some(Err(error))),
+            Ending::WebFrame(_) | Ending::ConnectEnd(_) | Ending::Reset => {
+                Poll::Ready(Some(Err(error)))
+            }
         }
     }
 }

@@ -35,6 +35,16 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The caller behind a request's head whose class is not known yet.
+    pub fn any(method: &Method, headers: &HeaderMap) -> Self {
+        Self {
+            class: Class::default(),
+            head_only: *method == Method::HEAD,
+            origin: headers.get(ORIGIN).cloned(),
+            content_type: headers.get(CONTENT_TYPE).cloned(),
+        }
+    }
+
     /// The caller behind a request's head.
     pub fn new(class: Class, method: &Method, headers: &HeaderMap) -> Self {
         let value = |wanted: bool, name| wanted.then(|| headers.get(name)).flatten().cloned();

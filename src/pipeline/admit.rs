@@ -65,8 +65,8 @@ pub fn admit(
 
 /// The request's id and trace, as far as the client named sound ones.
 fn identify(headers: &HeaderMap, exchange: &mut Exchange) {
-    exchange.trace_id = headers.get("traceparent").and_then(|value| trace::trace_id(value.as_bytes()));
-    let given = headers.get("x-request-id").and_then(|value| trace::request_id(value.as_bytes()));
+    exchange.trace_id = headers.get("traceparent").and_then(|value| trace::trace_id(value.as_bytes())).map(Box::from);
+    let given = headers.get("x-request-id").and_then(|value| trace::request_id(value.as_bytes())).map(Box::from);
     exchange.request_id = Some(given.unwrap_or_else(trace::new_request_id));
 }
 

@@ -98,7 +98,7 @@ async fn attempts(
         let endpoint = cluster.pick(&[])?;
         exchange.attempts = 1;
         exchange.endpoint = Some(Arc::clone(&endpoint.plan.name));
-        let head = leaving.head(false, deadline, exchange)?;
+        let head = leaving.head(&endpoint, false, deadline, exchange)?;
         return websocket::open(&endpoint, head, body).await;
     }
     let (body, interim) = if expect::expects_continue(&leaving.headers) {
@@ -117,7 +117,7 @@ async fn attempts(
         if exchange.class == Class::Grpc && !h2 {
             return Err(Error::new(Kind::NotHttp2));
         }
-        let head = leaving.head(h2, deadline, exchange)?;
+        let head = leaving.head(&endpoint, h2, deadline, exchange)?;
         let body = match &replay {
             None => Body::Empty,
             Some(replay) => Body::Replay(replay.again().ok_or(Kind::Reset)?),
@@ -131,7 +131,7 @@ async fn attempts(
             }
             Err(error) => error,
         };
-        tried.push(endpoint);
+        tried.push(Rc::clone(&endpoint));
         let again = error.kind().retry() == Retry::Unsent
             && tried.len() < ATTEMPTS
             && replay.as_ref().is_none_or(|replay| replay.again().is_some())
@@ -140,6 +140,7 @@ async fn attempts(
         if !again {
             return Err(error);
         }
+        endpoint.retried(error.kind());
     }
 }
 
@@ -190,6 +191,7 @@ impl<'a> Leaving<'a> {
     /// The head for one attempt.
     fn head(
         &self,
+        endpoint: &Endpoint,
         h2: bool,
         deadline: Option<Deadline>,
         exchange: &Exchange,
@@ -221,7 +223,7 @@ impl<'a> Leaving<'a> {
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
         *request.version_mut() = if h2 { Version::HTTP_2 } else { Version::HTTP_11 };
-        *request.uri_mut() = if h2 { self.absolute()? } else { Uri::from(self.path.clone()) };
+        *request.uri_mut() = if h2 { self.absolute(endpoint.plan.protocol.is_tls())? } else { Uri::from(self.path.clone()) };
         *request.headers_mut() = headers;
         if let Some(protocol) = &self.extensions {
             request.extensions_mut().insert(protocol.clone());
@@ -230,9 +232,9 @@ impl<'a> Leaving<'a> {
     }
 
     /// The target with its authority: HTTP/2's pseudo-header fields are made of it.
-    fn absolute(&self) -> Result<Uri, Error> {
+    fn absolute(&self, tls: bool) -> Result<Uri, Error> {
         let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
+        uri.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
         uri.authority = Some(
             self.authority.as_bytes().try_into().map_err(|error| Error::with(Kind::BadRequest, error))?,
         );

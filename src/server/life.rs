@@ -33,23 +33,29 @@ async fn live(plan: Plan, started: impl FnOnce(&Server)) -> Result<(), StartErro
     started(&server);
     notify(&[sd_notify::NotifyState::Ready]);
     loop {
-        tokio::select! {
-            name = signals.leave() => {
+        match signals.next().await {
+            "SIGHUP" => server.reopen(),
+            name => {
                 tracing::info!(signal = name, "draining");
                 break;
             }
-            _ = signals.hangup.recv() => server.reopen(),
         }
     }
     notify(&[sd_notify::NotifyState::Stopping]);
-    tokio::select! {
-        () = server.drain() => tracing::info!("drained"),
-        name = signals.leave() => {
-            tracing::warn!(signal = name, "second signal: cutting what is left");
-            std::process::exit(1);
+    let drained = server.drain();
+    tokio::pin!(drained);
+    loop {
+        tokio::select! {
+            () = &mut drained => {
+                tracing::info!("drained");
+                return Ok(());
+            }
+            name = signals.next() => if name != "SIGHUP" {
+                tracing::warn!(signal = name, "second signal: cutting what is left");
+                std::process::exit(1);
+            },
         }
     }
-    Ok(())
 }
 
 fn announce(server: &Server) {
@@ -85,9 +91,10 @@ impl Signals {
         })
     }
 
-    /// The name of the next signal that asks to leave.
-    async fn leave(&mut self) -> &'static str {
+    /// The name of the next signal.
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
+            _ = self.hangup.recv() => "SIGHUP",
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }

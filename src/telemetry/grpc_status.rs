@@ -57,6 +57,15 @@ impl WebTrailerScanner {
         }
     }
 
+    /// Whether the next byte begins a frame: where an end of our own may be put.
+    pub const fn between_frames(&self) -> bool {
+        matches!(self.frames.state, State::Head { have: 0, .. })
+            && match &self.base64 {
+                Some(group) => group.have == 0,
+                None => true,
+            }
+    }
+
     /// The status, once the trailer frame was there whole.
     pub const fn status(&self) -> Option<u8> {
         self.frames.status

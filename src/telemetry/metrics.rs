@@ -24,7 +24,22 @@ use cells::Cells;
 
 /// A route, as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RouteId(usize);
+pub struct RouteId(pub usize);
+
+/// Why connections come to nothing before HTTP: the words of `downstream`'s failures.
+pub const HANDSHAKE_FAILURES: [&str; 11] = [
+    "timeout",
+    "eof",
+    "no_shared_cipher",
+    "no_shared_protocol",
+    "unknown_name",
+    "client_certificate",
+    "client_alert",
+    "not_tls",
+    "other",
+    "untrusted",
+    "invalid",
+];
 
 /// A listener, as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,6 +140,17 @@ impl Metrics {
         let open =
             |cells: &Arc<Cells>| Some(cells.listeners.at(listener.0)?.open.load(Ordering::Relaxed));
         shards.iter().filter_map(open).fold(0, u64::wrapping_add)
+    }
+
+    /// Connections to an endpoint that are open now, and whether a worker cannot reach it.
+    pub fn endpoint_state(&self, endpoint: EndpointId) -> (u64, bool) {
+        let shards = self.cells();
+        let sum = |read: &dyn Fn(&cells::EndpointCells) -> u64| {
+            let rows = shards.iter().filter_map(|cells| cells.endpoints.at(endpoint.0));
+            rows.map(read).fold(0, u64::wrapping_add)
+        };
+        let open = sum(&|row| row.open.load(Ordering::Relaxed));
+        (open, sum(&|row| row.failing.load(Ordering::Relaxed)) > 0)
     }
 
     /// Exchanges that are in flight now.

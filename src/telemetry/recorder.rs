@@ -9,10 +9,13 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 
 use super::access::Record;
 use super::grpc_status::{self, WebTrailerScanner};
-use super::metrics::{Exchanged, InFlight};
+use super::metrics::{ExchangeKey, Gauge, RouteId};
 use super::Telemetry;
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange};
+
+/// What an exchange is counted as whose client left before there was a status (nginx's word).
+const CLIENT_CLOSED: u16 = 499;
 
 /// What the record needs of a request that has gone upstream.
 pub struct Subject {
@@ -51,7 +54,7 @@ pub struct Recorder {
     finished: bool,
     silent: bool,
     on_end: Option<Box<dyn FnOnce()>>,
-    in_flight: Option<InFlight>,
+    in_flight: Option<Gauge>,
 }
 
 impl Recorder {
@@ -98,12 +101,13 @@ impl Recorder {
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.status = status.as_u16();
         self.grpc_status = grpc_status::from_headers(headers);
-        let scans = matches!(self.class(), Class::GrpcWeb | Class::GrpcWebText);
+        let scans = matches!(self.class(), Class::GrpcWeb | Class::GrpcWebText | Class::ConnectStream);
         if scans && self.grpc_status.is_none() {
             let text = headers
                 .get(CONTENT_TYPE)
                 .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc-web-text"));
-            self.web = Some(WebTrailerScanner::new(text));
+            let scanner = if text { WebTrailerScanner::text() } else { WebTrailerScanner::binary() };
+            self.web = Some(scanner);
         }
     }
 
@@ -159,18 +163,15 @@ impl Drop for Recorder {
         let cause = self.failure.as_ref().map(|(kind, _)| *kind);
         let exchange = &self.exchange;
         let bytes_in = exchange.bytes_in.get();
-        self.telemetry.shard.exchange(&Exchanged {
-            route: exchange.route_index,
+        let key = ExchangeKey {
+            route: exchange.route_id.map(RouteId),
             class: exchange.class,
             protocol: exchange.connection.protocol,
-            status: self.status,
+            status: if self.status == 0 { CLIENT_CLOSED } else { self.status },
             grpc_status: self.grpc_status,
             cause,
-            attempts: exchange.attempts,
-            duration,
-            bytes_in,
-            bytes_out: self.bytes_out,
-        });
+        };
+        self.telemetry.shard.exchange(&key, duration, bytes_in, self.bytes_out);
         if self.telemetry.access.enabled() {
             self.write(duration, bytes_in, cause);
         }

@@ -13,6 +13,7 @@ use super::{Answer, http1, http2};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{Exchange, Interim};
+use crate::telemetry::Telemetry;
 
 /// One worker's view of a cluster.
 pub struct Cluster {
@@ -24,12 +25,14 @@ pub struct Cluster {
 
 impl Cluster {
     /// A cluster without connections. `tls` has one entry per endpoint.
-    pub fn new(plan: &ClusterPlan, tls: &[Option<Tls>]) -> Rc<Self> {
+    pub fn new(plan: &ClusterPlan, tls: &[Option<Tls>], telemetry: &Telemetry) -> Rc<Self> {
         let endpoints = plan
             .endpoints
             .iter()
             .enumerate()
-            .map(|(i, endpoint)| Endpoint::new(endpoint.clone(), plan, tls.get(i).cloned().flatten()))
+            .map(|(i, endpoint)| {
+                Endpoint::new(endpoint.clone(), plan, tls.get(i).cloned().flatten(), telemetry)
+            })
             .collect();
         Rc::new(Self { name: Arc::clone(&plan.name), endpoints, next: Cell::new(0) })
     }
@@ -66,6 +69,7 @@ pub async fn send(
     exchange.attempts += 1;
     exchange.endpoint = Some(Arc::clone(&endpoint.plan.name));
     let interim: Option<Interim> = exchange.interim.clone();
+    let _carried = endpoint.carry();
     if endpoint.plan.protocol.is_h2() {
         let lease = endpoint.lease_h2().await?;
         http2::send(lease, head, body, interim.as_ref()).await

@@ -12,6 +12,8 @@ use super::plan::{ClusterPlan, EndpointPlan};
 use super::transport::{Tls, dial};
 use super::{http1, http2};
 use crate::error::{Error, Kind};
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::{EndpointId, Gauge, Shard};
 
 /// HTTP/2 connections of one worker to one endpoint: with ZITADEL's 250 streams each, 16,000
 /// exchanges at once.
@@ -37,6 +39,8 @@ pub struct Endpoint {
     connecting: Cell<usize>,
     waiting: RefCell<VecDeque<oneshot::Sender<Result<(), Failure>>>>,
     failed: RefCell<Option<Failed>>,
+    id: EndpointId,
+    shard: Rc<Shard>,
 }
 
 /// A failed connect, as every exchange that waited for it is told.
@@ -46,12 +50,20 @@ struct Failed {
     times: u32,
     until: Instant,
     why: Failure,
+    _gauge: Gauge,
 }
 
 impl Endpoint {
     /// An endpoint without connections; they are opened when they are needed.
-    pub fn new(plan: EndpointPlan, cluster: &ClusterPlan, tls: Option<Tls>) -> Rc<Self> {
+    pub fn new(
+        plan: EndpointPlan,
+        cluster: &ClusterPlan,
+        tls: Option<Tls>,
+        telemetry: &Telemetry,
+    ) -> Rc<Self> {
         Rc::new(Self {
+            id: telemetry.metrics.endpoint(&cluster.name, &plan.name),
+            shard: Rc::clone(&telemetry.shard),
             plan,
             connect_timeout: cluster.connect_timeout,
             idle: cluster.idle,
@@ -110,8 +122,9 @@ impl Endpoint {
         self.fail_fast()?;
         match dial(&self.plan, self.tls.as_ref(), false, self.connect_timeout).await {
             Ok(io) => {
-                self.failed.take();
-                Ok(http1::Connection::open(io).await?.lease(Rc::clone(self)))
+                self.connected();
+                let gauge = self.shard.upstream_connection(self.id);
+                Ok(http1::Connection::open(io, gauge).await?.lease(Rc::clone(self)))
             }
             Err(error) => {
                 self.note_failure(&error);
@@ -171,7 +184,7 @@ impl Endpoint {
             endpoint.connecting.set(endpoint.connecting.get() - 1);
             match outcome {
                 Ok(connection) => {
-                    endpoint.failed.take();
+                    endpoint.connected();
                     endpoint.h2.borrow_mut().push(connection);
                     endpoint.wake();
                 }
@@ -188,12 +201,30 @@ impl Endpoint {
     async fn open(self: &Rc<Self>) -> Result<Rc<http2::Connection>, Error> {
         let io = dial(&self.plan, self.tls.as_ref(), true, self.connect_timeout).await?;
         let endpoint = Rc::downgrade(self);
-        http2::Connection::open(io, self.idle, move || {
+        let gauge = self.shard.upstream_connection(self.id);
+        http2::Connection::open(io, self.idle, gauge, move || {
             if let Some(endpoint) = endpoint.upgrade() {
                 endpoint.wake();
             }
         })
         .await
+    }
+
+    fn connected(&self) {
+        if self.failed.take().is_some() {
+            tracing::info!(upstream.endpoint = %self.plan.name, "upstream can be reached again");
+        }
+        self.shard.connect(self.id, Ok(()));
+    }
+
+    /// Counts a request that goes there, until its answer's head is there.
+    pub(super) fn carry(&self) -> Gauge {
+        self.shard.upstream_request(self.id)
+    }
+
+    /// Counts a request that is sent again.
+    pub fn retried(&self, reason: Kind) {
+        self.shard.retry(self.id, reason);
     }
 
     fn note_failure(&self, error: &Error) -> Failure {
@@ -206,7 +237,13 @@ impl Endpoint {
         }
         let until = Instant::now() + pause;
         *self.failed.borrow_mut() =
-            Some(Failed { times: times + 1, until, why: (why.0, Rc::clone(&why.1)) });
+            Some(Failed {
+                times: times + 1,
+                until,
+                why: (why.0, Rc::clone(&why.1)),
+                _gauge: self.shard.upstream_failing(self.id),
+            });
+        self.shard.connect(self.id, Err(why.0));
         why
     }
 

@@ -14,6 +14,7 @@ use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::Interim;
 use crate::io::{Driven, Io};
+use crate::telemetry::metrics::Gauge;
 
 /// Bytes of an answer's head.
 const HEADER_BYTES: usize = 72 * 1024;
@@ -43,7 +44,7 @@ impl Drop for Lease {
 
 impl Connection {
     /// Begins to drive a connection in a task of its own.
-    pub async fn open(io: Io) -> Result<Self, Error> {
+    pub async fn open(io: Io, open: Gauge) -> Result<Self, Error> {
         let handle = io.handle();
         let (send, driver) = http1::Builder::new()
             .max_buf_size(HEADER_BYTES + 8 * 1024)
@@ -53,6 +54,7 @@ impl Connection {
             .map_err(|error| Error::with(Kind::Connect, error))?;
         let (give, upgraded) = oneshot::channel();
         tokio::task::spawn_local(async move {
+            let _open = open;
             let mut driver = driver;
             let done = Driven::new(
                 std::future::poll_fn(|cx| driver.poll_without_shutdown(cx)),

@@ -19,6 +19,7 @@ use crate::body::pump::{Pump, Stopped};
 use crate::error::{Error, Kind};
 use crate::exchange::Interim;
 use crate::io::{Driven, Io};
+use crate::telemetry::metrics::Gauge;
 
 /// Window of one stream: what a slow client may leave in our memory per exchange.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -65,6 +66,7 @@ impl Connection {
     pub async fn open(
         io: Io,
         idle: Duration,
+        open: Gauge,
         released: impl Fn() + 'static,
     ) -> Result<Rc<Self>, Error> {
         let handle = io.handle();
@@ -86,7 +88,11 @@ impl Connection {
             last_used: Cell::new(Instant::now()),
             released: Box::new(released),
         });
-        tokio::task::spawn_local(drive(Driven::new(driver, handle), Rc::downgrade(&connection), idle));
+        let driving = drive(Driven::new(driver, handle), Rc::downgrade(&connection), idle);
+        tokio::task::spawn_local(async move {
+            let _open = open;
+            driving.await;
+        });
         Ok(connection)
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::EXPECT;
 use http::{HeaderMap, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 
 use crate::body::Body;
@@ -71,15 +71,15 @@ impl http_body::Body for Gated {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if let Some(patience) = &mut self.patience {
-            let patient = patience.as_mut();
-            if !self.gate.open.get() {
-                self.gate.waiting.replace(Some(cx.waker().clone()));
-                ready!(patient.poll(cx));
+        let this = &mut *self;
+        if let Some(patience) = &mut this.patience {
+            if !this.gate.open.get() {
+                this.gate.waiting.replace(Some(cx.waker().clone()));
+                ready!(patience.as_mut().poll(cx));
             }
-            self.patience = None;
+            this.patience = None;
         }
-        Pin::new(&mut self.body).poll_frame(cx)
+        Pin::new(&mut this.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -23,6 +23,7 @@ const CHUNK: usize = 64;
 pub(super) const TABLE_MAX: usize = CHUNK * CHUNK;
 /// Classes × protocols.
 pub(super) const KINDS_OF_EXCHANGE: usize = Class::ALL.len() * 2;
+pub(super) const HANDSHAKES: usize = super::HANDSHAKE_FAILURES.len();
 pub(super) const CAUSES: usize = Kind::ALL.len();
 /// gRPC's 17 codes, and one for what is none.
 pub(super) const GRPC_CODES: usize = 18;
@@ -153,7 +154,7 @@ pub(super) struct ListenerCells {
     pub(super) open: AtomicU64,
     pub(super) refused: Counters<2>,
     /// Failed handshakes by cause, and the good ones behind them.
-    pub(super) handshakes: Counters<{ CAUSES + 1 }>,
+    pub(super) handshakes: Counters<{ HANDSHAKES + 1 }>,
     /// By version, then by whether it was resumed.
     pub(super) sessions: Counters<4>,
 }
@@ -163,6 +164,8 @@ pub(super) struct ListenerCells {
 pub(super) struct EndpointCells {
     pub(super) open: AtomicU64,
     pub(super) streams: AtomicU64,
+    /// Workers that cannot connect.
+    pub(super) failing: AtomicU64,
     pub(super) requests: AtomicU64,
     /// Failed connects by cause, and the good ones behind them.
     pub(super) connects: Counters<{ CAUSES + 1 }>,

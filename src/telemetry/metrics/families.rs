@@ -221,11 +221,12 @@ impl Scrape<'_> {
             Family::counter("connections_refused", "Connections that a cap refused", "cap", &caps),
             &|cells, value| cells.refused.read(value),
         )?;
-        let results = results();
+        let results: Vec<_> =
+            super::HANDSHAKE_FAILURES.iter().chain(["ok"].iter()).map(|result| vec![*result]).collect();
         each(
             Family::counter(
                 "tls_handshakes",
-                "TLS handshakes, by how they ended",
+                "Handshakes (TLS, PROXY protocol), by how they ended",
                 "result",
                 &results,
             ),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::cells::{CAUSES, Cells, EndpointCells, GRPC_CODES, ListenerCells, add};
-use super::{EndpointId, ListenerId, RouteId};
+use super::cells::{CAUSES, Cells, EndpointCells, GRPC_CODES, HANDSHAKES, ListenerCells, add};
+use super::{EndpointId, HANDSHAKE_FAILURES, ListenerId, RouteId};
 use crate::error::Kind;
 use crate::exchange::{Class, Protocol};
 
@@ -104,15 +104,17 @@ impl Shard {
     /// A TLS handshake succeeded.
     pub fn handshake(&self, listener: ListenerId, version: TlsVersion, resumed: bool) {
         if let Some(cells) = self.listener(listener) {
-            cells.handshakes.bump(CAUSES);
+            cells.handshakes.bump(HANDSHAKES);
             cells.sessions.bump(version as usize * 2 + usize::from(resumed));
         }
     }
 
-    /// A TLS handshake failed.
-    pub fn handshake_failed(&self, listener: ListenerId, cause: Kind) {
-        if let Some(cells) = self.listener(listener) {
-            cells.handshakes.bump(cause as usize);
+    /// A connection came to nothing before HTTP; `cause` is one of [`super::HANDSHAKE_FAILURES`], anything
+    /// else counts as `other`.
+    pub fn handshake_failed(&self, listener: ListenerId, cause: &str) {
+        let place = |cause| HANDSHAKE_FAILURES.iter().position(|known| *known == cause);
+        if let Some((cells, place)) = self.listener(listener).zip(place(cause).or_else(|| place("other"))) {
+            cells.handshakes.bump(place);
         }
     }
 
@@ -121,6 +123,11 @@ impl Shard {
         if let Some(cells) = self.endpoint(endpoint) {
             cells.connects.bump(result.map_or_else(|cause| cause as usize, |()| CAUSES));
         }
+    }
+
+    /// An endpoint cannot be reached, until the guard is dropped.
+    pub fn upstream_failing(&self, endpoint: EndpointId) -> Gauge {
+        self.gauge(Place::UpstreamFailing(endpoint))
     }
 
     /// A connection to an endpoint is open until the guard is dropped.
@@ -180,6 +187,7 @@ enum Place {
     Connections(ListenerId),
     UpstreamConnections(EndpointId),
     UpstreamStreams(EndpointId),
+    UpstreamFailing(EndpointId),
 }
 
 impl Place {
@@ -188,6 +196,7 @@ impl Place {
             Self::InFlight => Some(&cells.in_flight),
             Self::Connections(id) => cells.listeners.row(id.0).map(|row| &row.open),
             Self::UpstreamConnections(id) => cells.endpoints.row(id.0).map(|row| &row.open),
+            Self::UpstreamFailing(id) => cells.endpoints.row(id.0).map(|row| &row.failing),
             Self::UpstreamStreams(id) => cells.endpoints.row(id.0).map(|row| &row.streams),
         };
         if let Some(cell) = cell {

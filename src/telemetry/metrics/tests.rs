@@ -30,7 +30,7 @@ fn busy() -> Arc<Metrics> {
         };
         shard.exchange(&key, Duration::from_millis(3), 10, 20);
         shard.handshake(listener, TlsVersion::Tls13, true);
-        shard.handshake_failed(listener, Kind::ClientGone);
+        shard.handshake_failed(listener, "client_alert");
         shard.refused(listener, Refusal::Client);
         shard.connect(endpoint, Ok(()));
         shard.connect(endpoint, Err(Kind::ConnectTimeout));
@@ -119,7 +119,7 @@ fn shards_are_summed_under_the_names_of_the_configuration() {
         (r#"ravelin_connections_open{listener="public"}"#.into(), 0.0),
         (r#"ravelin_connections_refused_total{listener="public",cap="client"}"#.into(), 5.0),
         (r#"ravelin_tls_handshakes_total{listener="public",result="ok"}"#.into(), 5.0),
-        (r#"ravelin_tls_handshakes_total{listener="public",result="client_gone"}"#.into(), 5.0),
+        (r#"ravelin_tls_handshakes_total{listener="public",result="client_alert"}"#.into(), 5.0),
         (
             r#"ravelin_tls_sessions_total{listener="public",version="TLSv1.3",resumed="true"}"#
                 .into(),

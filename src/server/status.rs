@@ -1,0 +1,165 @@
+//! Gathers what the status page and the certificate gauges show.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+
+use crate::admin::Status;
+use crate::admin::status::{
+    CertificateStatus, ClusterStatus, EndpointStatus, ListenerStatus, RouteStatus,
+};
+use crate::config::plan::Plan;
+use crate::downstream::certificates::Store;
+use crate::downstream::plan::Address;
+use crate::pipeline::plan::{Action, HostPattern, Matcher, PathPattern};
+use crate::telemetry::metrics::{CertificateLeft, Metrics};
+use crate::worker::Live;
+
+const DAY: f64 = 86_400.0;
+
+type Stores = Vec<(Arc<str>, Arc<Store>)>;
+
+/// How long each listener's certificates still hold, asked at every scrape.
+pub(super) fn certificates(stores: &Stores) -> impl Fn() -> Vec<CertificateLeft> + Send + Sync + 'static {
+    let stores = stores.clone();
+    move || {
+        let each = |(listener, store): &(Arc<str>, Arc<Store>)| {
+            let left = |used: crate::downstream::certificates::InUse| CertificateLeft {
+                listener: Arc::clone(listener),
+                name: used.facts.names.first().map(ToString::to_string).unwrap_or_default(),
+                days: days_left(used.facts.not_after),
+            };
+            store.certificates().into_iter().map(left).collect::<Vec<_>>()
+        };
+        stores.iter().flat_map(each).collect()
+    }
+}
+
+fn days_left(not_after: i64) -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
+    (not_after as f64 - now) / DAY
+}
+
+/// What the status page asks at every view.
+pub(super) fn reporter(
+    live: Arc<ArcSwap<Live>>,
+    listening: Vec<(Arc<str>, Address)>,
+    stores: Stores,
+    metrics: &Arc<Metrics>,
+) -> Arc<dyn Fn() -> Status + Send + Sync> {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move || {
+        let live = live.load();
+        let plan = &live.plan;
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime: metrics.started().elapsed().unwrap_or_default(),
+            in_flight: metrics.in_flight(),
+            warnings: warnings(plan),
+            listeners: listeners(plan, &listening, &metrics),
+            routes: plan.routes.iter().map(|route| RouteStatus {
+                name: route.name.to_string(),
+                when: when(&route.matcher),
+                action: action(&route.action),
+            }).collect(),
+            clusters: clusters(plan, &metrics),
+            certificates: held(&stores),
+        }
+    })
+}
+
+fn warnings(plan: &Plan) -> Vec<String> {
+    let insecure = plan.clusters.iter().filter(|cluster| cluster.tls.insecure_skip_verify);
+    insecure
+        .map(|cluster| format!("The certificates of cluster {} are not verified (tls.insecure_skip_verify).", cluster.name))
+        .collect()
+}
+
+fn listeners(plan: &Plan, listening: &[(Arc<str>, Address)], metrics: &Metrics) -> Vec<ListenerStatus> {
+    plan.listeners
+        .iter()
+        .zip(listening)
+        .map(|(listener, (name, address))| ListenerStatus {
+            name: name.to_string(),
+            address: match address {
+                Address::Tcp(address) => address.to_string(),
+                Address::Unix(path) => format!("unix:{}", path.display()),
+            },
+            transport: if listener.tls.is_some() { "TLS" } else { "plaintext" }.into(),
+            connections: metrics.open_connections(metrics.listener(name)),
+        })
+        .collect()
+}
+
+fn clusters(plan: &Plan, metrics: &Metrics) -> Vec<ClusterStatus> {
+    let endpoint = |cluster: &Arc<str>, name: &Arc<str>| {
+        let (connections, failing) = metrics.endpoint_state(metrics.endpoint(cluster, name));
+        let state = match (failing, connections) {
+            (true, _) => "cannot be reached",
+            (false, 0) => "not asked yet, or idle",
+            (false, _) => "connected",
+        };
+        EndpointStatus { address: name.to_string(), usable: !failing, state: state.into(), connections }
+    };
+    let cluster = |plan: &Arc<crate::upstream::plan::ClusterPlan>| ClusterStatus {
+        name: plan.name.to_string(),
+        endpoints: plan.endpoints.iter().map(|one| endpoint(&plan.name, &one.name)).collect(),
+    };
+    plan.clusters.iter().map(cluster).collect()
+}
+
+fn held(stores: &Stores) -> Vec<CertificateStatus> {
+    let each = |(listener, store): &(Arc<str>, Arc<Store>)| {
+        let one = |used: crate::downstream::certificates::InUse| CertificateStatus {
+            listener: listener.to_string(),
+            names: used.facts.names.iter().map(ToString::to_string).collect(),
+            days_left: days_left(used.facts.not_after),
+        };
+        store.certificates().into_iter().map(one).collect::<Vec<_>>()
+    };
+    stores.iter().flat_map(each).collect()
+}
+
+/// When a route applies, in words.
+fn when(matcher: &Matcher) -> String {
+    let mut words = Vec::new();
+    let hosts: Vec<_> = matcher
+        .hosts
+        .iter()
+        .map(|host| match host {
+            HostPattern::Exact(host) => host.to_string(),
+            HostPattern::Suffix(suffix) => format!("*{suffix}"),
+        })
+        .collect();
+    if !hosts.is_empty() {
+        words.push(hosts.join(" or "));
+    }
+    match &matcher.path {
+        PathPattern::Any => {}
+        PathPattern::Exact(path) => words.push(format!("path = {path}")),
+        PathPattern::Prefix(path) => words.push(format!("path below {path}")),
+        PathPattern::Regex(regex) => words.push(format!("path ~ {}", regex.as_str())),
+    }
+    if let Some(grpc) = &matcher.grpc {
+        let mut word = format!("gRPC {}", grpc.service);
+        if let Some(method) = &grpc.method {
+            // Writing to a String cannot fail.
+            let _ = write!(word, "/{method}");
+        }
+        words.push(word);
+    }
+    words.extend(matcher.methods.iter().map(ToString::to_string));
+    words.extend(matcher.headers.iter().map(|header| format!("header {}", header.name)));
+    words.extend(matcher.listeners.iter().map(|listener| format!("listener {listener}")));
+    if words.is_empty() { "always".into() } else { words.join(", ") }
+}
+
+fn action(action: &Action) -> String {
+    match action {
+        Action::Forward(plan) => format!("to {}", plan.cluster),
+        Action::Redirect(plan) => format!("{} to {}", plan.status.as_u16(), plan.to),
+        Action::Respond(plan) => format!("answers {}", plan.status.as_u16()),
+    }
+}
