@@ -55,7 +55,7 @@ fn not_built(command: &str) -> ExitCode {
 }
 
 fn health_address(matches: &ArgMatches) -> Option<&str> {
-    matches.get_one::<String>("admin").map(String::as_str)
+    matches.get_one::<String>("admin").map(String::as_str).filter(|text| !text.is_empty())
 }
 
 /// Shows faults as the terminal allows.

@@ -74,7 +74,7 @@ pub fn load_with(source: Source, files: Files) -> Result<Plan, Faults> {
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
         Ok(text) => {
-            let base = path.parent().unwrap_or(Path::new(""));
+            let base = path.parent().unwrap_or_else(|| Path::new(""));
             compile(Some(name), &text, base, &source.overrides, files)
         }
         Err(error) => {

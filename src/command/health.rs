@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// default one) says that it is ready.
 pub fn health(address: Option<&str>, source: Source) -> ExitCode {
     let address = match (address, &source.file) {
+        (Some("off"), _) => return nobody(),
         (Some(text), _) => match text.parse() {
             Ok(address) => address,
             Err(_) => {
@@ -34,10 +35,7 @@ pub fn health(address: Option<&str>, source: Source) -> ExitCode {
             Err(faults) => return report(&faults),
             Ok(plan) => match plan.admin {
                 Some(address) => address,
-                None => {
-                    eprintln!("health: there is no admin listener to ask (admin: off)");
-                    return ExitCode::FAILURE;
-                }
+                None => return nobody(),
             },
         },
     };
@@ -52,6 +50,11 @@ pub fn health(address: Option<&str>, source: Source) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn nobody() -> ExitCode {
+    eprintln!("health: there is no admin listener to ask (admin: off)");
+    ExitCode::FAILURE
 }
 
 /// A listener on every address is asked on loopback.

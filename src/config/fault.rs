@@ -55,6 +55,9 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What a fault says was found where the value is a secret.
+pub const UNSHOWN: &str = "a value that is not shown";
+
 /// Every fault of a configuration, in the order of the file; never empty.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Faults {
@@ -89,6 +92,10 @@ impl Faults {
             let _ = writeln!(out, "{bold}{fault}{off}");
             let Place::File { line, column } = fault.place else { continue };
             let Some(source) = self.text.lines().nth(line.saturating_sub(1)) else { continue };
+            // A line that may hold a secret is not repeated.
+            if fault.found == UNSHOWN || without_userinfo(source) != source {
+                continue;
+            }
             let shown = shown(source);
             let indent = " ".repeat(column.saturating_sub(1));
             let _ = writeln!(out, "{dim}{line:>5} |{off} {shown}");

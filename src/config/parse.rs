@@ -88,7 +88,8 @@ pub fn endpoint(text: &str) -> Option<Endpoint> {
     let protocol = protocol(scheme)?;
     let rest = rest.strip_prefix("//")?;
     let (host, port) = authority(rest.strip_suffix('/').unwrap_or(rest))?;
-    let port = port.unwrap_or(if protocol.is_tls() { 443 } else { 80 });
+    let usual = if protocol.is_tls() { 443 } else { 80 };
+    let port = port.unwrap_or(usual);
     (port != 0).then(|| Endpoint::Tcp(protocol, host.into(), port))
 }
 

@@ -65,7 +65,10 @@ fn value(rules: Rules<'_>, key: &str, seen: &mut Vec<(String, String)>) -> Strin
             parts.push(words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", "));
         }
         for form in forms.iter().filter(|form| form.get("const").is_none()) {
-            let part = value(rules.at(form), key, seen);
+            let mut part = value(rules.at(form), key, seen);
+            if parts.iter().any(|known| part == format!("a list, each {known}")) {
+                part = "a list of such".to_owned();
+            }
             if part != "nothing" && !parts.contains(&part) {
                 parts.push(part);
             }

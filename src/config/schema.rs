@@ -62,6 +62,7 @@ pub struct Document {
 /// A certificate and its key: PEM files, watched and reloaded when they change.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["cert", "key"]))]
 pub struct KeyPair {
     /// Certificate chain (PEM), leaf first.
     #[schemars(required)]
@@ -74,6 +75,7 @@ pub struct KeyPair {
 /// Where clients connect.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["address"]))]
 pub struct Listener {
     /// Its name in routes, records and metrics; unique. Default: its address.
     pub name: Option<NameText>,
@@ -106,6 +108,7 @@ pub enum Https {
 /// TLS of a listener.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["certificates"]))]
 pub struct ListenerTls {
     /// Certificates, chosen by the name that the client asks for: exact, then wildcard, then the
     /// default, else the handshake is refused.
@@ -145,6 +148,7 @@ impl JsonSchema for TlsVersion {
 /// One certificate of a listener.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["cert", "key"]))]
 pub struct Certificate {
     /// Certificate chain (PEM), leaf first.
     #[schemars(required)]
@@ -160,6 +164,7 @@ pub struct Certificate {
 /// Whether a client must show a certificate.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["mode"]))]
 pub struct ClientAuth {
     /// Whether one is asked for, and whether it must be given.
     #[schemars(required)]
@@ -184,6 +189,7 @@ pub enum ClientAuthMode {
 /// The PROXY protocol.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["from"]))]
 pub struct ProxyProtocol {
     /// Addresses or ranges of the peers that speak it.
     #[schemars(required)]
@@ -299,6 +305,7 @@ pub enum HeaderMatch {
 /// Where a client is sent.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["to"]))]
 pub struct Redirect {
     /// An absolute address, or a path on the same host.
     #[schemars(required)]
@@ -366,6 +373,7 @@ pub struct Timeouts {
 /// Endpoints that do the same.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["endpoints"]))]
 pub struct Cluster {
     /// Where they are. `h2c://`: HTTP/2 in plaintext; `h2://`: HTTP/2 over TLS; `http://` and
     /// `https://`: HTTP/1.1. `h2c+unix:/path` (and so on) is a Unix socket.

@@ -104,6 +104,15 @@ impl Scope<'_> {
         self.context.places.borrow().contains_key(&self.path)
     }
 
+    /// Whether something was reported here or below.
+    pub fn faulty(&self) -> bool {
+        let faults = self.context.faults.borrow();
+        faults
+            .iter()
+            .filter_map(|fault| fault.key.strip_prefix(&self.path))
+            .any(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+
     /// Reports this as found and that as expected.
     pub fn fault(&self, found: impl Into<String>, expected: impl Into<String>) {
         self.report(self.place(), found.into(), expected.into(), None);

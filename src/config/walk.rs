@@ -90,7 +90,12 @@ impl<'a> Rules<'a> {
             parts.push(words.iter().map(|word| shown_word(word)).collect::<Vec<_>>().join(" or "));
         }
         for form in &forms {
-            let part = form.expected_form();
+            let mut part = form.expected_form();
+            if let Some(items) = form.rule.get("items")
+                && parts.contains(&form.at(items).expected())
+            {
+                part = "a list of such".to_owned();
+            }
             if !part.is_empty() && !parts.contains(&part) {
                 parts.push(part);
             }
@@ -251,7 +256,7 @@ fn scalar(
     let free = fitting.iter().find(|form| form.words().is_empty());
     if free.is_none() && !words.contains(&text) {
         let near = nearest(&text, words.iter().map(String::as_str));
-        scope.unknown(&text, rules.expected(), near);
+        scope.report(scope.place(), found(value), rules.expected(), near);
         return None;
     }
     let form = free.or_else(|| fitting.first())?;

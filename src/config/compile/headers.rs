@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::config::compile::item;
+use crate::config::fault::UNSHOWN;
 use crate::config::schema::HeaderEdits as Edits;
 use crate::config::schema::text::HeaderText;
 use crate::config::scope::Scope;
@@ -86,7 +87,7 @@ pub fn value(name: Option<&HeaderName>, text: &str, scope: &Scope<'_>) -> Option
     let mut value = HeaderValue::from_str(text).ok();
     let secret = name.is_some_and(|name| SECRET.contains(&name.as_str()));
     match &mut value {
-        None if secret => scope.fault("a value that is not shown", HeaderText::EXPECTED),
+        None if secret => scope.fault(UNSHOWN, HeaderText::EXPECTED),
         None => scope.bad(text, HeaderText::EXPECTED),
         Some(value) => value.set_sensitive(secret),
     }

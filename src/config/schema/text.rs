@@ -47,7 +47,9 @@ macro_rules! texts {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 Ok(Self(match serde_json::Value::deserialize(deserializer)? {
                     serde_json::Value::String(text) => text,
-                    other => other.to_string(),
+                    serde_json::Value::Number(number) => number.to_string(),
+                    // The unions around a text choose by this.
+                    _ => return Err(serde::de::Error::custom(concat!("expected ", $expected))),
                 }))
             }
         }

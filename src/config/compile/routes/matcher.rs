@@ -69,13 +69,13 @@ fn path(written: Option<&PathMatch>, scope: &Scope<'_>) -> PathPattern {
     };
     let pattern = match written {
         None => None,
-        Some(PathMatch::Prefix(text)) => plain(text, scope).map(prefix),
+        Some(PathMatch::Prefix(text)) => plain(text, scope).map(|path| prefix(&path)),
         Some(PathMatch::Form(form)) => match form {
             PathForm { exact: Some(text), prefix: None, regex: None } => {
                 plain(text, &scope.key("exact")).map(PathPattern::Exact)
             }
             PathForm { exact: None, prefix: Some(text), regex: None } => {
-                plain(text, &scope.key("prefix")).map(prefix)
+                plain(text, &scope.key("prefix")).map(|path| prefix(&path))
             }
             PathForm { exact: None, prefix: None, regex: Some(text) } => {
                 regex(text, &scope.key("regex"))
@@ -96,7 +96,7 @@ fn path(written: Option<&PathMatch>, scope: &Scope<'_>) -> PathPattern {
 }
 
 /// `/ui/` means what `/ui` means, and `/` means everything.
-fn prefix(path: Box<str>) -> PathPattern {
+fn prefix(path: &str) -> PathPattern {
     match path.trim_end_matches('/') {
         "" => PathPattern::Any,
         path => PathPattern::Prefix(path.into()),

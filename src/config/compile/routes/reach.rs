@@ -12,7 +12,12 @@ use crate::pipeline::plan::{
 /// Reports each route that an earlier one covers.
 pub(super) fn check(routes: &[(RoutePlan, Scope<'_>)]) {
     for (i, (later, scope)) in routes.iter().enumerate() {
-        let mut before = routes.iter().take(i);
+        // A faulty match holds more than was meant.
+        let sound = |scope: &Scope<'_>| !scope.key("match").faulty();
+        if !sound(scope) {
+            continue;
+        }
+        let mut before = routes.iter().take(i).filter(|(_, scope)| sound(scope));
         if let Some((earlier, at)) = before.find(|(e, _)| covers(&e.matcher, &later.matcher)) {
             let (name, path) = (quoted(&earlier.name), at.path());
             let expected = format!("it before {path} {name}, which takes all its requests");
@@ -66,4 +71,44 @@ fn covers_header(a: &HeaderPattern, b: &HeaderPattern) -> bool {
 
 fn covers_grpc(a: &GrpcPattern, b: &GrpcPattern) -> bool {
     a.service == b.service && (a.method.is_none() || a.method == b.method)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn hosts(text: &str) -> Matcher {
+        Matcher { hosts: parse::host(text).into_iter().collect(), ..Matcher::default() }
+    }
+
+    fn path(path: PathPattern) -> Matcher {
+        Matcher { path, ..Matcher::default() }
+    }
+
+    #[test]
+    fn a_wildcard_covers_what_is_below_it_alone() {
+        assert!(covers(&hosts("*.a.example"), &hosts("x.a.example")));
+        assert!(covers(&hosts("*.a.example"), &hosts("*.b.a.example")));
+        assert!(!covers(&hosts("*.a.example"), &hosts("a.example")));
+        assert!(!covers(&hosts("x.a.example"), &hosts("*.a.example")));
+        assert!(!covers(&hosts("x.a.example"), &Matcher::default()));
+    }
+
+    #[test]
+    fn a_prefix_covers_whole_segments() {
+        let ui = path(PathPattern::Prefix("/ui".into()));
+        assert!(covers(&ui, &path(PathPattern::Exact("/ui/x".into()))));
+        assert!(covers(&ui, &path(PathPattern::Exact("/ui".into()))));
+        assert!(!covers(&ui, &path(PathPattern::Exact("/uix".into()))));
+        assert!(!covers(&ui, &path(PathPattern::Any)));
+    }
+
+    #[test]
+    fn a_service_covers_its_methods() {
+        let grpc = |text| Matcher { grpc: parse::grpc(text), ..Matcher::default() };
+        assert!(covers(&grpc("a.B"), &grpc("a.B/C")));
+        assert!(!covers(&grpc("a.B/C"), &grpc("a.B")));
+        assert!(!covers(&grpc("a.B"), &Matcher::default()));
+    }
 }
