@@ -1,0 +1,235 @@
+//! The command line: commands, flags, variables, and what of a configuration they override.
+
+use std::path::{Path, PathBuf};
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap_complete::Shell;
+
+use crate::config::{Override, Overrides, Source};
+
+const EXAMPLES: &str = "\
+Examples:
+  ravelin demo
+      Try it: a stand-in for ZITADEL with Ravelin before it, https://localhost:8443
+  ravelin --upstream h2c://127.0.0.1:8080 --domain id.example.com
+      Without a file, in plaintext on [::]:8000
+  ravelin --upstream h2c://127.0.0.1:8080 --cert tls.crt --key tls.key
+      With TLS on [::]:8443
+  ravelin --config /etc/ravelin/ravelin.yaml
+  ravelin check --explain --config config/edge.yaml
+      What is in effect, or every fault at once
+
+Flags stand before variables, variables before the file.
+Without --config: ./ravelin.yaml, else /etc/ravelin/ravelin.yaml, else no file.
+Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.";
+
+/// Where the file is looked for, in this order.
+const FILES: [&str; 2] = ["ravelin.yaml", "/etc/ravelin/ravelin.yaml"];
+
+/// One value of the configuration that is also a flag and a variable.
+struct Flag {
+    name: &'static str,
+    env: &'static str,
+    key: &'static str,
+    value: &'static str,
+    help: &'static str,
+}
+
+const FLAGS: [Flag; 10] = [
+    Flag {
+        name: "upstream",
+        env: "RAVELIN_UPSTREAM",
+        key: "upstream",
+        value: "URL",
+        help: "Where requests go: h2c://host:port, h2://, http://, https:// or h2c+unix:/path",
+    },
+    Flag {
+        name: "domain",
+        env: "RAVELIN_DOMAIN",
+        key: "domain",
+        value: "HOST",
+        help: "The host to serve with --upstream [default: every host]",
+    },
+    Flag {
+        name: "listen",
+        env: "RAVELIN_LISTEN",
+        key: "listen",
+        value: "ADDRESS",
+        help: "Where to listen: ip:port, :port, port or unix:/path [default: [::]:8443 with --cert, else [::]:8000]",
+    },
+    Flag {
+        name: "cert",
+        env: "RAVELIN_CERT",
+        key: "certificate.cert",
+        value: "FILE",
+        help: "Certificate chain (PEM); makes the listener speak TLS",
+    },
+    Flag {
+        name: "key",
+        env: "RAVELIN_KEY",
+        key: "certificate.key",
+        value: "FILE",
+        help: "Private key (PEM) of --cert",
+    },
+    Flag {
+        name: "admin",
+        env: "RAVELIN_ADMIN",
+        key: "admin",
+        value: "ADDRESS",
+        help: "Where health and metrics are served, or off [default: 127.0.0.1:9901]",
+    },
+    Flag {
+        name: "workers",
+        env: "RAVELIN_WORKERS",
+        key: "workers",
+        value: "N",
+        help: "Threads that carry requests [default: one for each processor]",
+    },
+    Flag {
+        name: "access-log",
+        env: "RAVELIN_ACCESS_LOG",
+        key: "access_log.format",
+        value: "FORMAT",
+        help: "Access records: json, text or off [default: json]",
+    },
+    Flag {
+        name: "drain-delay",
+        env: "RAVELIN_DRAIN_DELAY",
+        key: "shutdown.delay",
+        value: "DURATION",
+        help: "From unready until the listeners close [default: 0s]",
+    },
+    Flag {
+        name: "grace",
+        env: "RAVELIN_GRACE",
+        key: "shutdown.grace",
+        value: "DURATION",
+        help: "From then until what still runs is cut [default: 30s]",
+    },
+];
+
+/// The whole command line.
+pub fn command() -> Command {
+    let styles = Styles::styled()
+        .header(AnsiColor::Green.on_default().bold())
+        .usage(AnsiColor::Green.on_default().bold())
+        .literal(AnsiColor::Cyan.on_default())
+        .error(AnsiColor::Red.on_default().bold());
+    let command = Command::new("ravelin")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("The HTTP/2 front-end made for ZITADEL")
+        .after_help(EXAMPLES)
+        .styles(styles)
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand(configured(Command::new("run").about("Serve (also without a command)")))
+        .subcommand(demo())
+        .subcommand(check())
+        .subcommand(schema())
+        .subcommand(health())
+        .subcommand(completions());
+    configured(command)
+}
+
+fn demo() -> Command {
+    let port = Arg::new("port")
+        .long("port")
+        .value_name("PORT")
+        .default_value("8443")
+        .value_parser(value_parser!(u16))
+        .help("Where to serve https; the next free one if it is taken");
+    Command::new("demo").about("Serve a built-in stand-in for ZITADEL, to try Ravelin").arg(port)
+}
+
+fn check() -> Command {
+    let explain = Arg::new("explain")
+        .long("explain")
+        .action(ArgAction::SetTrue)
+        .help("Print the effective configuration, defaults filled in, secrets removed");
+    configured(Command::new("check").about("Report every fault of a configuration").arg(explain))
+}
+
+fn schema() -> Command {
+    let reference = Arg::new("reference")
+        .long("reference")
+        .action(ArgAction::SetTrue)
+        .help("Print the configuration reference (Markdown) instead");
+    Command::new("schema").about("Print the configuration's JSON schema").arg(reference)
+}
+
+fn health() -> Command {
+    Command::new("health")
+        .about("Ask a running Ravelin whether it is ready: exit code 0 or 1")
+        .after_help("Example: HEALTHCHECK CMD [\"ravelin\", \"health\"]")
+        .arg(config())
+        .args(FLAGS.iter().filter(|flag| flag.name == "admin").map(flag))
+}
+
+fn completions() -> Command {
+    let shell = Arg::new("shell").required(true).value_parser(value_parser!(Shell));
+    Command::new("completions").about("Print completions for a shell").arg(shell)
+}
+
+fn config() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .short('c')
+        .env("RAVELIN_CONFIG")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("The configuration (YAML)")
+}
+
+fn configured(command: Command) -> Command {
+    command.arg(config()).args(FLAGS.iter().map(flag))
+}
+
+fn flag(flag: &Flag) -> Arg {
+    Arg::new(flag.name).long(flag.name).env(flag.env).value_name(flag.value).help(flag.help)
+}
+
+/// The configuration that arguments and variables name.
+pub fn source(matches: &ArgMatches) -> Source {
+    let given = matches.get_one::<PathBuf>("config").filter(|path| !path.as_os_str().is_empty());
+    let file = given
+        .cloned()
+        .or_else(|| FILES.iter().map(Path::new).find(|path| path.exists()).map(Path::to_owned));
+    Source { file, overrides: overrides(matches) }
+}
+
+fn overrides(matches: &ArgMatches) -> Overrides {
+    let given = FLAGS.iter().filter_map(|flag| {
+        let value = matches.try_get_one::<String>(flag.name).ok().flatten()?;
+        let variable = matches.value_source(flag.name) == Some(ValueSource::EnvVariable);
+        // An empty variable is how container files say that there is none.
+        if variable && value.is_empty() {
+            return None;
+        }
+        let origin = if variable { flag.env.to_owned() } else { format!("--{}", flag.name) };
+        Some(Override { key: flag.key, value: value.clone(), origin })
+    });
+    Overrides(given.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_what_is_done_without_a_command() {
+        for line in [&["ravelin", "--workers", "3"][..], &["ravelin", "run", "--workers", "3"]] {
+            let matches = command().try_get_matches_from(line).unwrap();
+            let below = matches.subcommand_matches("run").unwrap_or(&matches);
+            let expected =
+                Override { key: "workers", value: "3".into(), origin: "--workers".into() };
+            assert_eq!(source(below).overrides.0, [expected]);
+        }
+    }
+}

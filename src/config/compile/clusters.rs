@@ -1,0 +1,149 @@
+//! `clusters`, and the short form `upstream`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::compile::{item, lasting};
+use crate::config::fault::without_userinfo;
+use crate::config::parse::{self, Endpoint};
+use crate::config::schema::text::{EndpointText, PinText};
+use crate::config::schema::{Cluster, ClusterTls, Document, KeyPair};
+use crate::config::scope::Scope;
+use crate::upstream::plan::{Address, ClusterPlan, EndpointPlan, TlsPlan};
+
+/// The short form's cluster and route.
+pub const SHORT: &str = "upstream";
+
+/// How long connecting may take where nothing is said.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an unused connection is kept where nothing is said.
+const IDLE: Duration = Duration::from_secs(90);
+
+/// Every cluster.
+pub fn clusters(document: &Document, scope: &Scope<'_>) -> Vec<ClusterPlan> {
+    let below = scope.key("clusters");
+    let mut plans: Vec<ClusterPlan> = document
+        .clusters
+        .iter()
+        .flatten()
+        .map(|(name, written)| cluster(name, written, &below.key(name)))
+        .collect();
+    if let Some(text) = &document.upstream {
+        let scope = scope.key(SHORT);
+        if plans.iter().any(|plan| &*plan.name == SHORT) {
+            let expected = "a name of its own (the short form \"upstream\" has it)";
+            below.key(SHORT).bad(SHORT, expected);
+        }
+        plans.push(ClusterPlan {
+            name: SHORT.into(),
+            endpoints: endpoint(text, &scope).into_iter().collect(),
+            tls: TlsPlan::default(),
+            connect_timeout: CONNECT_TIMEOUT,
+            idle: IDLE,
+        });
+    }
+    plans
+}
+
+fn cluster(name: &str, cluster: &Cluster, scope: &Scope<'_>) -> ClusterPlan {
+    let endpoints = endpoints(cluster, &scope.key("endpoints"));
+    if name.is_empty() {
+        scope.bad(name, "a name");
+    }
+    let tls = cluster.tls.as_ref().map(|written| tls(written, &scope.key("tls")));
+    if tls.is_some() && !endpoints.is_empty() && !endpoints.iter().any(|e| e.protocol.is_tls()) {
+        scope
+            .key("tls")
+            .fault("TLS settings of plaintext endpoints", "h2:// or https:// endpoints");
+    }
+    ClusterPlan {
+        name: Arc::from(name),
+        endpoints,
+        tls: tls.unwrap_or_default(),
+        connect_timeout: lasting(
+            cluster.connect_timeout.as_ref(),
+            CONNECT_TIMEOUT,
+            &scope.key("connect_timeout"),
+        ),
+        idle: lasting(cluster.idle.as_ref(), IDLE, &scope.key("idle")),
+    }
+}
+
+fn endpoints(cluster: &Cluster, scope: &Scope<'_>) -> Vec<EndpointPlan> {
+    let Some(written) = &cluster.endpoints else { return Vec::new() };
+    let mut plans: Vec<EndpointPlan> = Vec::new();
+    let mut count = 0;
+    for (i, text) in written.iter() {
+        count += 1;
+        let below = item(scope, i);
+        let Some(plan) = endpoint(text, &below) else { continue };
+        if plans.iter().any(|prior| prior.address == plan.address) {
+            below.bad(text, "each endpoint once");
+        }
+        plans.push(plan);
+    }
+    if count == 0
+        && matches!(written, crate::config::schema::text::OneOrMany::Many(list) if list.is_empty())
+    {
+        scope.fault("an empty list", "at least one endpoint");
+    }
+    plans
+}
+
+fn endpoint(text: &EndpointText, scope: &Scope<'_>) -> Option<EndpointPlan> {
+    let parsed = parse::endpoint(text);
+    if parsed.is_none() && without_userinfo(text) != **text {
+        scope.bad(text, "an address without user and password");
+        return None;
+    }
+    Some(match scope.parsed(text, parsed, EndpointText::EXPECTED)? {
+        Endpoint::Tcp(protocol, host, port) => EndpointPlan {
+            name: Arc::from(&**text),
+            protocol,
+            address: Address::Tcp { host, port },
+        },
+        Endpoint::Unix(protocol, path) => EndpointPlan {
+            name: Arc::from(&**text),
+            protocol,
+            address: Address::Unix(scope.resolve(&path)),
+        },
+    })
+}
+
+fn tls(tls: &ClusterTls, scope: &Scope<'_>) -> TlsPlan {
+    let pins: Vec<[u8; 32]> = tls
+        .pins
+        .iter()
+        .flat_map(|pins| pins.iter())
+        .filter_map(|(i, text)| {
+            let below = item(&scope.key("pins"), i);
+            below.parsed(text, parse::pin(text), PinText::EXPECTED)
+        })
+        .collect();
+    let insecure_skip_verify = tls.insecure_skip_verify.unwrap_or(false);
+    if insecure_skip_verify && (tls.ca.is_some() || tls.pins.is_some()) {
+        let expected = "either verification (\"ca\", \"pins\") or none";
+        scope.key("insecure_skip_verify").fault("true beside \"ca\" or \"pins\"", expected);
+    }
+    TlsPlan {
+        ca: tls.ca.as_ref().map(|path| scope.key("ca").readable(path)),
+        server_name: tls.server_name.as_ref().and_then(|text| {
+            let name = text.parse::<std::net::IpAddr>().ok().map(|ip| ip.to_string());
+            let name = name.or_else(|| parse::domain(text)).map(Into::into);
+            scope.key("server_name").parsed(text, name, "a DNS name or an IP address")
+        }),
+        pins,
+        client_certificate: tls
+            .certificate
+            .as_ref()
+            .and_then(|pair| key_pair(pair, &scope.key("certificate"))),
+        insecure_skip_verify,
+    }
+}
+
+fn key_pair(pair: &KeyPair, scope: &Scope<'_>) -> Option<(PathBuf, PathBuf)> {
+    let cert = pair.cert.as_ref().map(|path| scope.key("cert").readable(path));
+    let key = pair.key.as_ref().map(|path| scope.key("key").readable(path));
+    Some((cert?, key?))
+}

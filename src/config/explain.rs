@@ -1,0 +1,338 @@
+//! Plan → YAML: what is in effect, with every default filled in and without secrets.
+//!
+//! The text is a configuration again: loading it gives the same plan, except for masked values.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+use serde_json::{Map, Value as Json, json};
+
+use crate::config::compile::headers::SECRET;
+use crate::config::fault::without_userinfo;
+use crate::config::plan::Plan;
+use crate::downstream::plan::{Address, ClientAuth, ListenerPlan, TlsPlan};
+use crate::pipeline::plan::{
+    Action, ForwardPlan, HeaderEdits, HostPattern, Matcher, PathPattern, RoutePlan, Timeouts,
+};
+use crate::telemetry::plan::{Format, Output};
+use crate::upstream::plan::{Address as Endpoint, ClusterPlan, EndpointPlan};
+
+/// What stands in the place of a secret.
+const MASK: &str = "***";
+
+/// The effective configuration.
+pub fn yaml(plan: &Plan) -> String {
+    let mut out = String::new();
+    emit(&tree(plan), 0, &mut out);
+    out
+}
+
+fn tree(plan: &Plan) -> Json {
+    let clusters: Map<String, Json> = plan
+        .clusters
+        .iter()
+        .map(|cluster| (cluster.name.to_string(), cluster_tree(cluster)))
+        .collect();
+    json!({
+        "workers": plan.workers,
+        "listeners": plan.listeners.iter().map(|l| listener(l)).collect::<Vec<_>>(),
+        "routes": plan.routes.iter().map(|r| route(r)).collect::<Vec<_>>(),
+        "clusters": clusters,
+        "admin": plan.admin.map_or_else(|| "off".to_owned(), |address| address.to_string()),
+        "access_log": {
+            "format": match plan.access.format {
+                Format::Off => "off",
+                Format::Json => "json",
+                Format::Text => "text",
+            },
+            "output": match &plan.access.output {
+                Output::Stdout => "stdout".to_owned(),
+                Output::File(path) => path.display().to_string(),
+            },
+        },
+        "shutdown": {
+            "delay": duration(plan.shutdown.delay),
+            "grace": duration(plan.shutdown.grace),
+        },
+    })
+}
+
+fn listener(plan: &ListenerPlan) -> Json {
+    let mut out = Map::new();
+    out.insert("name".into(), json!(*plan.name));
+    out.insert(
+        "address".into(),
+        match &plan.address {
+            Address::Tcp(address) => json!(address.to_string()),
+            Address::Unix(path) => json!(format!("unix:{}", path.display())),
+        },
+    );
+    if let Some(tls) = &plan.tls {
+        out.insert("tls".into(), listener_tls(tls));
+    }
+    if !plan.proxy_protocol.is_empty() {
+        let from: Vec<String> = plan.proxy_protocol.iter().map(ToString::to_string).collect();
+        out.insert("proxy_protocol".into(), json!({ "from": from }));
+    }
+    if let Some(port) = plan.redirect_to_https {
+        out.insert("redirect_to_https".into(), json!(port));
+    }
+    let limits = &plan.limits;
+    let limits = json!({
+        "connections": limits.connections,
+        "connections_per_client": limits.connections_per_client,
+        "streams": limits.streams,
+        "header_size": size(limits.header_bytes),
+        "header_fields": limits.header_fields,
+        "head_time": duration(limits.head_time),
+        "idle": duration(limits.idle),
+    });
+    out.insert("limits".into(), limits);
+    Json::Object(out)
+}
+
+fn listener_tls(plan: &TlsPlan) -> Json {
+    let certificates: Vec<Json> = plan
+        .certificates
+        .iter()
+        .map(|one| json!({ "cert": one.cert, "key": one.key, "default": one.default }))
+        .collect();
+    json!({
+        "certificates": certificates,
+        "client_auth": match &plan.client_auth {
+            ClientAuth::Off => json!({ "mode": "off" }),
+            ClientAuth::Optional(ca) => json!({ "mode": "optional", "ca": ca }),
+            ClientAuth::Required(ca) => json!({ "mode": "required", "ca": ca }),
+        },
+        "min_version": if plan.only_tls13 { "1.3" } else { "1.2" },
+    })
+}
+
+fn route(plan: &RoutePlan) -> Json {
+    let mut out = Map::new();
+    out.insert("name".into(), json!(*plan.name));
+    let matcher = matcher(&plan.matcher);
+    if !matcher.is_empty() {
+        out.insert("match".into(), Json::Object(matcher));
+    }
+    match &plan.action {
+        Action::Forward(forward) => forward_tree(forward, &mut out),
+        Action::Redirect(redirect) => {
+            let to = without_userinfo(&redirect.to.to_string());
+            let status = redirect.status.as_u16();
+            let keep_path = redirect.keep_path;
+            let redirect = json!({ "to": to, "status": status, "keep_path": keep_path });
+            out.insert("redirect".into(), redirect);
+        }
+        Action::Respond(respond) => {
+            let respond = json!({
+                "status": respond.status.as_u16(),
+                "body": String::from_utf8_lossy(&respond.body),
+                "content_type": text(&respond.content_type),
+            });
+            out.insert("respond".into(), respond);
+        }
+    }
+    Json::Object(out)
+}
+
+fn matcher(plan: &Matcher) -> Map<String, Json> {
+    let mut out = Map::new();
+    if !plan.listeners.is_empty() {
+        let names: Vec<&str> = plan.listeners.iter().map(|name| &**name).collect();
+        out.insert("listeners".into(), json!(names));
+    }
+    if !plan.hosts.is_empty() {
+        let host = |host: &HostPattern| match host {
+            HostPattern::Exact(host) => host.to_string(),
+            HostPattern::Suffix(suffix) => format!("*{suffix}"),
+        };
+        out.insert("host".into(), json!(plan.hosts.iter().map(host).collect::<Vec<_>>()));
+    }
+    let path = match &plan.path {
+        PathPattern::Any => None,
+        PathPattern::Exact(path) => Some(json!({ "exact": path })),
+        PathPattern::Prefix(path) => Some(json!({ "prefix": path })),
+        PathPattern::Regex(regex) => {
+            let inner = regex.as_str().strip_prefix("^(?:").and_then(|r| r.strip_suffix(")$"));
+            Some(json!({ "regex": inner.unwrap_or(regex.as_str()) }))
+        }
+    };
+    out.extend(path.map(|path| ("path".to_owned(), path)));
+    if !plan.methods.is_empty() {
+        let methods: Vec<&str> = plan.methods.iter().map(http::Method::as_str).collect();
+        out.insert("methods".into(), json!(methods));
+    }
+    if !plan.headers.is_empty() {
+        let header = |name: &HeaderName, value: Option<&HeaderValue>| {
+            value.map_or(Json::Bool(true), |value| masked(name, value))
+        };
+        let headers: Map<String, Json> = plan
+            .headers
+            .iter()
+            .map(|one| (one.name.to_string(), header(&one.name, one.value.as_ref())))
+            .collect();
+        out.insert("headers".into(), Json::Object(headers));
+    }
+    if let Some(grpc) = &plan.grpc {
+        let method = grpc.method.as_ref().map(|method| format!("/{method}")).unwrap_or_default();
+        out.insert("grpc".into(), json!(format!("{}{method}", grpc.service)));
+    }
+    out
+}
+
+fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
+    out.insert("to".into(), json!(*plan.cluster));
+    let mut rewrite = Map::new();
+    rewrite.extend(plan.rewrite_path.as_ref().map(|path| ("path".to_owned(), json!(path))));
+    rewrite.extend(plan.authority.as_ref().map(|host| ("host".to_owned(), json!(text(host)))));
+    if !rewrite.is_empty() {
+        out.insert("rewrite".into(), Json::Object(rewrite));
+    }
+    for (key, edits) in
+        [("request_headers", &plan.request_headers), ("response_headers", &plan.response_headers)]
+    {
+        if !edits.is_empty() {
+            out.insert(key.into(), edits_tree(edits));
+        }
+    }
+    out.insert("timeouts".into(), timeouts(plan.timeouts));
+}
+
+fn edits_tree(edits: &HeaderEdits) -> Json {
+    let fields = |fields: &[(HeaderName, HeaderValue)]| -> Map<String, Json> {
+        fields.iter().map(|(name, value)| (name.to_string(), masked(name, value))).collect()
+    };
+    let remove: Vec<&str> = edits.remove.iter().map(HeaderName::as_str).collect();
+    json!({ "remove": remove, "set": fields(&edits.set), "add": fields(&edits.add) })
+}
+
+fn timeouts(plan: Timeouts) -> Json {
+    let clock = |clock: Option<Duration>| clock.map_or_else(|| "off".to_owned(), duration);
+    json!({
+        "first_byte": clock(plan.first_byte),
+        "idle": clock(plan.idle),
+        "total": clock(plan.total),
+    })
+}
+
+fn cluster_tree(plan: &ClusterPlan) -> Json {
+    let mut out = Map::new();
+    out.insert("endpoints".into(), plan.endpoints.iter().map(endpoint).collect());
+    if plan.endpoints.iter().any(|endpoint| endpoint.protocol.is_tls()) {
+        let mut tls = Map::new();
+        tls.extend(plan.tls.ca.as_ref().map(|ca| ("ca".to_owned(), json!(ca))));
+        let name = plan.tls.server_name.as_ref();
+        tls.extend(name.map(|name| ("server_name".to_owned(), json!(name))));
+        if !plan.tls.pins.is_empty() {
+            use base64::Engine as _;
+            let encode = |pin: &[u8; 32]| base64::prelude::BASE64_STANDARD.encode(pin);
+            let pins: Vec<String> = plan.tls.pins.iter().map(encode).collect();
+            tls.insert("pins".into(), json!(pins));
+        }
+        let pair = plan.tls.client_certificate.as_ref();
+        let pair = pair.map(|(cert, key)| json!({ "cert": cert, "key": key }));
+        tls.extend(pair.map(|pair| ("certificate".to_owned(), pair)));
+        tls.insert("insecure_skip_verify".into(), json!(plan.tls.insecure_skip_verify));
+        out.insert("tls".into(), Json::Object(tls));
+    }
+    out.insert("connect_timeout".into(), json!(duration(plan.connect_timeout)));
+    out.insert("idle".into(), json!(duration(plan.idle)));
+    Json::Object(out)
+}
+
+fn endpoint(plan: &EndpointPlan) -> Json {
+    let scheme = plan.protocol.scheme();
+    json!(match &plan.address {
+        Endpoint::Unix(path) => format!("{scheme}+unix:{}", path.display()),
+        Endpoint::Tcp { host, port } if host.contains(':') => format!("{scheme}://[{host}]:{port}"),
+        Endpoint::Tcp { host, port } => format!("{scheme}://{host}:{port}"),
+    })
+}
+
+fn masked(name: &HeaderName, value: &HeaderValue) -> Json {
+    if SECRET.contains(&name.as_str()) || value.is_sensitive() {
+        return json!(MASK);
+    }
+    json!(text(value))
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn size(bytes: u32) -> String {
+    match bytes {
+        bytes if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
+        bytes if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
+        bytes => bytes.to_string(),
+    }
+}
+
+/// Block YAML. Texts are quoted as JSON, which YAML 1.2 reads the same.
+fn emit(value: &Json, depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Json::Object(map) => {
+            for (key, value) in map {
+                let _ = write!(out, "{indent}{}:", key_text(key));
+                emit_below(value, depth, out);
+            }
+        }
+        Json::Array(items) => {
+            for item in items {
+                let mut text = String::new();
+                if is_block(item) {
+                    emit(item, depth + 1, &mut text);
+                } else {
+                    text = format!("{}\n", flow(item));
+                }
+                let _ = write!(out, "{indent}- {}", text.trim_start());
+            }
+        }
+        other => {
+            let _ = writeln!(out, "{indent}{}", flow(other));
+        }
+    }
+}
+
+fn emit_below(value: &Json, depth: usize, out: &mut String) {
+    if is_block(value) {
+        out.push('\n');
+        emit(value, depth + 1, out);
+    } else {
+        let _ = writeln!(out, " {}", flow(value));
+    }
+}
+
+fn is_block(value: &Json) -> bool {
+    match value {
+        Json::Object(map) => !map.is_empty(),
+        Json::Array(items) => !items.is_empty(),
+        _ => false,
+    }
+}
+
+fn flow(value: &Json) -> String {
+    match value {
+        Json::String(text) if is_plain(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn key_text(key: &str) -> String {
+    if is_plain(key) { key.to_owned() } else { Json::from(key).to_string() }
+}
+
+/// Texts that no reader takes for anything else, not even one of YAML 1.1.
+fn is_plain(text: &str) -> bool {
+    let word = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
+    let taken = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+    word && !taken.contains(&text.to_ascii_lowercase().as_str())
+}

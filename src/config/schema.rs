@@ -1,0 +1,471 @@
+//! The file as it is written: serde's image of it, documented, without logic. The JSON schema,
+//! the reference and the walker that finds faults are all made from this.
+//!
+//! Everything is optional here, so that what is left of a faulty file still decodes and every
+//! fault is found at once; `required` lives in the JSON schema, which the walker enforces.
+
+pub mod text;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use self::text::{
+    AdminText, AuthorityText, BodyText, ClockText, DurationText, EndpointText, FileText, GrpcText,
+    HeaderText, HostText, ListenText, MethodText, NameText, OneOrMany, OutputText, PathText,
+    PinText, RangeText, RegexText, SizeText, TargetText,
+};
+
+/// Configuration of Ravelin, the HTTP/2 front-end made for ZITADEL.
+///
+/// The smallest complete file is one line, `upstream: h2c://127.0.0.1:8080`.
+/// Relative paths are relative to the file's folder.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "Ravelin")]
+pub struct Document {
+    /// Short form of one cluster named `upstream` and a last route that sends everything there.
+    /// Flag `--upstream`, variable `RAVELIN_UPSTREAM`.
+    pub upstream: Option<EndpointText>,
+    /// Hosts of the short form's route; without it: every host. Only together with `upstream`.
+    /// Flag `--domain`, variable `RAVELIN_DOMAIN` (one host).
+    pub domain: Option<OneOrMany<HostText>>,
+    /// Short form of one listener. Not together with `listeners`. Without both, Ravelin listens on
+    /// `[::]:8443` if there is a `certificate`, else in plaintext on `[::]:8000`.
+    /// Flag `--listen`, variable `RAVELIN_LISTEN`.
+    pub listen: Option<ListenText>,
+    /// Certificate of the short form's listener, which makes it speak TLS.
+    /// Flags `--cert` and `--key`, variables `RAVELIN_CERT` and `RAVELIN_KEY`.
+    pub certificate: Option<KeyPair>,
+    /// Threads that carry requests. Default: one for each processor that this process may use.
+    /// Flag `--workers`, variable `RAVELIN_WORKERS`.
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<u16>,
+    /// Where clients connect.
+    pub listeners: Option<Vec<Listener>>,
+    /// What happens to a request. Asked from the first to the last; the first that matches wins.
+    pub routes: Option<Vec<Route>>,
+    /// Clocks of all routes that do not set their own.
+    pub timeouts: Option<Timeouts>,
+    /// Named sets of endpoints that do the same.
+    pub clusters: Option<BTreeMap<String, Cluster>>,
+    /// Health, readiness and metrics, on a listener of their own.
+    /// Flag `--admin`, variable `RAVELIN_ADMIN`.
+    pub admin: Option<Admin>,
+    /// One record for each exchange.
+    pub access_log: Option<AccessLog>,
+    /// How Ravelin leaves when it is told to.
+    pub shutdown: Option<Shutdown>,
+}
+
+/// A certificate and its key: PEM files, watched and reloaded when they change.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["cert", "key"]))]
+pub struct KeyPair {
+    /// Certificate chain (PEM), leaf first.
+    #[schemars(required)]
+    pub cert: Option<FileText>,
+    /// Private key (PEM): PKCS#8, SEC1 or PKCS#1.
+    #[schemars(required)]
+    pub key: Option<FileText>,
+}
+
+/// Where clients connect.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["address"]))]
+pub struct Listener {
+    /// Its name in routes, records and metrics; unique. Default: its address.
+    pub name: Option<NameText>,
+    /// Where it listens: `ip:port`, `:port` or `port` (every IPv6 and IPv4 address), or
+    /// `unix:/path` for a Unix socket. Port 0 lets the system choose.
+    #[schemars(required)]
+    pub address: Option<ListenText>,
+    /// TLS with ALPN `h2` and `http/1.1`. Without it the listener speaks HTTP/1.1 and h2c.
+    pub tls: Option<ListenerTls>,
+    /// Require the PROXY protocol (v1 or v2) from these peers and refuse it from others.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Answer everything with a 308 to https on this port; `true`: the port of the only TLS
+    /// listener, else 443. Not together with `tls`.
+    pub redirect_to_https: Option<Https>,
+    /// What a connection and a request may cost.
+    pub limits: Option<Limits>,
+}
+
+/// `true`, `false`, or the port of https.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Https {
+    /// Whether to redirect.
+    Flag(bool),
+    /// The port.
+    Port(#[schemars(range(min = 1, max = 65535))] u16),
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["certificates"]))]
+pub struct ListenerTls {
+    /// Certificates, chosen by the name that the client asks for: exact, then wildcard, then the
+    /// default, else the handshake is refused.
+    #[schemars(required, length(min = 1))]
+    pub certificates: Option<Vec<Certificate>>,
+    /// Client certificates.
+    pub client_auth: Option<ClientAuth>,
+    /// Oldest version of TLS that is spoken.
+    #[schemars(extend("default" = "1.2"))]
+    pub min_version: Option<TlsVersion>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[serde(rename = "1.2")]
+    V12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V13,
+}
+
+impl JsonSchema for TlsVersion {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TlsVersion".into()
+    }
+    /// Also as a number: `min_version: 1.3` means what it says.
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": ["string", "number"], "enum": ["1.2", "1.3", 1.2, 1.3], "title": "\"1.2\" or \"1.3\""})
+    }
+}
+
+/// One certificate of a listener.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["cert", "key"]))]
+pub struct Certificate {
+    /// Certificate chain (PEM), leaf first.
+    #[schemars(required)]
+    pub cert: Option<FileText>,
+    /// Private key (PEM): PKCS#8, SEC1 or PKCS#1.
+    #[schemars(required)]
+    pub key: Option<FileText>,
+    /// Also for names that no certificate covers and for clients that send no name. Default:
+    /// `true` if it is the only one, else `false`.
+    pub default: Option<bool>,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["mode"]))]
+pub struct ClientAuth {
+    /// Whether one is asked for, and whether it must be given.
+    #[schemars(required)]
+    pub mode: Option<ClientAuthMode>,
+    /// CA certificates (PEM) that client certificates must chain to. Required unless `mode: off`.
+    pub ca: Option<FileText>,
+}
+
+/// Whether a client certificate is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum ClientAuthMode {
+    /// Not asked for.
+    Off,
+    /// Asked for, and verified when given.
+    Optional,
+    /// Asked for; without a valid one the handshake fails.
+    Required,
+}
+
+/// The PROXY protocol.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["from"]))]
+pub struct ProxyProtocol {
+    /// Addresses or ranges of the peers that speak it.
+    #[schemars(required)]
+    pub from: Option<OneOrMany<RangeText>>,
+}
+
+/// What a connection and a request may cost on a listener.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Open connections on the listener.
+    #[schemars(range(min = 1, max = 10000000), extend("default" = 65536))]
+    pub connections: Option<u32>,
+    /// Open connections of one client address (IPv6: of one /64).
+    #[schemars(range(min = 1, max = 10000000), extend("default" = 4096))]
+    pub connections_per_client: Option<u32>,
+    /// Concurrent HTTP/2 streams of one connection.
+    #[schemars(range(min = 1, max = 100000), extend("default" = 250))]
+    pub streams: Option<u32>,
+    /// Bytes of a request's head: names, values and 32 for each field. From 1KiB to 16MiB.
+    #[schemars(extend("default" = "72KiB"))]
+    pub header_size: Option<SizeText>,
+    /// Fields of a request's head.
+    #[schemars(range(min = 1, max = 10000), extend("default" = 200))]
+    pub header_fields: Option<u32>,
+    /// From accept to the end of the first request's head, TLS handshake included; and for each
+    /// later HTTP/1.1 head from its first byte.
+    #[schemars(extend("default" = "10s"))]
+    pub head_time: Option<DurationText>,
+    /// How long a connection may be without an exchange.
+    #[schemars(extend("default" = "3m"))]
+    pub idle: Option<DurationText>,
+}
+
+/// When, and what then: exactly one of `to`, `redirect` and `respond`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Route {
+    /// Its name in records and metrics; unique. Default: `route-1` for the first, and so on.
+    pub name: Option<NameText>,
+    /// When the route applies: every key that is given must hold. Without it: always.
+    #[serde(rename = "match")]
+    pub matcher: Option<Match>,
+    /// Send the request to this cluster.
+    pub to: Option<NameText>,
+    /// Send the client elsewhere.
+    pub redirect: Option<Redirect>,
+    /// Answer at once.
+    pub respond: Option<Respond>,
+    /// What upstream sees instead of what the client asked for. Only with `to`.
+    pub rewrite: Option<Rewrite>,
+    /// Edits of the request's headers, after Ravelin's own. Only with `to`.
+    pub request_headers: Option<HeaderEdits>,
+    /// Edits of the answer's headers. Only with `to`.
+    pub response_headers: Option<HeaderEdits>,
+    /// Clocks of this route, before those at the top. Only with `to`.
+    pub timeouts: Option<Timeouts>,
+}
+
+/// When a route applies.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Match {
+    /// Names of listeners on which the request may have come.
+    pub listeners: Option<OneOrMany<NameText>>,
+    /// Hosts, without port; `*.example.com` holds for one or more labels before it.
+    pub host: Option<OneOrMany<HostText>>,
+    /// The path, without query. A text is a prefix by segments: `/ui` holds for `/ui` and `/ui/x`,
+    /// not for `/uix`.
+    pub path: Option<PathMatch>,
+    /// Request methods.
+    pub methods: Option<OneOrMany<MethodText>>,
+    /// Headers: `true` wants the header to be there, a text wants it to hold this value.
+    pub headers: Option<BTreeMap<String, HeaderMatch>>,
+    /// gRPC, gRPC-Web or Connect service, or one of its methods. Not together with `path`.
+    pub grpc: Option<GrpcText>,
+}
+
+/// A path: a prefix, or one of the forms.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum PathMatch {
+    /// A prefix.
+    Prefix(PathText),
+    /// One of the forms.
+    Form(PathForm),
+}
+
+/// Exactly one of the three.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PathForm {
+    /// This path alone.
+    pub exact: Option<PathText>,
+    /// This path and everything below it.
+    pub prefix: Option<PathText>,
+    /// The whole path matches this expression.
+    pub regex: Option<RegexText>,
+}
+
+/// `true`, or a value.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum HeaderMatch {
+    /// Present (only `true` makes sense).
+    Present(bool),
+    /// With this value.
+    Value(HeaderText),
+}
+
+/// Where a client is sent.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["to"]))]
+pub struct Redirect {
+    /// An absolute address, or a path on the same host.
+    #[schemars(required)]
+    pub to: Option<TargetText>,
+    /// 301, 302, 303, 307 or 308.
+    #[schemars(extend("default" = 308, "enum" = [301, 302, 303, 307, 308]))]
+    pub status: Option<u16>,
+    /// Append the request's path (without the matched prefix) and query.
+    #[schemars(extend("default" = false))]
+    pub keep_path: Option<bool>,
+}
+
+/// A fixed answer.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Respond {
+    /// HTTP status.
+    #[schemars(range(min = 200, max = 599), extend("default" = 200))]
+    pub status: Option<u16>,
+    /// Body.
+    #[schemars(extend("default" = ""))]
+    pub body: Option<BodyText>,
+    /// Media type of the body.
+    #[schemars(extend("default" = "text/plain; charset=utf-8"))]
+    pub content_type: Option<HeaderText>,
+}
+
+/// What upstream sees.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rewrite {
+    /// Put in the place of the matched prefix, or of the whole path for other matches.
+    pub path: Option<PathText>,
+    /// The authority that upstream sees. Default: what the client asked for.
+    pub host: Option<AuthorityText>,
+}
+
+/// Edits of headers: removals first, then sets, then additions.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeaderEdits {
+    /// Names of headers that go.
+    pub remove: Option<OneOrMany<HeaderText>>,
+    /// One value in the place of all.
+    pub set: Option<BTreeMap<String, HeaderText>>,
+    /// One more value.
+    pub add: Option<BTreeMap<String, HeaderText>>,
+}
+
+/// The clocks of an exchange; `off` switches one off.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// From the request's head (later: its last byte) until the answer's head.
+    #[schemars(extend("default" = "60s"))]
+    pub first_byte: Option<ClockText>,
+    /// Without a byte of body in either direction, once the answer's head is there.
+    #[schemars(extend("default" = "10m"))]
+    pub idle: Option<ClockText>,
+    /// For the whole exchange.
+    #[schemars(extend("default" = "off"))]
+    pub total: Option<ClockText>,
+}
+
+/// Endpoints that do the same.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["endpoints"]))]
+pub struct Cluster {
+    /// Where they are. `h2c://`: HTTP/2 in plaintext; `h2://`: HTTP/2 over TLS; `http://` and
+    /// `https://`: HTTP/1.1. `h2c+unix:/path` (and so on) is a Unix socket.
+    #[schemars(required)]
+    pub endpoints: Option<OneOrMany<EndpointText>>,
+    /// How certificates of `h2://` and `https://` endpoints are judged.
+    pub tls: Option<ClusterTls>,
+    /// From the first packet to the end of the TLS handshake and the HTTP/2 preface.
+    #[schemars(extend("default" = "5s"))]
+    pub connect_timeout: Option<DurationText>,
+    /// How long a connection without an exchange is kept.
+    #[schemars(extend("default" = "90s"))]
+    pub idle: Option<DurationText>,
+}
+
+/// TLS towards endpoints.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterTls {
+    /// CA certificates (PEM) in the place of the system's.
+    pub ca: Option<FileText>,
+    /// Name to ask for and to verify. Default: the endpoint's host.
+    pub server_name: Option<NameText>,
+    /// Accepted keys: base64 of the SHA-256 of a leaf certificate's SubjectPublicKeyInfo. One must
+    /// match, in addition to the chain if `ca` is given, else in its place.
+    pub pins: Option<OneOrMany<PinText>>,
+    /// Certificate that is shown to the endpoint.
+    pub certificate: Option<KeyPair>,
+    /// Do not verify: everyone on the way can read and change everything.
+    #[schemars(extend("default" = false))]
+    pub insecure_skip_verify: Option<bool>,
+}
+
+/// The admin listener: an address, or a mapping with one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Admin {
+    /// Its address, or `off`.
+    Short(AdminText),
+    /// Its keys.
+    Long(AdminForm),
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminForm {
+    /// Where it listens, `ip:port`; `off`: nowhere.
+    #[schemars(extend("default" = "127.0.0.1:9901"))]
+    pub address: Option<AdminText>,
+}
+
+/// The access record.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLog {
+    /// How a record looks. Flag `--access-log`, variable `RAVELIN_ACCESS_LOG`.
+    #[schemars(extend("default" = "json"))]
+    pub format: Option<LogFormat>,
+    /// `stdout`, or the path of a file that is appended to and reopened on SIGHUP.
+    #[schemars(extend("default" = "stdout"))]
+    pub output: Option<OutputText>,
+}
+
+/// How a record looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// One line for people.
+    Text,
+    /// No record.
+    Off,
+}
+
+/// How Ravelin leaves.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// From unready until the listeners close, for load balancers to notice.
+    /// Flag `--drain-delay`, variable `RAVELIN_DRAIN_DELAY`.
+    #[schemars(extend("default" = "0s"))]
+    pub delay: Option<DurationText>,
+    /// From then until what still runs is cut. Flag `--grace`, variable `RAVELIN_GRACE`.
+    #[schemars(extend("default" = "30s"))]
+    pub grace: Option<DurationText>,
+}
+
+/// The JSON schema of the file (draft 2020-12).
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(Document).to_value()
+}
