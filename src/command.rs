@@ -4,6 +4,8 @@
 //! sysexits.h).
 
 pub mod args;
+pub mod run;
+pub mod demo;
 pub mod check;
 pub mod schema;
 pub mod completions;
@@ -36,22 +38,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         "schema" => schema::schema(below.get_flag("reference")),
         "completions" => completions::completions(below),
         "health" => health::health(health_address(below), args::source(below)),
-        "demo" => demo(below),
-        _ => run(below),
+        "demo" => demo::demo(below.get_one("port").copied().unwrap_or(demo::PORT)),
+        _ => run::run(args::source(below)),
     }
-}
-
-fn run(_matches: &ArgMatches) -> ExitCode {
-    not_built("run")
-}
-
-fn demo(_matches: &ArgMatches) -> ExitCode {
-    not_built("demo")
-}
-
-fn not_built(command: &str) -> ExitCode {
-    eprintln!("ravelin {command}: not built yet");
-    ExitCode::FAILURE
 }
 
 fn health_address(matches: &ArgMatches) -> Option<&str> {

@@ -1,0 +1,26 @@
+//! `ravelin` and `ravelin run`: carries requests until a signal ends it.
+
+use std::process::ExitCode;
+
+use crate::config::{self, Source};
+use crate::server::life;
+use crate::telemetry::log;
+
+/// Exit code 64 for a configuration with faults, 1 for a failed start.
+pub fn run(source: Source) -> ExitCode {
+    let plan = match config::load(source) {
+        Ok(plan) => plan,
+        Err(faults) => return super::report(&faults),
+    };
+    if let Err(error) = log::init(log::LogFormat::Text) {
+        eprintln!("ravelin: {error}");
+        return super::USAGE.into();
+    }
+    match life::run(plan, |_| {}) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ravelin: cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
