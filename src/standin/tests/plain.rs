@@ -121,5 +121,5 @@ async fn a_websocket_client_gets_its_messages_back() {
 
 #[test]
 fn the_accept_key_is_that_of_rfc_6455() {
-    assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaOo9kYGzzhZRbK+xOo=");
+    assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
