@@ -34,7 +34,11 @@ where
         .initial_window_size(MIB)
         .initial_connection_window_size(MIB)
         .max_header_list_size(MIB)
-        .max_send_buffer_size(MIB as usize);
+        .max_send_buffer_size(MIB as usize)
+        // Go bears what h2 would answer with ENHANCE_YOUR_CALM: a burst of cancelled streams (its
+        // own bound is four times the stream limit) and small DATA frames that nobody reads yet.
+        .max_pending_accept_reset_streams(4 * link.shared.options.max_streams as usize)
+        .data_frame_budget(64 * MIB as usize);
     let mut connection = tokio::select! {
         connection = builder.handshake::<_, Bytes>(io) => match connection {
             Ok(connection) => connection,

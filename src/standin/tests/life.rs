@@ -61,6 +61,23 @@ async fn what_clients_leave_is_counted() {
 }
 
 #[tokio::test]
+async fn a_burst_of_cancelled_streams_is_borne() {
+    let standin = start().await;
+    let mut send = connect(standin.address()).await;
+    for _ in 0..5 {
+        for _ in 0..100 {
+            send = send.ready().await.unwrap();
+            drop(
+                send.send_request(request("GET", "/headers?order=stall-head", &[]), true).unwrap(),
+            );
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(exchange(&send, request("GET", "/headers", &[]), b"").await.unwrap().status(), 200);
+    standin.wait_for_in_flight(0).await;
+}
+
+#[tokio::test]
 async fn requests_are_remembered_with_the_length_of_their_bodies() {
     let standin = start().await;
     let send = connect(standin.address()).await;
