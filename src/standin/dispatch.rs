@@ -31,10 +31,8 @@ async fn route(call: Call) -> Answer {
         return Ok(clean);
     }
     let path = call.path.clone();
-    if let Some(rest) = path.strip_prefix("/debug/") {
-        if let Some(reply) = debug::answer(&call, rest) {
-            return Ok(reply);
-        }
+    if let Some(reply) = path.strip_prefix("/debug/").and_then(|name| debug::answer(&call, name)) {
+        return Ok(reply);
     }
     // The helpers stand where ZITADEL has nothing.
     if let Some(helper) = plain::matches(&path) {

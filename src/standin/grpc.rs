@@ -219,10 +219,8 @@ pub(super) fn prefixed(message: &[u8], compressed: bool) -> Bytes {
 pub(super) fn trailers(outcome: Result<(), &Status>) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     match outcome {
-        Ok(()) => {
-            set(&mut trailers, "grpc-status", "0");
-            set(&mut trailers, "grpc-message", "");
-        }
+        // grpc-go leaves an empty message out, announced or not.
+        Ok(()) => set(&mut trailers, "grpc-status", "0"),
         Err(status) => status.write(&mut trailers),
     }
     trailers

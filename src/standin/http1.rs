@@ -21,6 +21,7 @@ use super::wire::{Ahead, Command, Tap};
 
 /// Go's default for the request's head.
 const HEAD_LIMIT: usize = 1 << 20;
+const MOST_FIELDS: usize = 1_000;
 
 pub(super) async fn serve<T>(io: Tap<T>, link: Link, mut orders: UnboundedReceiver<Command>)
 where
@@ -28,10 +29,10 @@ where
 {
     let ahead = io.ahead();
     let service = service_fn(move |request| answer(request, link.clone(), ahead.clone()));
-    let connection = Builder::new()
-        .max_buf_size(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(io), service)
-        .with_upgrades();
+    let mut builder = Builder::new();
+    // Go writes canonical names and counts no fields.
+    builder.max_buf_size(HEAD_LIMIT).max_headers(MOST_FIELDS).title_case_headers(true);
+    let connection = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
     let mut connection = Box::pin(connection);
     loop {
         tokio::select! {

@@ -34,7 +34,11 @@ where
         .initial_window_size(MIB)
         .initial_connection_window_size(MIB)
         .max_header_list_size(MIB)
-        .max_send_buffer_size(MIB as usize);
+        .max_send_buffer_size(MIB as usize)
+        // Go bears what h2 would answer with ENHANCE_YOUR_CALM: a burst of cancelled streams (its
+        // own bound is four times the stream limit) and small DATA frames that nobody reads yet.
+        .max_pending_accept_reset_streams(4 * link.shared.options.max_streams as usize)
+        .data_frame_budget(64 * MIB as usize);
     let mut connection = tokio::select! {
         connection = builder.handshake::<_, Bytes>(io) => match connection {
             Ok(connection) => connection,
@@ -46,15 +50,18 @@ where
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
+            // Orders first: an exchange that cuts the connection has dropped its stream already,
+            // and h2 must not get to send the RST_STREAM that goes with it.
+            biased;
+            order = orders.recv() => match order {
+                Some(Command::GoAway) => connection.graceful_shutdown(),
+                Some(Command::Cut) | None => return,
+            },
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
                     streams.spawn(stream(request, respond, link.clone()));
                 }
                 Some(Err(_)) | None => return,
-            },
-            order = orders.recv() => match order {
-                Some(Command::GoAway) => connection.graceful_shutdown(),
-                Some(Command::Cut) | None => return,
             },
             Some(_) = streams.join_next() => {}
         }
@@ -168,9 +175,8 @@ async fn write(mut data: Bytes, last: bool, stream: &mut SendStream<Bytes>) -> R
     }
     while !data.is_empty() {
         stream.reserve_capacity(data.len().min(PIECE));
-        let capacity = match poll_fn(|cx| stream.poll_capacity(cx)).await {
-            Some(Ok(capacity)) => capacity,
-            Some(Err(_)) | None => return Err(Cut::Gone),
+        let Some(Ok(capacity)) = poll_fn(|cx| stream.poll_capacity(cx)).await else {
+            return Err(Cut::Gone);
         };
         let piece = data.split_to(capacity.min(data.len()));
         stream.send_data(piece, last && data.is_empty()).map_err(|_| Cut::Gone)?;

@@ -90,11 +90,16 @@ async fn connection(
     }
 }
 
-async fn sniffed<T>(io: T, link: Link, orders: UnboundedReceiver<Command>)
+async fn sniffed<T>(io: T, link: Link, mut orders: UnboundedReceiver<Command>)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    match Tap::sniff(io).await {
+    let sniffed = tokio::select! {
+        sniffed = Tap::sniff(io) => sniffed,
+        // Whoever has said nothing yet need not be waited for.
+        _ = orders.recv() => return,
+    };
+    match sniffed {
         Ok((io, true)) => http2::serve(io, link, orders).await,
         Ok((io, false)) => http1::serve(io, link, orders).await,
         Err(_) => {}

@@ -207,7 +207,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.shared.in_flight.fetch_sub(1, Ordering::SeqCst);
-        if !self.finished && !self.shared.is_killed() {
+        let ours = self.shared.is_killed() || self.shared.stopped.load(Ordering::SeqCst);
+        if !self.finished && !ours {
             self.shared.cancelled.fetch_add(1, Ordering::SeqCst);
         }
         self.shared.touch();
