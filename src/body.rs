@@ -81,11 +81,19 @@ impl Body {
     }
 
     /// The same, with its bytes counted.
-    pub fn http1_counted(incoming: hyper::body::Incoming, on_error: Kind, bytes: Rc<Cell<u64>>) -> Self {
+    pub fn http1_counted(
+        incoming: hyper::body::Incoming,
+        on_error: Kind,
+        bytes: Rc<Cell<u64>>,
+    ) -> Self {
         Self::from_http1(incoming, on_error, Some(bytes))
     }
 
-    fn from_http1(incoming: hyper::body::Incoming, on_error: Kind, bytes: Option<Rc<Cell<u64>>>) -> Self {
+    fn from_http1(
+        incoming: hyper::body::Incoming,
+        on_error: Kind,
+        bytes: Option<Rc<Cell<u64>>>,
+    ) -> Self {
         if http_body::Body::is_end_stream(&incoming) {
             return Self::Empty;
         }
@@ -108,7 +116,10 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => {
@@ -120,7 +131,8 @@ impl http_body::Body for Body {
             Self::Http1(body) => {
                 let frame = ready!(Pin::new(&mut body.incoming).poll_frame(cx));
                 let on_error = body.on_error;
-                if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+                if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref())
+                {
                     count(body.bytes.as_ref(), data);
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| Error::with(on_error, error))))

@@ -93,7 +93,15 @@ impl Io {
             };
             Tls { session: Box::new(session), input: Vec::new(), readable, queued: 0 }
         });
-        let inner = Inner { socket, tls, replay, out: Vec::new(), closing: false, received: 0, insertion: None };
+        let inner = Inner {
+            socket,
+            tls,
+            replay,
+            out: Vec::new(),
+            closing: false,
+            received: 0,
+            insertion: None,
+        };
         Self { inner: Rc::new(RefCell::new(inner)), deferred }
     }
 
@@ -183,11 +191,16 @@ impl Inner {
 
     /// Reads the peer's preface and first frame, then puts the frames behind them.
     fn poll_insertion(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(missing) = self.insertion.as_ref().map(Insertion::missing).filter(|missing| *missing > 0) {
+        while let Some(missing) =
+            self.insertion.as_ref().map(Insertion::missing).filter(|missing| *missing > 0)
+        {
             let mut chunk = [0; 512];
             let mut buf = ReadBuf::new(&mut chunk[..missing.min(512)]);
             ready!(self.poll_read_next(cx, &mut buf))?;
-            let Some(insertion) = self.insertion.as_mut().filter(|_| !buf.filled().is_empty()) else { break };
+            let Some(insertion) = self.insertion.as_mut().filter(|_| !buf.filled().is_empty())
+            else {
+                break;
+            };
             insertion.head.extend_from_slice(buf.filled());
             if insertion.head.len() > RECORD {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
@@ -201,7 +214,11 @@ impl Inner {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_read_next(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.replay.is_empty() {
             let n = self.replay.len().min(buf.remaining());
             buf.put_slice(&self.replay[..n]);
@@ -217,7 +234,11 @@ impl Inner {
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
         if self.backlog() + total > HIGH && self.backlog() > 0 {
             ready!(self.poll_drain(cx))?;
@@ -228,7 +249,11 @@ impl Inner {
             }
             return Poll::Ready(Ok(total));
         }
-        if self.tls.is_some() { self.write_records(cx, bufs, total) } else { self.write_plain(cx, bufs) }
+        if self.tls.is_some() {
+            self.write_records(cx, bufs, total)
+        } else {
+            self.write_plain(cx, bufs)
+        }
     }
 
     /// Encrypts as many full records as there are; the rest waits in `out`.
@@ -263,7 +288,11 @@ impl Inner {
     }
 
     /// Writes what was collected and `bufs` in one system call, as far as the socket takes it.
-    fn write_plain(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn write_plain(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         if self.out.is_empty() {
             return Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
         }
@@ -331,7 +360,11 @@ impl Tls {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            let want = if self.readable > 0 { buf.remaining().min(self.readable) } else { 1.min(buf.remaining()) };
+            let want = if self.readable > 0 {
+                buf.remaining().min(self.readable)
+            } else {
+                1.min(buf.remaining())
+            };
             if want == 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -342,8 +375,12 @@ impl Tls {
                     return Poll::Ready(Ok(()));
                 }
                 // Many peers close without close_notify; HTTP's own framing tells what is whole.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(())),
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
                 Err(_) => {}
             }
             ready!(self.poll_input(socket, cx))?;
@@ -351,7 +388,11 @@ impl Tls {
     }
 
     /// Gives the session more ciphertext: what was kept, else what the socket has.
-    fn poll_input(&mut self, socket: &mut Box<dyn Socket>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_input(
+        &mut self,
+        socket: &mut Box<dyn Socket>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.input.is_empty() {
             let input = std::mem::take(&mut self.input);
             return Poll::Ready(self.feed(socket, cx, &input));
@@ -367,7 +408,12 @@ impl Tls {
         })
     }
 
-    fn feed(&mut self, socket: &mut Box<dyn Socket>, cx: &mut Context<'_>, mut input: &[u8]) -> io::Result<()> {
+    fn feed(
+        &mut self,
+        socket: &mut Box<dyn Socket>,
+        cx: &mut Context<'_>,
+        mut input: &[u8],
+    ) -> io::Result<()> {
         while !input.is_empty() && self.readable < PLAINTEXT_LIMIT {
             self.session.read_tls(&mut input)?;
             match self.session.process_new_packets() {
@@ -383,7 +429,11 @@ impl Tls {
         Ok(())
     }
 
-    fn poll_write_socket(&mut self, socket: &mut Box<dyn Socket>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write_socket(
+        &mut self,
+        socket: &mut Box<dyn Socket>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.session.wants_write() {
             match self.session.write_tls(&mut Blocking { socket, cx }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -427,13 +477,21 @@ impl Write for Blocking<'_, '_> {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.inner.borrow_mut().poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.inner.borrow_mut().poll_write(cx, &[IoSlice::new(buf)])
     }
 

@@ -21,9 +21,9 @@ use crate::downstream::certificates::watch::{Watch, watch as watch_certificates}
 use crate::downstream::connection::Secured;
 use crate::downstream::handshake;
 use crate::downstream::plan::{Address, ListenerPlan};
+use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::Telemetry;
 use crate::upstream::plan::ClusterPlan;
 use crate::upstream::tls;
 use crate::worker::{self, Ground, Live, Phase};
@@ -87,8 +87,9 @@ impl Server {
         let mut workers = Vec::new();
         for (index, grounds) in ground.workers.into_iter().enumerate() {
             let telemetry = Telemetry::prepare(&metrics, access.log());
-            let worker = worker::spawn(index, Arc::clone(&live), grounds, watching.clone(), telemetry)
-                .map_err(|error| StartError::new("worker", error))?;
+            let worker =
+                worker::spawn(index, Arc::clone(&live), grounds, watching.clone(), telemetry)
+                    .map_err(|error| StartError::new("worker", error))?;
             workers.push(worker);
         }
         let mut server = Self {
@@ -119,7 +120,12 @@ impl Server {
         let admin = Admin {
             readiness: Arc::clone(&self.readiness),
             metrics: Arc::clone(&self.metrics),
-            status: status::reporter(Arc::clone(&self.live), self.listening.clone(), stores, &self.metrics),
+            status: status::reporter(
+                Arc::clone(&self.live),
+                self.listening.clone(),
+                stores,
+                &self.metrics,
+            ),
         };
         self.stop_admin = Some(stop);
         tokio::spawn(async move {
@@ -140,9 +146,11 @@ impl Server {
 
     /// The address of the listener with this name; none for a Unix socket.
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
-        self.listening.iter().find(|(known, _)| &**known == name).and_then(|(_, address)| match address {
-            Address::Tcp(address) => Some(*address),
-            Address::Unix(_) => None,
+        self.listening.iter().find(|(known, _)| &**known == name).and_then(|(_, address)| {
+            match address {
+                Address::Tcp(address) => Some(*address),
+                Address::Unix(_) => None,
+            }
         })
     }
 
@@ -197,7 +205,8 @@ struct Foundation {
 impl Foundation {
     fn lay(&mut self, plan: &Arc<ListenerPlan>, workers: usize) -> Result<(), StartError> {
         let tls = self.secure(plan)?;
-        let bound = bind::listeners(plan, workers).map_err(|error| StartError(error.to_string()))?;
+        let bound =
+            bind::listeners(plan, workers).map_err(|error| StartError(error.to_string()))?;
         let gate = Gate::new(plan);
         self.listening.push((Arc::clone(&plan.name), bound.address));
         self.files.extend(bound.file);
@@ -215,16 +224,23 @@ impl Foundation {
 
     fn secure(&mut self, plan: &ListenerPlan) -> Result<Option<Secured>, StartError> {
         let Some(tls) = &plan.tls else { return Ok(None) };
-        let failed = |error: &dyn fmt::Display| StartError::new(format_args!("listener {}", plan.name), error);
-        let store = Store::load(&tls.certificates, handshake::provider()).map_err(|error| failed(&error))?;
-        let config = handshake::server_config(tls, Arc::clone(&store)).map_err(|error| failed(&error))?;
-        self.watches.push(watch_certificates(Arc::clone(&store), |_| {}).map_err(|error| failed(&error))?);
+        let failed = |error: &dyn fmt::Display| {
+            StartError::new(format_args!("listener {}", plan.name), error)
+        };
+        let store = Store::load(&tls.certificates, handshake::provider())
+            .map_err(|error| failed(&error))?;
+        let config =
+            handshake::server_config(tls, Arc::clone(&store)).map_err(|error| failed(&error))?;
+        self.watches
+            .push(watch_certificates(Arc::clone(&store), |_| {}).map_err(|error| failed(&error))?);
         self.stores.push((Arc::clone(&plan.name), Arc::clone(&store)));
         Ok(Some(Secured { config, store }))
     }
 }
 
-fn upstream_tls(clusters: &[Arc<ClusterPlan>]) -> Result<Vec<Vec<Option<crate::upstream::transport::Tls>>>, StartError> {
+fn upstream_tls(
+    clusters: &[Arc<ClusterPlan>],
+) -> Result<Vec<Vec<Option<crate::upstream::transport::Tls>>>, StartError> {
     let mut all = Vec::new();
     for cluster in clusters {
         if cluster.tls.insecure_skip_verify {
@@ -232,8 +248,11 @@ fn upstream_tls(clusters: &[Arc<ClusterPlan>]) -> Result<Vec<Vec<Option<crate::u
         }
         let mut endpoints = Vec::new();
         for endpoint in &cluster.endpoints {
-            let tls = endpoint.protocol.is_tls().then(|| tls::client(&cluster.tls, endpoint)).transpose();
-            endpoints.push(tls.map_err(|error| StartError::new(format_args!("cluster {}", cluster.name), error))?);
+            let tls =
+                endpoint.protocol.is_tls().then(|| tls::client(&cluster.tls, endpoint)).transpose();
+            endpoints.push(tls.map_err(|error| {
+                StartError::new(format_args!("cluster {}", cluster.name), error)
+            })?);
         }
         all.push(endpoints);
     }

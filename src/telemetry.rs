@@ -32,7 +32,10 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// A worker's telemetry, to be finished on its thread.
-    pub fn prepare(metrics: &Arc<Metrics>, access: AccessLog) -> impl FnOnce() -> Self + Send + 'static {
+    pub fn prepare(
+        metrics: &Arc<Metrics>,
+        access: AccessLog,
+    ) -> impl FnOnce() -> Self + Send + 'static {
         let metrics = Arc::clone(metrics);
         let shard = metrics.shard();
         move || Self { shard: Rc::new(shard), access, metrics }

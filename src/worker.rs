@@ -102,14 +102,19 @@ async fn run(
             let mut drain = drain.clone();
             let stop = async move { drain.wait_for(|draining| *draining).await.map_or((), |_| ()) };
             let open = Rc::clone(&open);
-            tokio::task::spawn_local(accept_loop(ground.socket, ground.gate, stop, move |stream, peer, permit| {
-                let one = One::new(&open);
-                let serving = serve(Rc::clone(&listening), stream, peer, permit);
-                tokio::task::spawn_local(async move {
-                    serving.await;
-                    drop(one);
-                });
-            }))
+            tokio::task::spawn_local(accept_loop(
+                ground.socket,
+                ground.gate,
+                stop,
+                move |stream, peer, permit| {
+                    let one = One::new(&open);
+                    let serving = serve(Rc::clone(&listening), stream, peer, permit);
+                    tokio::task::spawn_local(async move {
+                        serving.await;
+                        drop(one);
+                    });
+                },
+            ))
         })
         .collect();
     let ticking = Rc::clone(&telemetry);

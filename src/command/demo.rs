@@ -77,7 +77,8 @@ fn plan(
         quoted(&certificates.folder.join("localhost.crt")),
         quoted(&certificates.folder.join("localhost.key")),
     );
-    let mut listeners = format!("  - {{name: https, address: \"127.0.0.1:{port}\", tls: {{{pair}}}}}\n");
+    let mut listeners =
+        format!("  - {{name: https, address: \"127.0.0.1:{port}\", tls: {{{pair}}}}}\n");
     if TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok() {
         listeners += &format!("  - {{name: https6, address: \"[::1]:{port}\", tls: {{{pair}}}}}\n");
     }
@@ -113,7 +114,11 @@ impl Certificates {
         fs::write(made.folder.join("ca.crt"), issuer.pem())?;
         fs::write(made.folder.join("localhost.crt"), leaf.pem())?;
         let mut file = fs::OpenOptions::new();
-        let file = file.write(true).create_new(true).mode(0o600).open(made.folder.join("localhost.key"))?;
+        let file = file
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(made.folder.join("localhost.key"))?;
         io::Write::write_all(&mut io::BufWriter::new(file), key.serialize_pem().as_bytes())?;
         Ok(made)
     }
@@ -142,28 +147,42 @@ impl fmt::Display for Instructions {
         let url = format!("https://localhost:{}", self.port);
         let curl = format!("curl --cacert {ca}");
         let call = "--data-binary @-";
-        writeln!(f, "Ravelin is on {url}, in front of a ZITADEL stand-in. Try, in another terminal:\n")?;
+        writeln!(
+            f,
+            "Ravelin is on {url}, in front of a ZITADEL stand-in. Try, in another terminal:\n"
+        )?;
         let lines = [
             ("A page", format!("{curl} -i {url}/ui/console/")),
             ("REST", format!("{curl} -i -H 'authorization: Bearer demo' {url}/admin/v1/healthz")),
-            ("An error, as REST clients get it", format!("{curl} -i {url}/v2/users")),
+            (
+                "An error, as REST clients get it",
+                format!("{curl} -i {url}/v2/users/163840776835432705"),
+            ),
             ("OpenID discovery", format!("{curl} {url}/.well-known/openid-configuration")),
             (
                 "gRPC (its status is in the trailers, below)",
-                format!("printf '\\0\\0\\0\\0\\0' | {curl} -i --http2 -H 'content-type: application/grpc' -H 'te: trailers' {call} --output - {url}/zitadel.admin.v1.AdminService/Healthz"),
+                format!(
+                    "printf '\\0\\0\\0\\0\\0' | {curl} -i --http2 -H 'content-type: application/grpc' -H 'te: trailers' {call} --output - {url}/zitadel.admin.v1.AdminService/Healthz"
+                ),
             ),
             (
                 "gRPC-Web (its status is in the body)",
-                format!("printf '\\0\\0\\0\\0\\0' | {curl} -i -H 'content-type: application/grpc-web+proto' {call} --output - {url}/zitadel.admin.v1.AdminService/Healthz"),
+                format!(
+                    "printf '\\0\\0\\0\\0\\0' | {curl} -i -H 'content-type: application/grpc-web+proto' {call} --output - {url}/zitadel.admin.v1.AdminService/Healthz"
+                ),
             ),
             (
                 "Connect",
-                format!("{curl} -i -H 'content-type: application/json' -H 'connect-protocol-version: 1' -d '{{}}' {url}/zitadel.session.v2.SessionService/ListSessions"),
+                format!(
+                    "{curl} -i -H 'content-type: application/json' -H 'connect-protocol-version: 1' -d '{{}}' {url}/zitadel.session.v2.SessionService/ListSessions"
+                ),
             ),
             ("Early hints (103)", format!("{curl} -i {url}/early-hints")),
             (
                 "WebSocket",
-                format!("{curl} -i -N --http1.1 --max-time 1 -H 'connection: upgrade' -H 'upgrade: websocket' -H 'sec-websocket-version: 13' -H 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==' {url}/ws"),
+                format!(
+                    "{curl} -i -N --http1.1 --max-time 1 -H 'connection: upgrade' -H 'upgrade: websocket' -H 'sec-websocket-version: 13' -H 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==' {url}/ws"
+                ),
             ),
             ("An endless stream of events, Ctrl-C ends it", format!("{curl} -N {url}/sse")),
         ];
@@ -171,7 +190,10 @@ impl fmt::Display for Instructions {
             writeln!(f, "  # {what}\n  {line}\n")?;
         }
         if let Some(admin) = self.admin {
-            writeln!(f, "How it stands: http://{admin}/   what it counts: http://{admin}/metrics\n")?;
+            writeln!(
+                f,
+                "How it stands: http://{admin}/   what it counts: http://{admin}/metrics\n"
+            )?;
         }
         write!(f, "Below is one line for each exchange. Ctrl-C ends it.")
     }

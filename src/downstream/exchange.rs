@@ -87,7 +87,13 @@ enum State {
 impl Delivery {
     /// Nothing, and nobody told: the 101 before a tunnel.
     pub fn silent() -> Self {
-        Self { body: Body::Empty, recorder: None, caller: None, state: State::Body, owes_status: false }
+        Self {
+            body: Body::Empty,
+            recorder: None,
+            caller: None,
+            state: State::Body,
+            owes_status: false,
+        }
     }
 
     fn new(body: Body, head: &HeaderMap, recorder: Recorder, mut caller: Caller) -> Self {
@@ -97,7 +103,13 @@ impl Delivery {
                 .get(CONTENT_TYPE)
                 .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
         let owes_status = grpc && !head.contains_key("grpc-status");
-        Self { body, recorder: Some(recorder), caller: Some(caller), state: State::Body, owes_status }
+        Self {
+            body,
+            recorder: Some(recorder),
+            caller: Some(caller),
+            state: State::Body,
+            owes_status,
+        }
     }
 
     /// The client has reset the stream or is gone.
@@ -161,7 +173,8 @@ impl http_body::Body for Delivery {
                 } else if let Some(trailers) = frame.trailers_ref() {
                     self.tell(|recorder| recorder.trailers(trailers));
                     if self.owes_status && !trailers.contains_key("grpc-status") {
-                        return self.end(Error::with(Kind::Incomplete, "trailers without grpc-status"));
+                        return self
+                            .end(Error::with(Kind::Incomplete, "trailers without grpc-status"));
                     }
                     self.owes_status = false;
                     self.tell(Recorder::finished);

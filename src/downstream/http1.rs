@@ -41,7 +41,8 @@ enum Becomes {
     H2c(h2c::Upgrade),
 }
 
-type Responding = Pin<Box<dyn Future<Output = Result<Response<Delivery>, std::convert::Infallible>>>>;
+type Responding =
+    Pin<Box<dyn Future<Output = Result<Response<Delivery>, std::convert::Infallible>>>>;
 
 /// Serves a connection until the client leaves, it is idle for too long, a request's head takes
 /// too long, or `peer.drain` is told and the exchange under way has ended.
@@ -114,7 +115,8 @@ async fn exchange<S: Service>(
     let done = Done(Rc::clone(&state));
     let mut exchange = Exchange::new(Rc::clone(&peer.connection));
     let bytes_in = Rc::clone(&exchange.bytes_in);
-    let upgrade = if peer.connection.tls.is_none() { h2c::Upgrade::asked_for(&request) } else { None };
+    let upgrade =
+        if peer.connection.tls.is_none() { h2c::Upgrade::asked_for(&request) } else { None };
     let wants_tunnel = upgrade.is_none() && tunnel::asked_for(request.headers());
     let version = request.version();
     let mut give = None;

@@ -193,7 +193,8 @@ fn interim(respond: &Rc<std::cell::RefCell<SendResponse<Bytes>>>) -> crate::exch
         *response.status_mut() = status;
         *response.headers_mut() = headers.clone();
         // An HTTP/1.1 upstream may have sent fields that HTTP/2 forbids (RFC 9113 §8.2.2).
-        for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+        for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]
+        {
             response.headers_mut().remove(name);
         }
         let _ = respond.borrow_mut().send_informational(response);

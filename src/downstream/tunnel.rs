@@ -29,7 +29,9 @@ pub fn asked_for(headers: &HeaderMap) -> bool {
             value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
         })
     });
-    asks && headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    asks && headers
+        .get(UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// What the client sends once its connection has switched, as a request's body.
@@ -77,7 +79,11 @@ impl Body for ClientBytes {
 }
 
 /// Carries the answer's bytes to the client until they end; the client's own go through `give`.
-pub async fn serve(mut io: Io, mut delivery: Delivery, give: Option<oneshot::Sender<ReadHalf<Io>>>) {
+pub async fn serve(
+    mut io: Io,
+    mut delivery: Delivery,
+    give: Option<oneshot::Sender<ReadHalf<Io>>>,
+) {
     io.flush_at_once();
     let (read, mut write) = tokio::io::split(io);
     if let Some(give) = give {
@@ -87,7 +93,12 @@ pub async fn serve(mut io: Io, mut delivery: Delivery, give: Option<oneshot::Sen
         std::future::poll_fn(|cx| Pin::new(&mut delivery).poll_frame(cx)).await
     {
         let Ok(data) = frame.into_data() else { continue };
-        if let Err(error) = async { write.write_all(&data).await?; write.flush().await }.await {
+        if let Err(error) = async {
+            write.write_all(&data).await?;
+            write.flush().await
+        }
+        .await
+        {
             return delivery.abandoned(&Error::with(Kind::ClientGone, error));
         }
     }

@@ -50,7 +50,8 @@ pub fn admit(
         return Ok(Admitted::Secure(redirect::https_location(&authority, port, uri)));
     }
     if let Some(tls) = &exchange.connection.tls {
-        let asked_by_name = tls.sni.as_deref().is_some_and(|sni| !sni.eq_ignore_ascii_case(authority.host));
+        let asked_by_name =
+            tls.sni.as_deref().is_some_and(|sni| !sni.eq_ignore_ascii_case(authority.host));
         if asked_by_name && !coverage::covers(&tls.names, authority.host) {
             return Err(Kind::Misdirected.into());
         }
@@ -65,8 +66,14 @@ pub fn admit(
 
 /// The request's id and trace, as far as the client named sound ones.
 fn identify(headers: &HeaderMap, exchange: &mut Exchange) {
-    exchange.trace_id = headers.get("traceparent").and_then(|value| trace::trace_id(value.as_bytes())).map(Box::from);
-    let given = headers.get("x-request-id").and_then(|value| trace::request_id(value.as_bytes())).map(Box::from);
+    exchange.trace_id = headers
+        .get("traceparent")
+        .and_then(|value| trace::trace_id(value.as_bytes()))
+        .map(Box::from);
+    let given = headers
+        .get("x-request-id")
+        .and_then(|value| trace::request_id(value.as_bytes()))
+        .map(Box::from);
     exchange.request_id = Some(given.unwrap_or_else(trace::new_request_id));
 }
 

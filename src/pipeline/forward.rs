@@ -169,7 +169,8 @@ impl<'a> Leaving<'a> {
             None => Ok(parts.headers.get(HOST).ok_or(Kind::BadRequest)?.clone()),
         };
         let asked = asked.map_err(|error| Error::with(Kind::BadRequest, error))?;
-        let asked_port = asked.to_str().ok().and_then(Authority::parse).and_then(|asked| asked.port);
+        let asked_port =
+            asked.to_str().ok().and_then(Authority::parse).and_then(|asked| asked.port);
         let path = parts.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let path = rewrite_path(plan, pattern, &path)?.unwrap_or(path);
@@ -223,7 +224,11 @@ impl<'a> Leaving<'a> {
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
         *request.version_mut() = if h2 { Version::HTTP_2 } else { Version::HTTP_11 };
-        *request.uri_mut() = if h2 { self.absolute(endpoint.plan.protocol.is_tls())? } else { Uri::from(self.path.clone()) };
+        *request.uri_mut() = if h2 {
+            self.absolute(endpoint.plan.protocol.is_tls())?
+        } else {
+            Uri::from(self.path.clone())
+        };
         *request.headers_mut() = headers;
         if let Some(protocol) = &self.extensions {
             request.extensions_mut().insert(protocol.clone());
@@ -236,7 +241,10 @@ impl<'a> Leaving<'a> {
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
         uri.authority = Some(
-            self.authority.as_bytes().try_into().map_err(|error| Error::with(Kind::BadRequest, error))?,
+            self.authority
+                .as_bytes()
+                .try_into()
+                .map_err(|error| Error::with(Kind::BadRequest, error))?,
         );
         uri.path_and_query = Some(self.path.clone());
         Uri::from_parts(uri).map_err(|error| Error::with(Kind::BadRequest, error))

@@ -22,7 +22,9 @@ const DAY: f64 = 86_400.0;
 type Stores = Vec<(Arc<str>, Arc<Store>)>;
 
 /// How long each listener's certificates still hold, asked at every scrape.
-pub(super) fn certificates(stores: &Stores) -> impl Fn() -> Vec<CertificateLeft> + Send + Sync + 'static {
+pub(super) fn certificates(
+    stores: &Stores,
+) -> impl Fn() -> Vec<CertificateLeft> + Send + Sync + 'static {
     let stores = stores.clone();
     move || {
         let each = |(listener, store): &(Arc<str>, Arc<Store>)| {
@@ -59,11 +61,15 @@ pub(super) fn reporter(
             in_flight: metrics.in_flight(),
             warnings: warnings(plan),
             listeners: listeners(plan, &listening, &metrics),
-            routes: plan.routes.iter().map(|route| RouteStatus {
-                name: route.name.to_string(),
-                when: when(&route.matcher),
-                action: action(&route.action),
-            }).collect(),
+            routes: plan
+                .routes
+                .iter()
+                .map(|route| RouteStatus {
+                    name: route.name.to_string(),
+                    when: when(&route.matcher),
+                    action: action(&route.action),
+                })
+                .collect(),
             clusters: clusters(plan, &metrics),
             certificates: held(&stores),
         }
@@ -73,11 +79,20 @@ pub(super) fn reporter(
 fn warnings(plan: &Plan) -> Vec<String> {
     let insecure = plan.clusters.iter().filter(|cluster| cluster.tls.insecure_skip_verify);
     insecure
-        .map(|cluster| format!("The certificates of cluster {} are not verified (tls.insecure_skip_verify).", cluster.name))
+        .map(|cluster| {
+            format!(
+                "The certificates of cluster {} are not verified (tls.insecure_skip_verify).",
+                cluster.name
+            )
+        })
         .collect()
 }
 
-fn listeners(plan: &Plan, listening: &[(Arc<str>, Address)], metrics: &Metrics) -> Vec<ListenerStatus> {
+fn listeners(
+    plan: &Plan,
+    listening: &[(Arc<str>, Address)],
+    metrics: &Metrics,
+) -> Vec<ListenerStatus> {
     plan.listeners
         .iter()
         .zip(listening)
@@ -101,7 +116,12 @@ fn clusters(plan: &Plan, metrics: &Metrics) -> Vec<ClusterStatus> {
             (false, 0) => "not asked yet, or idle",
             (false, _) => "connected",
         };
-        EndpointStatus { address: name.to_string(), usable: !failing, state: state.into(), connections }
+        EndpointStatus {
+            address: name.to_string(),
+            usable: !failing,
+            state: state.into(),
+            connections,
+        }
     };
     let cluster = |plan: &Arc<crate::upstream::plan::ClusterPlan>| ClusterStatus {
         name: plan.name.to_string(),

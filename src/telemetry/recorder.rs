@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, REFERER, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 
+use super::Telemetry;
 use super::access::Record;
 use super::grpc_status::{self, WebTrailerScanner};
 use super::metrics::{ExchangeKey, Gauge, RouteId};
-use super::Telemetry;
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange};
 
@@ -101,12 +101,14 @@ impl Recorder {
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.status = status.as_u16();
         self.grpc_status = grpc_status::from_headers(headers);
-        let scans = matches!(self.class(), Class::GrpcWeb | Class::GrpcWebText | Class::ConnectStream);
+        let scans =
+            matches!(self.class(), Class::GrpcWeb | Class::GrpcWebText | Class::ConnectStream);
         if scans && self.grpc_status.is_none() {
             let text = headers
                 .get(CONTENT_TYPE)
                 .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc-web-text"));
-            let scanner = if text { WebTrailerScanner::text() } else { WebTrailerScanner::binary() };
+            let scanner =
+                if text { WebTrailerScanner::text() } else { WebTrailerScanner::binary() };
             self.web = Some(scanner);
         }
     }

@@ -49,7 +49,8 @@ impl Cluster {
         let start = self.next.get();
         self.next.set(start.wrapping_add(1));
         let by_turn = || (0..n).filter_map(|i| self.endpoints.get(start.wrapping_add(i) % n));
-        let untried = |endpoint: &&Rc<Endpoint>| !tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint));
+        let untried =
+            |endpoint: &&Rc<Endpoint>| !tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint));
         by_turn()
             .find(|endpoint| untried(endpoint) && !endpoint.backing_off())
             .or_else(|| by_turn().find(untried))

@@ -236,26 +236,30 @@ impl Endpoint {
             tracing::warn!(upstream.endpoint = %self.plan.name, why = %why.1, "cannot connect to upstream");
         }
         let until = Instant::now() + pause;
-        *self.failed.borrow_mut() =
-            Some(Failed {
-                times: times + 1,
-                until,
-                why: (why.0, Rc::clone(&why.1)),
-                _gauge: self.shard.upstream_failing(self.id),
-            });
+        *self.failed.borrow_mut() = Some(Failed {
+            times: times + 1,
+            until,
+            why: (why.0, Rc::clone(&why.1)),
+            _gauge: self.shard.upstream_failing(self.id),
+        });
         self.shard.connect(self.id, Err(why.0));
         why
     }
 
     /// Forgets connections that have ended, and lets as many exchanges on as there are places.
     fn wake(self: &Rc<Self>) {
-        if self.waiting.borrow().is_empty() && self.h2.borrow().iter().all(|connection| connection.usable()) {
+        if self.waiting.borrow().is_empty()
+            && self.h2.borrow().iter().all(|connection| connection.usable())
+        {
             return;
         }
         self.h2.borrow_mut().retain(|connection| connection.usable());
         let mut room: usize = {
             let connections = self.h2.borrow();
-            connections.iter().map(|c| c.limit().saturating_sub(c.in_flight())).fold(0, usize::saturating_add)
+            connections
+                .iter()
+                .map(|c| c.limit().saturating_sub(c.in_flight()))
+                .fold(0, usize::saturating_add)
         };
         while room > 0 {
             let Some(waiter) = self.waiting.borrow_mut().pop_front() else { return };

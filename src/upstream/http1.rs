@@ -161,7 +161,9 @@ fn failure(error: hyper::Error, given_back: bool) -> Error {
         Kind::Protocol
     } else if error.is_user() {
         // The request's own body failed: what it says is the truth.
-        return match std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Error>()) {
+        return match std::error::Error::source(&error)
+            .and_then(|source| source.downcast_ref::<Error>())
+        {
             Some(own) => Error::with(own.kind(), error),
             None => Error::with(Kind::Internal, error),
         };

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
@@ -37,7 +39,10 @@ pub fn client(plan: &TlsPlan, endpoint: &EndpointPlan) -> Result<Tls, Fault> {
         (Some(name), _) => name.to_string(),
         (None, Address::Tcp { host, .. }) => host.to_string(),
         (None, Address::Unix(_)) => {
-            return Err(Fault(format!("{}: TLS over a unix socket needs tls.server_name", endpoint.name)));
+            return Err(Fault(format!(
+                "{}: TLS over a unix socket needs tls.server_name",
+                endpoint.name
+            )));
         }
     };
     let server_name = ServerName::try_from(host.clone())
@@ -52,9 +57,8 @@ fn config(plan: &TlsPlan, alpn: &[u8]) -> Result<rustls::ClientConfig, Fault> {
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| Fault(error.to_string()))?;
-    let builder = builder
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier(plan, &provider)?));
+    let builder =
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier(plan, &provider)?));
     let mut config = match &plan.client_certificate {
         None => builder.with_no_client_auth(),
         Some((cert, key)) => builder
@@ -76,14 +80,20 @@ fn verifier(plan: &TlsPlan, provider: &Arc<CryptoProvider>) -> Result<Verifier, 
             .map_err(|error| Fault(format!("trust roots: {error}")))?;
         Some(chain)
     };
-    Ok(Verifier { chain, pins: plan.pins.clone(), algorithms: provider.signature_verification_algorithms })
+    Ok(Verifier {
+        chain,
+        pins: plan.pins.clone(),
+        algorithms: provider.signature_verification_algorithms,
+    })
 }
 
 fn roots(plan: &TlsPlan) -> Result<RootCertStore, Fault> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &plan.ca {
         for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|error| Fault(format!("{}: {error}", path.display())))?;
+            roots
+                .add(certificate)
+                .map_err(|error| Fault(format!("{}: {error}", path.display())))?;
         }
         return Ok(roots);
     }
@@ -107,7 +117,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| Fault(format!("{}: {error}", path.display())))
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| Fault(format!("{}: {error}", path.display())))
 }
 
 /// The chain, then the pins.

@@ -29,7 +29,11 @@ pub struct Deadline {
 
 impl Deadline {
     /// The earlier of what the caller asked for and what the route allows.
-    pub fn earliest(started: Instant, asked: Option<Duration>, total: Option<Duration>) -> Option<Self> {
+    pub fn earliest(
+        started: Instant,
+        asked: Option<Duration>,
+        total: Option<Duration>,
+    ) -> Option<Self> {
         let deadline = |after: Option<Duration>, kind| {
             after.and_then(|after| started.checked_add(after)).map(|at| Self { at, kind })
         };
@@ -86,9 +90,22 @@ pub struct Relay {
 
 impl Relay {
     /// `answer` from now on.
-    pub fn new(answer: Answer, timeouts: &Timeouts, deadline: Option<Deadline>, moved: Rc<Cell<u64>>) -> Self {
+    pub fn new(
+        answer: Answer,
+        timeouts: &Timeouts,
+        deadline: Option<Deadline>,
+        moved: Rc<Cell<u64>>,
+    ) -> Self {
         let seen = moved.get();
-        Self { answer, idle: timeouts.idle, deadline, moved, seen, last: Instant::now(), timer: None }
+        Self {
+            answer,
+            idle: timeouts.idle,
+            deadline,
+            moved,
+            seen,
+            last: Instant::now(),
+            timer: None,
+        }
     }
 
     fn due(&self) -> Option<Instant> {

@@ -43,9 +43,15 @@ pub async fn open(
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Response::from_parts(parts, Err(answer)));
     }
-    let websocket = parts.headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let websocket = parts
+        .headers
+        .get(UPGRADE)
+        .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let Some(io) = answer.take_tunnel().filter(|_| websocket) else {
-        return Err(Error::with(Kind::Protocol, "upstream switched to something else than websocket"));
+        return Err(Error::with(
+            Kind::Protocol,
+            "upstream switched to something else than websocket",
+        ));
     };
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.remove(TRANSFER_ENCODING);
@@ -102,7 +108,8 @@ impl Tunnel {
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             while !self.pending.is_empty() {
-                let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending)).map_err(reset)?;
+                let n =
+                    ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending)).map_err(reset)?;
                 self.pending.advance(n);
             }
             if self.client_ended {
@@ -110,7 +117,9 @@ impl Tunnel {
                 return Poll::Ready(Ok(()));
             }
             match Pin::new(&mut self.client).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => self.pending = frame.into_data().unwrap_or_default(),
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.pending = frame.into_data().unwrap_or_default()
+                }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => self.client_ended = true,
                 Poll::Pending => {

@@ -221,8 +221,11 @@ impl Scrape<'_> {
             Family::counter("connections_refused", "Connections that a cap refused", "cap", &caps),
             &|cells, value| cells.refused.read(value),
         )?;
-        let results: Vec<_> =
-            super::HANDSHAKE_FAILURES.iter().chain(["ok"].iter()).map(|result| vec![*result]).collect();
+        let results: Vec<_> = super::HANDSHAKE_FAILURES
+            .iter()
+            .chain(["ok"].iter())
+            .map(|result| vec![*result])
+            .collect();
         each(
             Family::counter(
                 "tls_handshakes",

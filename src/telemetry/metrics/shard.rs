@@ -113,7 +113,9 @@ impl Shard {
     /// else counts as `other`.
     pub fn handshake_failed(&self, listener: ListenerId, cause: &str) {
         let place = |cause| HANDSHAKE_FAILURES.iter().position(|known| *known == cause);
-        if let Some((cells, place)) = self.listener(listener).zip(place(cause).or_else(|| place("other"))) {
+        if let Some((cells, place)) =
+            self.listener(listener).zip(place(cause).or_else(|| place("other")))
+        {
             cells.handshakes.bump(place);
         }
     }
