@@ -2,7 +2,7 @@
 // Connect, over cleartext HTTP/2. Prints its address, serves until it is killed.
 import http2 from "node:http2";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { ConnectError } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Echo, Message, message } from "./echo.js";
 
@@ -25,7 +25,7 @@ async function delay(request, context) {
     await sleep(request.delayMs, undefined, { signal: context.signal });
   } catch {
     cancelled.add(request.text);
-    throw new ConnectError("nobody waits any more", Code.Canceled);
+    throw context.signal.reason; // a ConnectError: canceled, or deadline_exceeded
   }
 }
 
