@@ -97,7 +97,7 @@ b bud --isolation chroot --format docker --pull-never --layers=false \
 
 step "inspect"
 b inspect --type image --format \
-  'user={{.Docker.Config.User}} entrypoint={{.Docker.Config.Entrypoint}} command={{.Docker.Config.Cmd}} health={{.Docker.Config.Healthcheck.Test}}' \
+  'user={{.Docker.Config.User}} entrypoint={{.Docker.Config.Entrypoint}} command={{.Docker.Config.Cmd}} health={{.Docker.Config.Healthcheck.Test}}{{"\\n"}}' \
   ravelin:local
 image_container="$(b from --pull-never ravelin:local)"
 image_mount="$(b mount "$image_container")"
@@ -129,6 +129,7 @@ until "${inside[@]}" health; do
   fi
   sleep 0.2
 done
+kill -0 "$PID" 2>/dev/null || { cat "$WORK/ravelin.log"; echo "health says yes although Ravelin has ended" >&2; exit 1; }
 step "healthy"
 kill -TERM "$PID"
 wait "$PID" && status=0 || status=$?

@@ -19,33 +19,20 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 
-need node "Node.js 20 or newer (apt-get install nodejs)"
-need npm "comes with Node.js (apt-get install npm)"
+node_packages
 CLIENTS="$ROOT/tests/suites/clients"
-# Packages are put there when the lock file is newer than what is installed.
-if [[ ! "$CLIENTS/node_modules/.package-lock.json" -nt "$CLIENTS/package-lock.json" ]]; then
-  (cd "$CLIENTS" && npm ci --ignore-scripts --no-fund --no-audit >"$SCRATCH/npm.out" 2>&1) ||
-    { cat "$SCRATCH/npm.out"; die "npm ci failed"; }
-fi
-
 start upstream node "$CLIENTS/upstream.js"
 await "$LAST" 20 "the upstream's address" first_line "$SCRATCH/upstream.out"
 UPSTREAM="$(first_line "$SCRATCH/upstream.out")"
 
-# nghttpx cannot choose its ports: two that were free a moment ago.
 start_nghttpx() {
   need nghttpx "apt-get install nghttp2-proxy"
   make_certificate
-  local ports
-  read -r -a ports <<<"$(node -e '
-    const net = require("node:net"), s = [net.createServer(), net.createServer()];
-    Promise.all(s.map((x) => new Promise((r) => x.listen(0, "127.0.0.1", r))))
-      .then(() => { console.log(s.map((x) => x.address().port).join(" ")); s.forEach((x) => x.close()); });')"
-  TLS_ADDRESS="127.0.0.1:${ports[0]}"
-  PLAIN_ADDRESS="127.0.0.1:${ports[1]}"
+  TLS_ADDRESS="127.0.0.1:$(free_port)"
+  PLAIN_ADDRESS="127.0.0.1:$(free_port)"
   start nghttpx nghttpx --no-location-rewrite -b "${UPSTREAM/:/,};;proto=h2" \
     -f "${TLS_ADDRESS/:/,}" -f "${PLAIN_ADDRESS/:/,};no-tls" "$SCRATCH/key.pem" "$SCRATCH/cert.pem"
-  await "$LAST" 10 nghttpx bash -c ": </dev/tcp/127.0.0.1/${ports[1]}"
+  await "$LAST" 10 nghttpx bash -c ": </dev/tcp/127.0.0.1/${PLAIN_ADDRESS##*:}"
 }
 
 case "$through" in

@@ -64,6 +64,23 @@ stop() {
 # first_line FILE: what a helper printed, once it is there.
 first_line() { head -n 1 "$1" | grep .; }
 
+# A port that was free a moment ago, for programs that cannot let the system
+# choose.
+free_port() {
+  node -e 'const s = require("node:net").createServer(); s.listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); });'
+}
+
+# The npm packages of tests/suites/clients, put there when the lock file is
+# newer than what is installed.
+node_packages() {
+  local clients="$ROOT/tests/suites/clients"
+  need node "Node.js 20 or newer (apt-get install nodejs)"
+  need npm "comes with Node.js (apt-get install npm)"
+  [[ ! "$clients/node_modules/.package-lock.json" -nt "$clients/package-lock.json" ]] || return 0
+  (cd "$clients" && npm ci --ignore-scripts --no-fund --no-audit >"$SCRATCH/npm.out" 2>&1) ||
+    { cat "$SCRATCH/npm.out"; die "npm ci failed"; }
+}
+
 # A certificate for localhost and 127.0.0.1, signed by itself:
 # $SCRATCH/cert.pem and $SCRATCH/key.pem.
 make_certificate() {
