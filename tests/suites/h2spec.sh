@@ -3,7 +3,8 @@
 #
 #   tests/suites/h2spec.sh [BINARY]      (or RAVELIN=BINARY)
 #
-# Passes when both legs say 146 passed, 1 skipped (by h2spec itself), 0 failed.
+# Passes when both legs say 146 passed, 0 failed, and at most 1 skipped: h2spec
+# leaves out one case by itself and, depending on its version, counts it or not.
 set -euo pipefail
 # shellcheck source=tests/suites/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -27,7 +28,7 @@ leg() {
   timeout 600 h2spec --strict -h localhost -p "${address##*:}" -P "${H2SPEC_PATH:-/}" -o 5 "$@" >"$log" 2>&1 || true
   line="$(grep -E '^[0-9]+ tests, ' "$log" | tail -n 1 || true)"
   say "h2spec $name: ${line:-no result}"
-  if [[ "$line" != "147 tests, 146 passed, 1 skipped, 0 failed" ]]; then
+  if [[ ! "$line" =~ ,\ 146\ passed,\ [01]\ skipped,\ 0\ failed ]]; then
     failed=1
     # The failures stand after the list of cases; without them, the end tells.
     if grep -q '^Failures:' "$log"; then sed -n '/^Failures:/,$p' "$log"; else tail -n 40 "$log"; fi
