@@ -136,7 +136,7 @@ def start_ravelin(line, upstream, folder):
     while time.monotonic() < end and process.poll() is None:
         with open(log, encoding="utf-8", errors="replace") as file:
             text = re.sub(r"\x1b\[[0-9;]*m", "", file.read())
-        found = re.search(r'listening .*name="?front"? .*address="?[^ "]*:(\d+)', text)
+        found = re.search(r'listening .*name="?front"? .*address="?[^\s"]*:(\d+)"?\s', text)
         if found:
             return process, int(found[1])
         time.sleep(0.05)
