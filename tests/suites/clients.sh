@@ -30,7 +30,7 @@ start_nghttpx() {
   make_certificate
   TLS_ADDRESS="127.0.0.1:$(free_port)"
   PLAIN_ADDRESS="127.0.0.1:$(free_port)"
-  start nghttpx nghttpx --no-location-rewrite -b "${UPSTREAM/:/,};;proto=h2" \
+  start nghttpx nghttpx --conf=/dev/null --no-location-rewrite -b "${UPSTREAM/:/,};;proto=h2" \
     -f "${TLS_ADDRESS/:/,}" -f "${PLAIN_ADDRESS/:/,};no-tls" "$SCRATCH/key.pem" "$SCRATCH/cert.pem"
   await "$LAST" 10 nghttpx bash -c ": </dev/tcp/127.0.0.1/${PLAIN_ADDRESS##*:}"
 }
