@@ -12,7 +12,7 @@ use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::ReadHalf;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -86,23 +86,41 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
         Some(Err(error)) => {
             tracing::debug!(%error, "client connection ended");
             let _ = poll_fn(|cx| handle.drain(cx)).await;
-            return;
+            return linger(connection.into_parts().io.into_inner()).await;
         }
         None => return,
     }
     let parts = connection.into_parts();
-    let mut io = parts.io.into_inner();
+    let io = parts.io.into_inner();
     io.unread(parts.read_buf);
     match state.becomes.take() {
-        None => {
-            let _ = tokio::io::AsyncWriteExt::shutdown(&mut io).await;
-        }
+        None => linger(io).await,
         Some(Becomes::Tunnel(delivery, give)) => tunnel::serve(io, delivery, give).await,
         Some(Becomes::H2c(upgrade)) => {
             io.insert_after_preface(upgrade.frames());
             Box::pin(http2::serve(io, peer)).await;
         }
     }
+}
+
+/// Closes a connection so that its last answer arrives: a socket that is closed while the client's
+/// bytes lie unread in it resets the connection, and the answer with it (RFC 9112 §9.6).
+async fn linger(mut io: Io) {
+    const TIME: std::time::Duration = std::time::Duration::from_secs(2);
+    const BYTES: usize = 256 * 1024;
+    let closing = async {
+        io.shutdown().await?;
+        let mut chunk = [0; 4096];
+        let mut left = BYTES;
+        while left > 0 {
+            match io.read(&mut chunk).await? {
+                0 => break,
+                n => left = left.saturating_sub(n),
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    let _ = tokio::time::timeout(TIME, closing).await;
 }
 
 async fn exchange<S: Service>(

@@ -73,7 +73,7 @@ fn hashed(stem: &str, extension: &str, content_type: &'static str, content: Vec<
 fn script(name: &str, size: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(size as u64);
     let mut text = format!(
-        "\"use strict\";/* {name} */(self.webpackChunkconsole=self.webpackChunkconsole||[]).push([["
+        "\"use strict\";/* {name} */(self.webpackChunkconsole=self.webpackChunkconsole||[]).push([[\"{name}\"],{{"
     );
     while text.len() < size {
         let (a, b) = (random.u32(..) % 9_973, random.u16(..));
@@ -84,7 +84,7 @@ fn script(name: &str, size: usize) -> Vec<u8> {
             b % 997
         );
     }
-    text.push_str("]]);\n");
+    text.push_str("}]);\n");
     text.into_bytes()
 }
 
