@@ -144,6 +144,8 @@ pub struct Connection {
     pub protocol: Protocol,
     /// What upstream is told about the client.
     pub identity: Identity,
+    /// Fields that a request's head may have.
+    pub header_fields: usize,
     /// The listener sends everything to https on this port.
     pub redirect_to_https: Option<u16>,
     /// What TLS settled, where there is TLS.

@@ -1,6 +1,7 @@
 //! One connection from accept to its HTTP implementation: PROXY header, handshake or a look at the
 //! first bytes, each under the listener's head clock, in the connection's own task.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -116,6 +117,7 @@ async fn establish<S: Service>(
         client,
         protocol,
         identity: Identity::new(client.map(|client| client.ip()), tls.is_some()),
+        header_fields: plan.limits.header_fields,
         redirect_to_https: plan.redirect_to_https,
         tls,
     };
@@ -151,12 +153,20 @@ async fn secure<S>(
     }
 }
 
+/// Whether a request line, if it is there whole, ends with a version (RFC 9112 §3). What does not
+/// is no HTTP, an invalid HTTP/2 preface for example, and would not understand an answer in HTTP.
+fn may_be_http1(seen: &[u8]) -> bool {
+    let line = seen.iter().position(|byte| *byte == b'\n').and_then(|end| seen.get(..end));
+    line.is_none_or(|line| line.trim_ascii().is_empty() || line.windows(6).any(|part| part == b" HTTP/"))
+}
+
 /// What a client without TLS speaks, told by its first bytes, which stay to be read.
 async fn sniff(stream: &mut Replay<Stream>) -> std::io::Result<Protocol> {
     loop {
         let seen = stream.seen();
-        if !PREFACE.starts_with(&seen[..seen.len().min(PREFACE.len())]) {
-            return Ok(Protocol::H1);
+        let known = seen.get(..PREFACE.len()).unwrap_or(seen);
+        if !PREFACE.starts_with(known) {
+            return if may_be_http1(seen) { Ok(Protocol::H1) } else { Err(ErrorKind::InvalidData.into()) };
         }
         if seen.len() >= PREFACE.len() {
             return Ok(Protocol::H2);

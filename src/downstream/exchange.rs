@@ -33,15 +33,9 @@ pub async fn answer(
     service: &impl Service,
     request: Request<Body>,
     mut recorder: Recorder,
-    header_fields: usize,
 ) -> Response<Delivery> {
     let caller = Caller::any(request.method(), request.headers());
-    let outcome = if request.headers().len() > header_fields {
-        Err(Error::new(Kind::HeadersTooLarge))
-    } else {
-        service.call(request, recorder.exchange()).await
-    };
-    match outcome {
+    match service.call(request, recorder.exchange()).await {
         Ok(response) => {
             recorder.head(response.status(), response.headers());
             let (parts, body) = response.into_parts();

@@ -5,11 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
@@ -60,7 +61,7 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
         .max_headers(peer.limits.header_fields)
         .max_buf_size(peer.limits.header_bytes as usize + 16 * 1024)
         .max_header_size(peer.limits.header_bytes as usize)
-        .auto_date_header(false)
+        .auto_date_header(true)
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(io), service);
     let mut clock = Clock::new(&peer.limits);
@@ -138,13 +139,20 @@ async fn exchange<S: Service>(
     let wants_tunnel = upgrade.is_none() && tunnel::asked_for(request.headers());
     let version = request.version();
     let mut give = None;
+    let whole = Rc::new(Cell::new(true));
     let request = request.map(|incoming| {
         if wants_tunnel {
             let (sender, receiver) = oneshot::channel();
             give = Some(sender);
             return Body::boxed(tunnel::ClientBytes::new(receiver, bytes_in));
         }
-        Body::http1_counted(incoming, Kind::ClientGone, bytes_in)
+        match Body::http1_counted(incoming, Kind::ClientGone, bytes_in) {
+            Body::Empty => Body::Empty,
+            body => {
+                whole.set(false);
+                Body::boxed(Watched { body, whole: Rc::clone(&whole) })
+            }
+        }
     });
     if version == Version::HTTP_11 {
         exchange.interim = Some(interim(handle));
@@ -155,13 +163,48 @@ async fn exchange<S: Service>(
         state.becomes.replace(Some(Becomes::H2c(upgrade)));
         return Ok(h2c_answer(recorder));
     }
-    let response = answer(&*peer.service, request, recorder, peer.limits.header_fields).await;
+    let mut response = answer(&*peer.service, request, recorder).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (parts, delivery) = response.into_parts();
         state.becomes.replace(Some(Becomes::Tunnel(delivery, give)));
         return Ok(Response::from_parts(parts, Delivery::silent()));
     }
+    if !whole.get() {
+        // The rest of the request stands between this answer and the next request: a client that
+        // is not told would use the connection again while it is being closed (RFC 9112 §9.3, §9.6).
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response)
+}
+
+/// A request's body that tells when it has been read to its end.
+struct Watched {
+    body: Body,
+    whole: Rc<Cell<bool>>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = crate::error::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.whole.set(true);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// 101 for `Upgrade: h2c` (RFC 7540 §3.2); the request is answered as stream 1.

@@ -8,11 +8,12 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::header::DATE;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::Peer;
@@ -168,7 +169,7 @@ async fn stream<S: Service>(
     let respond = Rc::new(std::cell::RefCell::new(respond));
     exchange.interim = Some(interim(&respond));
     let recorder = Recorder::new(Rc::clone(&peer.telemetry), exchange, Subject::new(&request));
-    let answering = answer(&*peer.service, request, recorder, peer.limits.header_fields);
+    let answering = answer(&*peer.service, request, recorder);
     tokio::pin!(answering);
     let response = poll_fn(|cx| {
         if let Poll::Ready(response) = answering.as_mut().poll(cx) {
@@ -208,7 +209,13 @@ async fn deliver(
     stall: Duration,
     open: &OpenStream,
 ) {
-    let (parts, mut body) = response.into_parts();
+    let (mut parts, mut body) = response.into_parts();
+    // Whoever passes an answer on without a date must date it (RFC 9110 §6.6.1).
+    if !parts.headers.contains_key(DATE)
+        && let Ok(now) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
+    {
+        parts.headers.insert(DATE, now);
+    }
     let ends = head || http_body::Body::is_end_stream(&body);
     let sent = respond.borrow_mut().send_response(Response::from_parts(parts, ()), ends);
     let stream = match sent {

@@ -90,7 +90,7 @@ impl Answer {
 pub fn rescue(error: &Error, caller: &Caller, request_id: Option<&str>) -> Response<Bytes> {
     let kind = error.kind();
     let answer = match caller.class {
-        Class::Grpc => grpc::trailers_only(kind),
+        Class::Grpc => grpc::trailers_only(kind, caller),
         Class::GrpcWeb | Class::GrpcWebText => grpc::web(kind, caller),
         Class::Connect => connect::unary(kind),
         Class::ConnectStream => connect::stream(kind, caller),
@@ -180,7 +180,7 @@ const fn is_scripted(class: Class) -> bool {
 }
 
 const fn repeats_media_type(class: Class) -> bool {
-    matches!(class, Class::GrpcWeb | Class::GrpcWebText | Class::ConnectStream)
+    matches!(class, Class::Grpc | Class::GrpcWeb | Class::GrpcWebText | Class::ConnectStream)
 }
 
 /// The request's media type, without parameters, where it begins as it must; else `otherwise`.

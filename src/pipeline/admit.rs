@@ -32,7 +32,7 @@ pub enum Admitted {
 /// Decides on a request's head, and writes into `exchange` what was decided.
 ///
 /// # Errors
-/// `BadRequest` and `Unsupported` for what is malformed, `Misdirected` for a coalesced connection
+/// `BadRequest` and `Unsupported` for what is malformed, `HeadersTooLarge` for too many fields, `Misdirected` for a coalesced connection
 /// whose certificate does not cover the host, `UnknownHost` and `NoRoute`.
 pub fn admit(
     table: &RouteTable,
@@ -45,6 +45,9 @@ pub fn admit(
     // First of all, since it decides how every refusal looks.
     exchange.class = classify::classify(method, version, uri, headers, extended);
     identify(headers, exchange);
+    if headers.len() > exchange.connection.header_fields {
+        return Err(Kind::HeadersTooLarge.into());
+    }
     let authority = normalise::target(method, version, uri, headers, extended)?;
     if let Some(port) = exchange.connection.redirect_to_https {
         return Ok(Admitted::Secure(redirect::https_location(&authority, port, uri)));

@@ -19,9 +19,9 @@ static GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-
 const TRAILER_FRAME: u8 = 0x80;
 
 /// An answer of a head alone, its status among the headers.
-pub(super) fn trailers_only(kind: Kind) -> Answer {
-    let mut answer =
-        Answer::new(StatusCode::OK, HeaderValue::from_static("application/grpc"), Bytes::new());
+pub(super) fn trailers_only(kind: Kind, caller: &Caller) -> Answer {
+    let kind_of_call = repeated(caller, "application/grpc", "application/grpc");
+    let mut answer = Answer::new(StatusCode::OK, kind_of_call, Bytes::new());
     answer.headers = status(kind);
     answer
 }

@@ -4,7 +4,7 @@
 //! replaced by what the connection says: ZITADEL believes the first such word it finds.
 
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, TE,
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, Version};
@@ -21,6 +21,9 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The media type of gRPC, before its suffix; gRPC-Web's goes on with a dash.
+const GRPC: &[u8] = b"application/grpc";
 
 /// How often a request may have passed here before; more is a circle, not a chain of proxies.
 const MOST_PASSAGES: usize = 10;
@@ -55,7 +58,8 @@ pub fn request(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Err
     if passages(headers) > MOST_PASSAGES {
         return Err(Kind::Loop.into());
     }
-    let trailers = passage.class == Class::Grpc && wants_trailers(headers);
+    // By media type, not by class: a GET with gRPC's type is no call, and still the server's to refuse.
+    let trailers = is_grpc(headers) && wants_trailers(headers);
     remove_hop_by_hop(headers);
     if trailers {
         // Nowhere else: ZITADEL's REST gateway answers it with trailers that hang clients (#8341).
@@ -180,6 +184,16 @@ fn is_essential(name: &HeaderName) -> bool {
     ];
     let name = name.as_str();
     ESSENTIAL.contains(&name) || name.starts_with("x-forwarded-") || name.starts_with("x-zitadel-")
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    match kind.split_at_checked(GRPC.len()) {
+        Some((start, rest)) => {
+            start.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+        }
+        None => false,
+    }
 }
 
 fn wants_trailers(headers: &HeaderMap) -> bool {
