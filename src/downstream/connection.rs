@@ -21,6 +21,8 @@ use crate::io::Io;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::ListenerId;
 
+/// Read at once to tell what is spoken: a preface, or most request lines.
+const LOOK: usize = 2048;
 /// What every HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -171,7 +173,7 @@ async fn sniff(stream: &mut Replay<Stream>) -> std::io::Result<Protocol> {
         if seen.len() >= PREFACE.len() {
             return Ok(Protocol::H2);
         }
-        if stream.look(PREFACE.len()).await? == 0 {
+        if stream.look(LOOK).await? == 0 {
             return Ok(Protocol::H1);
         }
     }

@@ -104,7 +104,8 @@ fn every_failure_has_a_sound_answer_in_every_class() {
 #[test]
 fn media_types_are_those_of_the_class() {
     for (class, asked, expected) in [
-        (Class::Grpc, "application/grpc+json", "application/grpc"),
+        (Class::Grpc, "application/grpc+json", "application/grpc+json"),
+        (Class::Grpc, "", "application/grpc"),
         (Class::GrpcWeb, "application/grpc-web", "application/grpc-web"),
         (Class::GrpcWeb, "application/grpc-web+json; x=y", "application/grpc-web+json"),
         (Class::GrpcWeb, "text/html", "application/grpc-web+proto"),

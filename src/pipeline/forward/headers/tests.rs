@@ -134,13 +134,23 @@ fn what_upstream_relies_on_cannot_be_nominated_away() {
 
 #[test]
 fn te_goes_on_for_grpc_alone_and_only_when_asked_for() {
-    for class in Class::ALL {
-        let headers =
-            passed(*class, Version::HTTP_2, true, &[("te", "gzip;q=1, Trailers")]).unwrap();
-        let expected: &[&str] = if *class == Class::Grpc { &["trailers"] } else { &[] };
-        assert_eq!(listed(&headers, "te"), expected, "{class:?}");
+    for (kind, goes_on) in [
+        ("application/grpc", true),
+        ("Application/gRPC+proto", true),
+        ("application/grpc;charset=utf-8", true),
+        ("application/grpc-web", false),
+        ("application/grpc-web-text+proto", false),
+        ("application/grpcx", false),
+        ("application/json", false),
+        ("", false),
+    ] {
+        let fields = [("te", "gzip;q=1, Trailers"), ("content-type", kind)];
+        let headers = passed(Class::Rest, Version::HTTP_2, true, &fields).unwrap();
+        let expected: &[&str] = if goes_on { &["trailers"] } else { &[] };
+        assert_eq!(listed(&headers, "te"), expected, "{kind}");
     }
-    assert!(!passed(Class::Grpc, Version::HTTP_2, true, &[]).unwrap().contains_key("te"));
+    let silent = [("content-type", "application/grpc")];
+    assert!(!passed(Class::Grpc, Version::HTTP_2, true, &silent).unwrap().contains_key("te"));
 }
 
 #[test]
