@@ -32,7 +32,7 @@ pub trait Service: 'static {
 pub async fn answer(
     service: &impl Service,
     request: Request<Body>,
-    mut recorder: Recorder,
+    mut recorder: Box<Recorder>,
 ) -> Response<Delivery> {
     let caller = Caller::any(request.method(), request.headers());
     match service.call(request, recorder.exchange()).await {
@@ -47,7 +47,7 @@ pub async fn answer(
 }
 
 /// The answer to a request that failed before its answer's head.
-fn rescued(error: &Error, mut caller: Caller, mut recorder: Recorder) -> Response<Delivery> {
+fn rescued(error: &Error, mut caller: Caller, mut recorder: Box<Recorder>) -> Response<Delivery> {
     let exchange = recorder.exchange();
     // The caller was looked at before the pipeline had decided what the exchange is.
     caller.class = exchange.class;
@@ -64,7 +64,7 @@ fn rescued(error: &Error, mut caller: Caller, mut recorder: Recorder) -> Respons
 pub struct Delivery {
     body: Body,
     /// `None`: nobody is interested (the 101 before a tunnel, whose own delivery has it).
-    recorder: Option<Recorder>,
+    recorder: Option<Box<Recorder>>,
     caller: Option<Caller>,
     state: State,
     /// gRPC whose status has not been seen yet: it is owed one.
@@ -90,7 +90,7 @@ impl Delivery {
         }
     }
 
-    fn new(body: Body, head: &HeaderMap, recorder: Recorder, mut caller: Caller) -> Self {
+    fn new(body: Body, head: &HeaderMap, recorder: Box<Recorder>, mut caller: Caller) -> Self {
         caller.class = recorder.class();
         let grpc = recorder.class() == Class::Grpc
             && head
@@ -131,7 +131,7 @@ impl Delivery {
             Some(caller) => rescue::trailers(&error, caller),
             None => Ending::Reset,
         };
-        let between = self.recorder.as_ref().is_some_and(Recorder::between_frames);
+        let between = self.recorder.as_ref().is_some_and(|recorder| recorder.between_frames());
         match ending {
             Ending::Trailers(trailers) => {
                 self.tell(|recorder| recorder.trailers(&trailers));

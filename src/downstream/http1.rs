@@ -208,7 +208,7 @@ impl http_body::Body for Watched {
 }
 
 /// 101 for `Upgrade: h2c` (RFC 7540 §3.2); the request is answered as stream 1.
-fn h2c_answer(recorder: Recorder) -> Response<Delivery> {
+fn h2c_answer(recorder: Box<Recorder>) -> Response<Delivery> {
     recorder.discard();
     let mut response = Response::new(Delivery::silent());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -169,15 +170,17 @@ async fn stream<S: Service>(
     let respond = Rc::new(std::cell::RefCell::new(respond));
     exchange.interim = Some(interim(&respond));
     let recorder = Recorder::new(Rc::clone(&peer.telemetry), exchange, Subject::new(&request));
-    let answering = answer(&*peer.service, request, recorder);
-    tokio::pin!(answering);
-    let response = poll_fn(|cx| {
-        if let Poll::Ready(response) = answering.as_mut().poll(cx) {
-            return Poll::Ready(Some(response));
-        }
-        respond.borrow_mut().poll_reset(cx).map(|_| None)
-    })
-    .await;
+    // A scope of its own: what asks the pipeline is large, and gone when the answer is delivered.
+    let response = {
+        let mut answering = pin!(answer(&*peer.service, request, recorder));
+        poll_fn(|cx| {
+            if let Poll::Ready(response) = answering.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            respond.borrow_mut().poll_reset(cx).map(|_| None)
+        })
+        .await
+    };
     match response {
         Some(response) => deliver(response, &respond, head, peer.limits.idle, &open).await,
         // Dropping what is under way cancels it upstream; the record says that the client left.

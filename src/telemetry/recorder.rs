@@ -59,9 +59,11 @@ pub struct Recorder {
 
 impl Recorder {
     /// An exchange that has just begun.
-    pub fn new(telemetry: Rc<Telemetry>, exchange: Exchange, subject: Subject) -> Self {
+    ///
+    /// Boxed, since it goes from hand to hand: from the request to the pipeline to the answer's body.
+    pub fn new(telemetry: Rc<Telemetry>, exchange: Exchange, subject: Subject) -> Box<Self> {
         let in_flight = Some(telemetry.shard.in_flight());
-        Self {
+        Box::new(Self {
             telemetry,
             exchange,
             subject,
@@ -74,7 +76,7 @@ impl Recorder {
             silent: false,
             on_end: None,
             in_flight,
-        }
+        })
     }
 
     /// The exchange's facts.
@@ -93,7 +95,7 @@ impl Recorder {
     }
 
     /// This was no exchange after all.
-    pub fn discard(mut self) {
+    pub fn discard(mut self: Box<Self>) {
         self.silent = true;
     }
 
