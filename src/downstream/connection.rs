@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::accept::gate::Permit;
+use super::accept::gate::{Permit, Refused};
 use super::certificates::Store;
 use super::exchange::Service;
 use super::plan::{Limits, ListenerPlan};
@@ -19,7 +19,7 @@ use super::{handshake, http1, http2, proxy_protocol};
 use crate::exchange::{Connection, Identity, Protocol, Tls};
 use crate::io::Io;
 use crate::telemetry::Telemetry;
-use crate::telemetry::metrics::ListenerId;
+use crate::telemetry::metrics::{ListenerId, Refusal};
 
 /// Read at once to tell what is spoken: a preface, or most request lines.
 const LOOK: usize = 2048;
@@ -40,6 +40,17 @@ pub struct Listening<S> {
     pub drain: watch::Receiver<bool>,
     /// Where exchanges are told of.
     pub telemetry: Rc<Telemetry>,
+}
+
+impl<S> Listening<S> {
+    /// Counts a connection that a cap refused.
+    pub fn refused(&self, refused: Refused) {
+        let cap = match refused {
+            Refused::Total => Refusal::Listener,
+            Refused::Client => Refusal::Client,
+        };
+        self.telemetry.shard.refused(self.id, cap);
+    }
 }
 
 /// A listener's TLS, shared by all workers.
@@ -105,7 +116,8 @@ async fn establish<S: Service>(
     };
     // Behind a balancer the peer's address says nothing: the cap is the client's own.
     if let (false, Some(client)) = (plan.proxy_protocol.is_empty(), client) {
-        permit.attribute(client.ip()).ok()?;
+        let attributed = permit.attribute(client.ip());
+        attributed.map_err(|refused| listening.refused(refused)).ok()?;
     }
     let (io, tls, protocol) = match &listening.tls {
         Some(secured) => secure(listening, secured, stream, deadline).await?,
@@ -159,7 +171,9 @@ async fn secure<S>(
 /// is no HTTP, an invalid HTTP/2 preface for example, and would not understand an answer in HTTP.
 fn may_be_http1(seen: &[u8]) -> bool {
     let line = seen.iter().position(|byte| *byte == b'\n').and_then(|end| seen.get(..end));
-    line.is_none_or(|line| line.trim_ascii().is_empty() || line.windows(6).any(|part| part == b" HTTP/"))
+    line.is_none_or(|line| {
+        line.trim_ascii().is_empty() || line.windows(6).any(|part| part == b" HTTP/")
+    })
 }
 
 /// What a client without TLS speaks, told by its first bytes, which stay to be read.
@@ -168,7 +182,11 @@ async fn sniff(stream: &mut Replay<Stream>) -> std::io::Result<Protocol> {
         let seen = stream.seen();
         let known = seen.get(..PREFACE.len()).unwrap_or(seen);
         if !PREFACE.starts_with(known) {
-            return if may_be_http1(seen) { Ok(Protocol::H1) } else { Err(ErrorKind::InvalidData.into()) };
+            return if may_be_http1(seen) {
+                Ok(Protocol::H1)
+            } else {
+                Err(ErrorKind::InvalidData.into())
+            };
         }
         if seen.len() >= PREFACE.len() {
             return Ok(Protocol::H2);
