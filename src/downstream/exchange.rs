@@ -26,6 +26,10 @@ pub trait Service: 'static {
     ) -> impl Future<Output = Result<Response<Body>, Error>>;
 }
 
+/// Marks the answer to a request that was malformed: over HTTP/1.1 it ends the connection.
+#[derive(Clone, Copy)]
+pub struct Malformed;
+
 /// Asks `service`; whatever happens, there is an answer.
 ///
 /// `recorder` is told everything and writes the record when the returned body ends or is dropped.
@@ -60,7 +64,10 @@ fn rescued(error: &Error, mut caller: Caller, mut recorder: Recorder) -> Respons
     let answer = rescue::rescue(error, &caller, exchange.request_id.as_deref());
     recorder.failed(error);
     recorder.head(answer.status(), answer.headers());
-    let (parts, bytes) = answer.into_parts();
+    let (mut parts, bytes) = answer.into_parts();
+    if error.kind() == Kind::BadRequest {
+        parts.extensions.insert(Malformed);
+    }
     let body = Delivery::new(bytes.into(), &parts.headers, recorder, caller);
     Response::from_parts(parts, body)
 }

@@ -16,7 +16,7 @@ use tokio::io::ReadHalf;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::exchange::{Delivery, Service, answer};
+use super::exchange::{Delivery, Malformed, Service, answer};
 use super::{Peer, h2c, http2, tunnel};
 use crate::body::Body;
 use crate::error::Kind;
@@ -29,7 +29,8 @@ use crate::telemetry::recorder::{Recorder, Subject};
 struct State {
     /// An exchange is under way.
     busy: Cell<bool>,
-    last_end: Cell<Option<Instant>>,
+    /// When the last exchange ended, and how many bytes the client had sent by then.
+    last_end: Cell<Option<(Instant, u64)>>,
     becomes: RefCell<Option<Becomes>>,
 }
 
@@ -112,7 +113,7 @@ async fn exchange<S: Service>(
     request: Request<hyper::body::Incoming>,
 ) -> Result<Response<Delivery>, std::convert::Infallible> {
     state.busy.set(true);
-    let done = Done(Rc::clone(&state));
+    let done = Done(Rc::clone(&state), handle.clone());
     let mut exchange = Exchange::new(Rc::clone(&peer.connection));
     let bytes_in = Rc::clone(&exchange.bytes_in);
     let upgrade =
@@ -137,7 +138,11 @@ async fn exchange<S: Service>(
         state.becomes.replace(Some(Becomes::H2c(upgrade)));
         return Ok(h2c_answer(recorder));
     }
-    let response = answer(&*peer.service, request, recorder, peer.limits.header_fields).await;
+    let mut response = answer(&*peer.service, request, recorder, peer.limits.header_fields).await;
+    if response.extensions().get::<Malformed>().is_some() {
+        // Where the next request begins is in doubt too.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (parts, delivery) = response.into_parts();
         state.becomes.replace(Some(Becomes::Tunnel(delivery, give)));
@@ -178,12 +183,12 @@ fn interim(handle: Handle) -> Interim {
 }
 
 /// Marks the exchange as ended, whichever way.
-struct Done(Rc<State>);
+struct Done(Rc<State>, Handle);
 
 impl Drop for Done {
     fn drop(&mut self) {
         self.0.busy.set(false);
-        self.0.last_end.set(Some(Instant::now()));
+        self.0.last_end.set(Some((Instant::now(), self.1.received())));
     }
 }
 
@@ -221,10 +226,10 @@ impl Clock {
                 self.seen = handle.received();
                 continue;
             }
-            if let Some(end) = state.last_end.take() {
+            if let Some((end, received)) = state.last_end.take() {
                 self.since = end;
                 self.head_since = None;
-                self.seen = handle.received();
+                self.seen = received;
             }
             if handle.received() != self.seen && self.head_since.is_none() {
                 self.head_since = Some(now);
