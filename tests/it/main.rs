@@ -6,5 +6,6 @@
     dead_code,
     reason = "support is written for every module, whichever uses it"
 )]
-mod support;
+mod http1;
 mod smoke;
+mod support;
