@@ -7,5 +7,6 @@
     reason = "support is written for every module, whichever uses it"
 )]
 mod http1;
+mod http2;
 mod smoke;
 mod support;

@@ -114,8 +114,24 @@ impl Frames {
         self.wire.send(bytes).await;
     }
 
+    /// The same to someone who may have left.
+    pub async fn try_send_all(&mut self, frames: &[Frame]) {
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
+        self.wire.try_send(bytes).await;
+    }
+
     /// The next frame, SETTINGS and PING answered in between; `None` at the end.
     pub async fn next(&mut self) -> Option<Frame> {
+        loop {
+            let frame = self.next_or_pong().await?;
+            if frame.kind != PING {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// The same, answers to PING included.
+    pub async fn next_or_pong(&mut self) -> Option<Frame> {
         loop {
             let head = self.wire.up_to(9).await;
             let head: [u8; 9] = head.try_into().ok()?;
@@ -131,7 +147,7 @@ impl Frames {
                     let payload = if got.kind == PING { got.payload } else { Vec::new() };
                     self.wire.try_send(frame(got.kind, ACK, 0, payload).bytes()).await;
                 }
-                SETTINGS | PING => {}
+                SETTINGS => {}
                 _ => return Some(got),
             }
         }
