@@ -438,7 +438,10 @@ async fn a_thousand_streams_share_as_many_upstream_connections_as_its_limit_asks
     assert!(heads.iter().all(|head| head.status() == 200));
     let connections = standin.connections();
     assert!((4..=12).contains(&connections), "{connections}");
-    assert_eq!(standin.in_flight(), 1_000);
+    assert_eq!(
+        (standin.in_flight(), standin.cancelled(), standin.requests().len()),
+        (1_000, 0, 1_000)
+    );
     for head in &mut heads {
         head.body_mut().data().await.unwrap().unwrap();
     }

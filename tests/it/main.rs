@@ -6,7 +6,12 @@
     dead_code,
     reason = "support is written for every module, whichever uses it"
 )]
+mod constant_memory;
+mod h2c_upgrade;
 mod http1;
 mod http2;
 mod smoke;
 mod support;
+mod upstream_http1;
+mod upstream_tls;
+mod websocket;

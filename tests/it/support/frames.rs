@@ -105,6 +105,11 @@ impl Frames {
         Self { wire }
     }
 
+    /// A connection whose preface has been sent.
+    pub fn begun(wire: Wire) -> Self {
+        Self { wire }
+    }
+
     pub async fn send(&mut self, frame: Frame) {
         self.wire.send(frame.bytes()).await;
     }
