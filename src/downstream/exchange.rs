@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 
 use super::rescue::{self, Caller, Ending};
 use crate::body::Body;
 use crate::error::{Error, Kind};
-use crate::exchange::{Class, Exchange};
+use crate::exchange::{Class, Exchange, Protocol};
 use crate::telemetry::recorder::Recorder;
 
 /// What stands behind the client's side: the pipeline, composed by the worker.
@@ -25,10 +25,6 @@ pub trait Service: 'static {
         exchange: &mut Exchange,
     ) -> impl Future<Output = Result<Response<Body>, Error>>;
 }
-
-/// Marks the answer to a request that was malformed: over HTTP/1.1 it ends the connection.
-#[derive(Clone, Copy)]
-pub struct Malformed;
 
 /// Asks `service`; whatever happens, there is an answer.
 ///
@@ -61,12 +57,14 @@ fn rescued(error: &Error, mut caller: Caller, mut recorder: Recorder) -> Respons
     let exchange = recorder.exchange();
     // The caller was looked at before the pipeline had decided what the exchange is.
     caller.class = exchange.class;
+    let http1 = exchange.connection.protocol == Protocol::H1;
     let answer = rescue::rescue(error, &caller, exchange.request_id.as_deref());
     recorder.failed(error);
     recorder.head(answer.status(), answer.headers());
     let (mut parts, bytes) = answer.into_parts();
-    if error.kind() == Kind::BadRequest {
-        parts.extensions.insert(Malformed);
+    if http1 && error.kind() == Kind::BadRequest {
+        // Where the next request on the connection begins is in doubt too.
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let body = Delivery::new(bytes.into(), &parts.headers, recorder, caller);
     Response::from_parts(parts, body)

@@ -16,7 +16,7 @@ use tokio::io::ReadHalf;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::exchange::{Delivery, Malformed, Service, answer};
+use super::exchange::{Delivery, Service, answer};
 use super::{Peer, h2c, http2, tunnel};
 use crate::body::Body;
 use crate::error::Kind;
@@ -138,11 +138,7 @@ async fn exchange<S: Service>(
         state.becomes.replace(Some(Becomes::H2c(upgrade)));
         return Ok(h2c_answer(recorder));
     }
-    let mut response = answer(&*peer.service, request, recorder, peer.limits.header_fields).await;
-    if response.extensions().get::<Malformed>().is_some() {
-        // Where the next request begins is in doubt too.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
+    let response = answer(&*peer.service, request, recorder, peer.limits.header_fields).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (parts, delivery) = response.into_parts();
         state.becomes.replace(Some(Becomes::Tunnel(delivery, give)));

@@ -4,7 +4,9 @@
 #![allow(
     unreachable_pub,
     dead_code,
-    reason = "support is written for every module, whichever uses it"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "support is written for every module, whichever uses it, and fails by panicking"
 )]
 mod constant_memory;
 mod h2c_upgrade;
