@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 
 use super::rescue::{self, Caller, Ending};
 use crate::body::Body;
 use crate::error::{Error, Kind};
-use crate::exchange::{Class, Exchange};
+use crate::exchange::{Class, Exchange, Protocol};
 use crate::telemetry::recorder::Recorder;
 
 /// What stands behind the client's side: the pipeline, composed by the worker.
@@ -51,10 +51,15 @@ fn rescued(error: &Error, mut caller: Caller, mut recorder: Box<Recorder>) -> Re
     let exchange = recorder.exchange();
     // The caller was looked at before the pipeline had decided what the exchange is.
     caller.class = exchange.class;
+    let http1 = exchange.connection.protocol == Protocol::H1;
     let answer = rescue::rescue(error, &caller, exchange.request_id.as_deref());
     recorder.failed(error);
     recorder.head(answer.status(), answer.headers());
-    let (parts, bytes) = answer.into_parts();
+    let (mut parts, bytes) = answer.into_parts();
+    if http1 && error.kind() == Kind::BadRequest {
+        // Where the next request on the connection begins is in doubt too.
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let body = Delivery::new(bytes.into(), &parts.headers, recorder, caller);
     Response::from_parts(parts, body)
 }

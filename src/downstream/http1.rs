@@ -30,7 +30,8 @@ use crate::telemetry::recorder::{Recorder, Subject};
 struct State {
     /// An exchange is under way.
     busy: Cell<bool>,
-    last_end: Cell<Option<Instant>>,
+    /// When the last exchange ended, and how many bytes the client had sent by then.
+    last_end: Cell<Option<(Instant, u64)>>,
     becomes: RefCell<Option<Becomes>>,
 }
 
@@ -131,7 +132,7 @@ async fn exchange<S: Service>(
     request: Request<hyper::body::Incoming>,
 ) -> Result<Response<Delivery>, std::convert::Infallible> {
     state.busy.set(true);
-    let done = Done(Rc::clone(&state));
+    let done = Done(Rc::clone(&state), handle.clone());
     let mut exchange = Exchange::new(Rc::clone(&peer.connection));
     let bytes_in = Rc::clone(&exchange.bytes_in);
     let upgrade =
@@ -239,12 +240,12 @@ fn interim(handle: Handle) -> Interim {
 }
 
 /// Marks the exchange as ended, whichever way.
-struct Done(Rc<State>);
+struct Done(Rc<State>, Handle);
 
 impl Drop for Done {
     fn drop(&mut self) {
         self.0.busy.set(false);
-        self.0.last_end.set(Some(Instant::now()));
+        self.0.last_end.set(Some((Instant::now(), self.1.received())));
     }
 }
 
@@ -282,10 +283,10 @@ impl Clock {
                 self.seen = handle.received();
                 continue;
             }
-            if let Some(end) = state.last_end.take() {
+            if let Some((end, received)) = state.last_end.take() {
                 self.since = end;
                 self.head_since = None;
-                self.seen = handle.received();
+                self.seen = received;
             }
             if handle.received() != self.seen && self.head_since.is_none() {
                 self.head_since = Some(now);

@@ -39,6 +39,8 @@ const RESETS: f64 = 500.0;
 /// …and earns this many a second. Beyond it is Rapid Reset (CVE-2023-44487), whose streams cost
 /// upstream work although each one counts as closed.
 const RESETS_PER_SECOND: f64 = 50.0;
+/// When a busy connection is looked at again, and how long one told to go may take to answer.
+const RECHECK: Duration = Duration::from_secs(5);
 
 /// What the streams of a connection share with it.
 struct Streams {
@@ -58,6 +60,9 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
         .max_header_list_size(peer.limits.header_bytes)
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(DATA_FRAME_BUDGET)
+        // A client that leaves a page cancels all it has asked for at once; our own count of
+        // resets is what tells an attack.
+        .max_pending_accept_reset_streams(peer.limits.streams as usize)
         .enable_connect_protocol()
         .handshake::<_, Bytes>(io);
     let handshake = Driven::new(handshake, handle.clone());
@@ -103,7 +108,7 @@ async fn run<S: Service>(
                 }
                 drained = true;
             }
-            timer.as_mut().reset(due.max(now + Duration::from_secs(5)));
+            timer.as_mut().reset(due.max(now + peer.limits.idle.min(RECHECK)));
         }
         if streams.resets.get() < 0.0 {
             let earned = refilled.elapsed().as_secs_f64() * RESETS_PER_SECOND;
@@ -231,12 +236,16 @@ async fn deliver(
     let mut pump = Pump::new(body, stream);
     let timer = tokio::time::sleep(stall);
     tokio::pin!(timer);
+    let mut waiting = false;
     let outcome = poll_fn(|cx| {
         let before = pump.progress();
         let polled = pump.poll(cx);
-        if polled.is_pending() && pump.waits_for_window() {
-            // A client that opens no window holds memory here and a stream upstream.
-            if pump.progress() != before {
+        let waited =
+            std::mem::replace(&mut waiting, polled.is_pending() && pump.waits_for_window());
+        if waiting {
+            // A client that opens no window holds memory here and a stream upstream. Its clock
+            // runs from the moment at which there was something to send.
+            if !waited || pump.progress() != before {
                 timer.as_mut().reset(Instant::now() + stall);
             }
             if timer.as_mut().poll(cx).is_ready() {

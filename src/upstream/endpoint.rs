@@ -37,6 +37,8 @@ pub struct Endpoint {
     h2: RefCell<Vec<Rc<http2::Connection>>>,
     h1: RefCell<Vec<http1::Connection>>,
     connecting: Cell<usize>,
+    /// Streams that a new connection is believed to allow: never more than an earlier one did.
+    assumed: Cell<usize>,
     waiting: RefCell<VecDeque<oneshot::Sender<Result<(), Failure>>>>,
     failed: RefCell<Option<Failed>>,
     id: EndpointId,
@@ -71,6 +73,7 @@ impl Endpoint {
             h2: RefCell::default(),
             h1: RefCell::default(),
             connecting: Cell::new(0),
+            assumed: Cell::new(http2::STREAMS_BEFORE_SETTINGS),
             waiting: RefCell::default(),
             failed: RefCell::default(),
         })
@@ -202,7 +205,10 @@ impl Endpoint {
         let io = dial(&self.plan, self.tls.as_ref(), true, self.connect_timeout).await?;
         let endpoint = Rc::downgrade(self);
         let gauge = self.shard.upstream_connection(self.id);
-        http2::Connection::open(io, self.idle, gauge, move || {
+        if let Some(limit) = self.h2.borrow().iter().map(|connection| connection.limit()).min() {
+            self.assumed.set(limit.clamp(1, http2::STREAMS_BEFORE_SETTINGS));
+        }
+        http2::Connection::open(io, self.idle, self.assumed.get(), gauge, move || {
             if let Some(endpoint) = endpoint.upgrade() {
                 endpoint.wake();
             }

@@ -1,11 +1,17 @@
 //! One HTTP/1.1 connection to an endpoint: hyper's client, kept alive between exchanges, and the
 //! upgrade that WebSockets need.
 
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
+use http::header::UPGRADE;
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWrite;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Answer;
@@ -26,6 +32,8 @@ pub struct Connection {
     send: http1::SendRequest<Body>,
     /// The stream, once the connection has become something else.
     upgraded: oneshot::Receiver<Io>,
+    /// The request under way asks it to become something else.
+    may_switch: Rc<Cell<bool>>,
 }
 
 /// An exchange on a connection, which goes back to its endpoint when the answer has ended.
@@ -53,24 +61,30 @@ impl Connection {
             .await
             .map_err(|error| Error::with(Kind::Connect, error))?;
         let (give, upgraded) = oneshot::channel();
+        let may_switch = Rc::new(Cell::new(false));
+        let switches = Rc::clone(&may_switch);
         tokio::task::spawn_local(async move {
             let _open = open;
             let mut driver = driver;
-            let done = Driven::new(
-                std::future::poll_fn(|cx| driver.poll_without_shutdown(cx)),
-                handle.clone(),
-            )
-            .await;
-            if done.is_ok() {
-                let parts = driver.into_parts();
-                let mut io = parts.io.into_inner();
+            let done =
+                Driven::new(poll_fn(|cx| driver.poll_without_shutdown(cx)), handle.clone()).await;
+            if done.is_err() {
+                return;
+            }
+            let parts = driver.into_parts();
+            let mut io = parts.io.into_inner();
+            if switches.get() {
                 io.unread(parts.read_buf);
                 io.flush_at_once();
                 let _ = give.send(io);
+                let _ = poll_fn(|cx| handle.drain(cx)).await;
+            } else {
+                // Closed at once, also where a request was left half-sent; a goodbye that the
+                // socket does not take is not waited for.
+                poll_fn(|cx| Poll::Ready(Pin::new(&mut io).poll_shutdown(cx).is_ready())).await;
             }
-            let _ = std::future::poll_fn(|cx| handle.drain(cx)).await;
         });
-        Ok(Self { send, upgraded })
+        Ok(Self { send, upgraded, may_switch })
     }
 
     /// Ready for the next exchange, or closed.
@@ -103,6 +117,7 @@ pub async fn send(
         return Err(Error::new(Kind::Internal));
     };
     let mut request = head.map(|()| body);
+    connection.may_switch.set(request.headers().contains_key(UPGRADE));
     let (tell, mut told) = mpsc::unbounded_channel::<(StatusCode, HeaderMap)>();
     if interim.is_some() {
         hyper::ext::on_informational(&mut request, move |answer| {

@@ -30,7 +30,7 @@ const CONNECTION_WINDOW: u32 = 250 * STREAM_WINDOW;
 const HEADER_LIST: u32 = 72 * 1024;
 /// Bytes that one stream may hold before the socket takes them.
 const SEND_BUFFER: usize = 128 * 1024;
-/// Streams assumed until the peer's SETTINGS say how many.
+/// Streams assumed until the first SETTINGS of an endpoint say how many.
 pub(super) const STREAMS_BEFORE_SETTINGS: usize = 100;
 /// Small DATA frames are what gRPC streams are made of; the windows bound them well enough
 /// towards a server of our own (the default ends the connection for all, RUSTSEC-2026-0258).
@@ -62,10 +62,12 @@ impl Drop for Lease {
 impl Connection {
     /// Sends the preface and begins to drive the connection in a task of its own, which ends
     /// when the connection does or was idle for `idle`. `released` is called whenever a place
-    /// becomes free or the connection ends.
+    /// becomes free or the connection ends. `assumed`: how many exchanges are put on it before the
+    /// peer's SETTINGS say how many it allows.
     pub async fn open(
         io: Io,
         idle: Duration,
+        assumed: usize,
         open: Gauge,
         released: impl Fn() + 'static,
     ) -> Result<Rc<Self>, Error> {
@@ -76,7 +78,7 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADER_LIST)
             .max_send_buffer_size(SEND_BUFFER)
-            .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
+            .initial_max_send_streams(assumed)
             .max_concurrent_reset_streams(1024)
             .data_frame_budget(DATA_FRAME_BUDGET)
             .handshake::<_, Bytes>(io);

@@ -4,7 +4,16 @@
 #![allow(
     unreachable_pub,
     dead_code,
-    reason = "support is written for every module, whichever uses it"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "support is written for every module, whichever uses it, and fails by panicking"
 )]
-mod support;
+mod constant_memory;
+mod h2c_upgrade;
+mod http1;
+mod http2;
 mod smoke;
+mod support;
+mod upstream_http1;
+mod upstream_tls;
+mod websocket;

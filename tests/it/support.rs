@@ -1,7 +1,9 @@
 //! A Ravelin to test against, and clients that speak to it.
 
 pub mod certs;
+pub mod frames;
 pub mod h2;
+pub mod wire;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
