@@ -1,7 +1,10 @@
 //! The stages, in the order in which a request meets them: admit (may it enter, and as what?),
-//! then forward. A stage never names another stage; their order stands here.
+//! then forward. A stage never names another stage; their order stands here, and what two of them
+//! must agree on (`plan`, `authority`, `path`) stands beside them.
 
 pub mod plan;
+pub mod authority;
+pub mod path;
 pub mod admit;
 pub mod forward;
 
