@@ -7,4 +7,8 @@
     reason = "support is written for every module, whichever uses it"
 )]
 mod support;
+mod certificates;
+mod forwarded;
+mod listeners;
+mod routing;
 mod smoke;

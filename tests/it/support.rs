@@ -2,6 +2,7 @@
 
 pub mod certs;
 pub mod h2;
+pub mod raw;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
