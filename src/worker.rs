@@ -107,6 +107,10 @@ async fn run(
                 ground.gate,
                 stop,
                 move |stream, peer, permit| {
+                    let permit = match permit {
+                        Ok(permit) => permit,
+                        Err(refused) => return listening.refused(refused),
+                    };
                     let one = One::new(&open);
                     let serving = serve(Rc::clone(&listening), stream, peer, permit);
                     tokio::task::spawn_local(async move {

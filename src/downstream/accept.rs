@@ -13,7 +13,7 @@ use futures_util::future::{self, Either};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::Instant;
 
-use self::gate::{Gate, Permit};
+use self::gate::{Gate, Permit, Refused};
 use super::bind::Listener;
 use super::stream::Stream;
 
@@ -28,20 +28,18 @@ const LAST_ONES: usize = 1024;
 /// a listening socket would reset them.
 ///
 /// `on_connection` gets the socket, the peer's address (IPv4 in its own form on a dual-stack
-/// listener; none for a Unix socket) and its place, which is given back when dropped. It must not
-/// wait: a connection's work belongs in a task of its own. Fails only where the runtime cannot take
+/// listener; none for a Unix socket) and its place, which is given back when dropped, or why there
+/// is none for it: the socket is then closed by dropping it. It must not wait: a connection's work
+/// belongs in a task of its own. Fails only where the runtime cannot take
 /// the socket over.
 pub async fn accept_loop(
     listener: Listener,
     gate: Arc<Gate>,
     stop: impl Future<Output = ()>,
-    mut on_connection: impl FnMut(Stream, Option<SocketAddr>, Permit),
+    mut on_connection: impl FnMut(Stream, Option<SocketAddr>, Result<Permit, Refused>),
 ) -> io::Result<()> {
     let mut admit = |stream, peer: Option<SocketAddr>| {
-        // Refused: dropping the socket closes it.
-        if let Ok(permit) = gate.admit(peer.map(|peer| peer.ip())) {
-            on_connection(stream, peer, permit);
-        }
+        on_connection(stream, peer, gate.admit(peer.map(|peer| peer.ip())));
     };
     match listener {
         Listener::Tcp(listener) => {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::accept::gate::Permit;
+use super::accept::gate::{Permit, Refused};
 use super::certificates::Store;
 use super::exchange::Service;
 use super::plan::{Limits, ListenerPlan};
@@ -18,7 +18,7 @@ use super::{handshake, http1, http2, proxy_protocol};
 use crate::exchange::{Connection, Identity, Protocol, Tls};
 use crate::io::Io;
 use crate::telemetry::Telemetry;
-use crate::telemetry::metrics::ListenerId;
+use crate::telemetry::metrics::{ListenerId, Refusal};
 
 /// What every HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -37,6 +37,17 @@ pub struct Listening<S> {
     pub drain: watch::Receiver<bool>,
     /// Where exchanges are told of.
     pub telemetry: Rc<Telemetry>,
+}
+
+impl<S> Listening<S> {
+    /// A connection that found no place.
+    pub fn refused(&self, refused: Refused) {
+        let cap = match refused {
+            Refused::Total => Refusal::Listener,
+            Refused::Client => Refusal::Client,
+        };
+        self.telemetry.connection_refused(self.id, cap);
+    }
 }
 
 /// A listener's TLS, shared by all workers.
@@ -102,7 +113,7 @@ async fn establish<S: Service>(
     };
     // Behind a balancer the peer's address says nothing: the cap is the client's own.
     if let (false, Some(client)) = (plan.proxy_protocol.is_empty(), client) {
-        permit.attribute(client.ip()).ok()?;
+        permit.attribute(client.ip()).map_err(|refused| listening.refused(refused)).ok()?;
     }
     let (io, tls, protocol) = match &listening.tls {
         Some(secured) => secure(listening, secured, stream, deadline).await?,

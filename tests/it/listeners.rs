@@ -271,6 +271,13 @@ async fn caps_hold_per_client_and_in_all_and_are_given_back() {
     let again = b"PROXY TCP4 203.0.113.1 198.51.100.1 5 6\r\n";
     let request = raw::request("GET", "localhost", "/healthz", "");
     assert_eq!(raw::send(ravelin.address("behind"), again, &request).await.status(), 0);
+    let refused = |listener: &str, cap: &str| {
+        let name = "ravelin_connections_refused_total";
+        ravelin.metric(&format!("{name}{{listener=\"{listener}\",cap=\"{cap}\"}}"))
+    };
+    assert!(refused("client", "client") >= 1.0);
+    assert!(refused("total", "listener") >= 1.0);
+    assert!((refused("behind", "client") - 1.0).abs() < 0.1);
 }
 
 #[tokio::test]

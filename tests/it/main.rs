@@ -6,6 +6,7 @@
     dead_code,
     reason = "support is written for every module, whichever uses it"
 )]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 mod support;
 mod certificates;
 mod forwarded;

@@ -93,7 +93,9 @@ async fn a_connection_over_the_cap_is_closed_at_once_and_a_freed_place_is_used()
     let taken = held.clone();
     let accepting =
         accept_loop(listener, gate.clone(), future::pending(), move |stream, peer, permit| {
-            taken.borrow_mut().push((stream, peer, permit));
+            if let Ok(permit) = permit {
+                taken.borrow_mut().push((stream, peer, permit));
+            }
         });
     let clients = async {
         let mut first = tokio::net::TcpStream::connect(address).await.unwrap();
