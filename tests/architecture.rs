@@ -119,11 +119,8 @@ fn tokens(source: &str) -> Vec<(usize, Token)> {
                     i += 1;
                 }
                 let text = &source[start..i];
-                let hashes = bytes[i..].iter().take_while(|byte| **byte == b'#').count();
-                if (text == "r" || text == "br") && at(i + hashes) == b'"' {
-                    let close = format!("\"{}", "#".repeat(hashes));
-                    let inside = i + hashes + 1;
-                    i = inside + source[inside..].find(&close).unwrap() + close.len();
+                if let Some(end) = raw_text_end(source, text, i) {
+                    i = end;
                     continue;
                 }
                 Token::Word(text.to_owned())
@@ -165,6 +162,17 @@ fn text_end(bytes: &[u8], mut i: usize) -> usize {
         i += if bytes[i] == b'\\' { 2 } else { 1 };
     }
     i + 1
+}
+
+/// Where a raw text ends that `word` (`r`, `br`) begins; `None` if it begins none.
+fn raw_text_end(source: &str, word: &str, after: usize) -> Option<usize> {
+    let rest = source.get(after..)?.trim_start_matches('#');
+    if !matches!(word, "r" | "br") || !rest.starts_with('"') {
+        return None;
+    }
+    let inside = source.len() - rest.len() + 1;
+    let close = format!("\"{}", "#".repeat(inside - 1 - after));
+    Some(inside + source[inside..].find(&close)? + close.len())
 }
 
 /// Every path of this crate that a source names, with its line and the module that names it.
