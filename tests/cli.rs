@@ -464,3 +464,25 @@ fn a_taken_port_sends_the_demo_to_another_and_it_says_so() {
     demo.says(&format!("Port {port} is taken, so this is on "));
     demo.says("Below is one line");
 }
+
+/// Names of metrics that the README tells its reader about, and those that are there.
+#[test]
+fn the_readme_names_every_metric() {
+    let (folder, readme) = (tempfile::tempdir().unwrap(), include_str!("../README.md"));
+    let mut command = command(folder.path());
+    command.args(["--upstream", "h2c://127.0.0.1:1"]).args(ANYWHERE);
+    let mut ravelin = Running::start(&mut command);
+    let admin = ravelin.address("\"admin\"");
+    let mut stream = TcpStream::connect(admin).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut exposed = String::new();
+    stream.read_to_string(&mut exposed).unwrap();
+    let named: Vec<_> = exposed
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ravelin_")?.split(' ').next())
+        .collect();
+    assert!(named.len() >= 20, "{exposed}");
+    for name in named {
+        assert!(readme.contains(&format!("`{name}`")), "{name} is not in README.md");
+    }
+}
