@@ -1,14 +1,17 @@
 //! The stages, in the order in which a request meets them: admit (may it enter, and as what?),
-//! then forward. A stage never names another stage; their order stands here.
+//! then forward. A stage never names another stage; their order stands here, and what two of them
+//! must agree on (`plan`, `authority`, `path`) stands beside them.
 
 pub mod plan;
+pub mod authority;
+pub mod path;
 pub mod admit;
 pub mod forward;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Request, Response, StatusCode};
 
 use self::admit::route::RouteTable;
@@ -76,6 +79,10 @@ impl Pipeline {
             Action::Respond(plan) => {
                 let mut response = Response::new(Body::from(plan.body.clone()));
                 *response.status_mut() = plan.status;
+                // A HEAD is told the size too (RFC 9110 §9.3.2), which HTTP/2 does not add by itself.
+                if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&plan.status) {
+                    response.headers_mut().insert(CONTENT_LENGTH, plan.body.len().into());
+                }
                 response.headers_mut().insert(CONTENT_TYPE, plan.content_type.clone());
                 Ok(response)
             }

@@ -39,6 +39,14 @@ impl StartError {
     fn new(what: impl fmt::Display, error: impl fmt::Display) -> Self {
         Self(format!("{what}: {error}"))
     }
+
+    /// An error that leaves its cause to be asked for.
+    fn caused(error: &dyn std::error::Error) -> Self {
+        match error.source() {
+            Some(cause) => Self::new(error, cause),
+            None => Self(error.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for StartError {
@@ -205,8 +213,7 @@ struct Foundation {
 impl Foundation {
     fn lay(&mut self, plan: &Arc<ListenerPlan>, workers: usize) -> Result<(), StartError> {
         let tls = self.secure(plan)?;
-        let bound =
-            bind::listeners(plan, workers).map_err(|error| StartError(error.to_string()))?;
+        let bound = bind::listeners(plan, workers).map_err(|error| StartError::caused(&error))?;
         let gate = Gate::new(plan);
         self.listening.push((Arc::clone(&plan.name), bound.address));
         self.files.extend(bound.file);

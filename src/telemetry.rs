@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use access::AccessLog;
-use metrics::{Gauge, ListenerId, Metrics, Shard, TlsVersion};
+use metrics::{Gauge, ListenerId, Metrics, Refusal, Shard, TlsVersion};
 
 use crate::exchange::Tls;
 
@@ -49,6 +49,11 @@ impl Telemetry {
     /// A connection that is open until the guard is dropped.
     pub fn connection(&self, listener: ListenerId) -> Gauge {
         self.shard.connection(listener)
+    }
+
+    /// A connection that a cap kept out.
+    pub fn connection_refused(&self, listener: ListenerId, cap: Refusal) {
+        self.shard.refused(listener, cap);
     }
 
     /// A TLS handshake that came to its end.

@@ -57,6 +57,16 @@ fn ready_configurations_load_and_name_the_schema() {
 }
 
 #[test]
+fn the_readme_s_configuration_loads() {
+    let readme = read("README.md");
+    let (_, rest) = readme.split_once("```yaml\n").unwrap();
+    let (yaml, _) = rest.split_once("```").unwrap();
+    let plan = config::load_str("README", yaml, &Overrides::default(), Files::Ignored);
+    let plan = plan.unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!((plan.listeners.len(), plan.routes.len(), plan.clusters.len()), (2, 2, 2));
+}
+
+#[test]
 fn what_is_explained_loads_to_the_same() {
     let ready = ["config/edge.yaml", "config/sidecar.yaml", "config/dev.yaml"];
     for path in ready.into_iter().chain(["tests/config/everything.yaml"]) {

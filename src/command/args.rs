@@ -23,7 +23,17 @@ Examples:
 
 Flags stand before variables, variables before the file.
 Without --config: ./ravelin.yaml, else /etc/ravelin/ravelin.yaml, else no file.
+Signals: SIGTERM or Ctrl-C drains, a second one cuts; SIGHUP reopens the access record.
+RAVELIN_LOG says how much is told on standard error [default: info].
 Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.";
+
+const PRECEDENCE: &str = "\
+Flags stand before variables, variables before the file.
+Without --config: ./ravelin.yaml, else /etc/ravelin/ravelin.yaml, else no file.";
+
+const DEMO: &str = "\
+Makes a certificate of its own and a stand-in that answers as ZITADEL does, prints what to try
+(curl lines, one for each protocol), and serves until Ctrl-C. Nothing is left behind.";
 
 /// Where the file is looked for, in this order.
 const FILES: [&str; 2] = ["ravelin.yaml", "/etc/ravelin/ravelin.yaml"];
@@ -124,7 +134,9 @@ pub fn command() -> Command {
         .styles(styles)
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
-        .subcommand(configured(Command::new("run").about("Serve (also without a command)")))
+        .subcommand(configured(
+            Command::new("run").about("Serve (also without a command)").after_help(PRECEDENCE),
+        ))
         .subcommand(demo())
         .subcommand(check())
         .subcommand(schema())
@@ -139,8 +151,11 @@ fn demo() -> Command {
         .value_name("PORT")
         .default_value("8443")
         .value_parser(value_parser!(u16))
-        .help("Where to serve https; the next free one if it is taken");
-    Command::new("demo").about("Serve a built-in stand-in for ZITADEL, to try Ravelin").arg(port)
+        .help("Where to serve https; another free one if it is taken");
+    Command::new("demo")
+        .about("Serve a built-in stand-in for ZITADEL, to try Ravelin")
+        .after_help(DEMO)
+        .arg(port)
 }
 
 fn check() -> Command {
@@ -148,7 +163,8 @@ fn check() -> Command {
         .long("explain")
         .action(ArgAction::SetTrue)
         .help("Print the effective configuration, defaults filled in, secrets removed");
-    configured(Command::new("check").about("Report every fault of a configuration").arg(explain))
+    let check = Command::new("check").about("Report every fault of a configuration").arg(explain);
+    configured(check.after_help(PRECEDENCE))
 }
 
 fn schema() -> Command {
@@ -177,9 +193,10 @@ fn config() -> Arg {
         .long("config")
         .short('c')
         .env("RAVELIN_CONFIG")
+        .hide_env_values(true)
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("The configuration (YAML)")
+        .help("The configuration (YAML) [default: ravelin.yaml, /etc/ravelin/ravelin.yaml]")
 }
 
 fn configured(command: Command) -> Command {
@@ -187,7 +204,9 @@ fn configured(command: Command) -> Command {
 }
 
 fn flag(flag: &Flag) -> Arg {
-    Arg::new(flag.name).long(flag.name).env(flag.env).value_name(flag.value).help(flag.help)
+    // What a variable holds at the moment has no place in a help text.
+    let arg = Arg::new(flag.name).long(flag.name).env(flag.env).hide_env_values(true);
+    arg.value_name(flag.value).help(flag.help)
 }
 
 /// The configuration that arguments and variables name.

@@ -22,7 +22,8 @@ pub const PORT: u16 = 8443;
 /// Serves until Ctrl-C.
 pub fn demo(port: u16) -> ExitCode {
     match show(port) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(life::End::Drained) => ExitCode::SUCCESS,
+        Ok(life::End::Cut) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("ravelin demo: {error}");
             ExitCode::FAILURE
@@ -30,10 +31,10 @@ pub fn demo(port: u16) -> ExitCode {
     }
 }
 
-fn show(wanted: u16) -> Result<(), Box<dyn std::error::Error>> {
+fn show(wanted: u16) -> Result<life::End, Box<dyn std::error::Error>> {
     log::init(log::LogFormat::Text)?;
     let port = free_port(wanted)?;
-    if port != wanted {
+    if port != wanted && wanted != 0 {
         println!("Port {wanted} is taken, so this is on {port}.\n");
     }
     let standin = start_standin(port)?;
@@ -41,10 +42,10 @@ fn show(wanted: u16) -> Result<(), Box<dyn std::error::Error>> {
     let plan = plan(port, standin.address(), &certificates)
         .map_err(|faults| io::Error::other(faults.to_string()))?;
     let instructions = Instructions { port, ca: certificates.ca(), admin: plan.admin };
-    life::run(plan, |server| {
+    let end = life::run(plan, |server| {
         println!("{}", Instructions { admin: server.admin(), ..instructions });
     })?;
-    Ok(())
+    Ok(end)
 }
 
 fn start_standin(port: u16) -> io::Result<Standin> {

@@ -6,7 +6,8 @@ use crate::config::{self, Source};
 use crate::server::life;
 use crate::telemetry::log;
 
-/// Exit code 64 for a configuration with faults, 1 for a failed start.
+/// Exit code 64 for a configuration with faults, 1 for a failed start and
+/// for an end that a second signal forced.
 pub fn run(source: Source) -> ExitCode {
     let plan = match config::load(source) {
         Ok(plan) => plan,
@@ -17,7 +18,8 @@ pub fn run(source: Source) -> ExitCode {
         return super::USAGE.into();
     }
     match life::run(plan, |_| {}) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(life::End::Drained) => ExitCode::SUCCESS,
+        Ok(life::End::Cut) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("ravelin: cannot start: {error}");
             ExitCode::FAILURE

@@ -29,7 +29,8 @@ const LAST_ONES: usize = 1024;
 ///
 /// `on_connection` gets the socket, the peer's address (IPv4 in its own form on a dual-stack
 /// listener; none for a Unix socket) and its place, which is given back when dropped, or why there
-/// is none (dropping the socket then closes it). It must not wait: a connection's work belongs in a task of its own. Fails only where the runtime cannot take
+/// is none for it: the socket is then closed by dropping it. It must not wait: a connection's work
+/// belongs in a task of its own. Fails only where the runtime cannot take
 /// the socket over.
 pub async fn accept_loop(
     listener: Listener,
@@ -38,8 +39,7 @@ pub async fn accept_loop(
     mut on_connection: impl FnMut(Stream, Option<SocketAddr>, Result<Permit, Refused>),
 ) -> io::Result<()> {
     let mut admit = |stream, peer: Option<SocketAddr>| {
-        let permit = gate.admit(peer.map(|peer| peer.ip()));
-        on_connection(stream, peer, permit);
+        on_connection(stream, peer, gate.admit(peer.map(|peer| peer.ip())));
     };
     match listener {
         Listener::Tcp(listener) => {

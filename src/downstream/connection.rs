@@ -43,13 +43,13 @@ pub struct Listening<S> {
 }
 
 impl<S> Listening<S> {
-    /// Counts a connection that a cap refused.
+    /// A connection that found no place.
     pub fn refused(&self, refused: Refused) {
         let cap = match refused {
             Refused::Total => Refusal::Listener,
             Refused::Client => Refusal::Client,
         };
-        self.telemetry.shard.refused(self.id, cap);
+        self.telemetry.connection_refused(self.id, cap);
     }
 }
 
@@ -116,8 +116,7 @@ async fn establish<S: Service>(
     };
     // Behind a balancer the peer's address says nothing: the cap is the client's own.
     if let (false, Some(client)) = (plan.proxy_protocol.is_empty(), client) {
-        let attributed = permit.attribute(client.ip());
-        attributed.map_err(|refused| listening.refused(refused)).ok()?;
+        permit.attribute(client.ip()).map_err(|refused| listening.refused(refused)).ok()?;
     }
     let (io, tls, protocol) = match &listening.tls {
         Some(secured) => secure(listening, secured, stream, deadline).await?,

@@ -18,8 +18,8 @@ use http::{HeaderMap, Method, Request, Response, Uri, Version};
 
 use self::headers::Passage;
 use self::relay::{Deadline, Relay};
-use super::admit::authority::Authority;
-use super::admit::redirect::rewrite_path;
+use super::authority::Authority;
+use super::path::rewrite_path;
 use super::plan::{ForwardPlan, PathPattern};
 use crate::body::Body;
 use crate::body::replay::Replay;

@@ -9,14 +9,23 @@ use super::{Server, StartError};
 use crate::config::plan::Plan;
 use crate::downstream::plan::Address;
 
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// What was under way has ended, or the grace was over.
+    Drained,
+    /// A second signal did not wait for it.
+    Cut,
+}
+
 /// Runs until a signal has ended it. `started` is called when every listener is open.
 ///
-/// The first SIGTERM or SIGINT drains; a second one cuts what is left. SIGHUP reopens the access
-/// record.
+/// The first SIGTERM or SIGINT drains; a second one cuts what is left: the caller must then let the
+/// process end, since workers are still at it. SIGHUP reopens the access record.
 ///
 /// # Errors
 /// What kept it from starting.
-pub fn run(plan: Plan, started: impl FnOnce(&Server)) -> Result<(), StartError> {
+pub fn run(plan: Plan, started: impl FnOnce(&Server)) -> Result<End, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -26,7 +35,7 @@ pub fn run(plan: Plan, started: impl FnOnce(&Server)) -> Result<(), StartError> 
     ended
 }
 
-async fn live(plan: Plan, started: impl FnOnce(&Server)) -> Result<(), StartError> {
+async fn live(plan: Plan, started: impl FnOnce(&Server)) -> Result<End, StartError> {
     let mut signals = Signals::new().map_err(|error| StartError::new("signals", error))?;
     let server = Server::start(plan).await?;
     announce(&server);
@@ -48,11 +57,11 @@ async fn live(plan: Plan, started: impl FnOnce(&Server)) -> Result<(), StartErro
         tokio::select! {
             () = &mut drained => {
                 tracing::info!("drained");
-                return Ok(());
+                return Ok(End::Drained);
             }
             name = signals.next() => if name != "SIGHUP" {
                 tracing::warn!(signal = name, "second signal: cutting what is left");
-                std::process::exit(1);
+                return Ok(End::Cut);
             },
         }
     }

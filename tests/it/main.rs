@@ -8,12 +8,17 @@
     clippy::expect_used,
     reason = "support is written for every module, whichever uses it, and fails by panicking"
 )]
+
+mod support;
+mod certificates;
 mod constant_memory;
+mod forwarded;
 mod h2c_upgrade;
 mod http1;
 mod http2;
+mod listeners;
+mod routing;
 mod smoke;
-mod support;
 mod upstream_http1;
 mod upstream_tls;
 mod websocket;

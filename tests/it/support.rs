@@ -4,6 +4,7 @@ pub mod certs;
 pub mod frames;
 pub mod h2;
 pub mod wire;
+pub mod raw;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -8,8 +8,8 @@ use http::header::HOST;
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Uri, Version};
 
-use super::authority::Authority;
 use crate::error::{Error, Kind};
+use crate::pipeline::authority::Authority;
 
 /// Checks the request line (or pseudo-header fields) and `Host`, and returns the authority that the
 /// client asks for.

@@ -1,15 +1,12 @@
-//! Decides where a redirect leads and what path a rewritten request leaves with. The query always
-//! stays.
+//! Decides where a redirect leads. The query always stays.
 
 use std::fmt::Write as _;
 
-use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
 
-use super::authority::Authority;
-use super::route::rest_after;
-use crate::error::{Error, Kind};
-use crate::pipeline::plan::{ForwardPlan, PathPattern, RedirectPlan};
+use crate::pipeline::authority::Authority;
+use crate::pipeline::path::{append_query, joined, rest_after};
+use crate::pipeline::plan::{PathPattern, RedirectPlan};
 
 /// `Location` of a redirect (RFC 9110 §10.2.2), always absolute: a relative one that begins with
 /// what the client sent could lead to another host (`//evil.example`).
@@ -50,52 +47,12 @@ pub fn https_location(authority: &Authority<'_>, port: u16, uri: &Uri) -> Header
     into_value(location)
 }
 
-/// The path that a request leaves with; `None`: its own. The replacement stands in the place of the
-/// matched prefix, or of the whole path for other patterns.
-pub fn rewrite_path(
-    plan: &ForwardPlan,
-    pattern: &PathPattern,
-    asked: &PathAndQuery,
-) -> Result<Option<PathAndQuery>, Error> {
-    let Some(replacement) = plan.rewrite_path.as_deref() else { return Ok(None) };
-    let rest = match pattern {
-        PathPattern::Prefix(prefix) => rest_after(prefix, asked.path()).unwrap_or_default(),
-        PathPattern::Any | PathPattern::Exact(_) | PathPattern::Regex(_) => "",
-    };
-    let mut path = joined(replacement, rest);
-    append_query(&mut path, [asked.query(), None]);
-    // Falling back to the client's own path would lead past what the rewrite is there for.
-    PathAndQuery::try_from(path).map(Some).map_err(|error| Error::with(Kind::Internal, error))
-}
-
 /// What of the path the pattern has not consumed.
 fn remainder<'a>(pattern: &PathPattern, path: &'a str) -> &'a str {
     match pattern {
         PathPattern::Prefix(prefix) => rest_after(prefix, path).unwrap_or(path),
         PathPattern::Exact(_) => "",
         PathPattern::Any | PathPattern::Regex(_) => path,
-    }
-}
-
-/// `base` and below it `rest`, which is empty or begins with a slash, with one slash between them.
-fn joined(base: &str, rest: &str) -> String {
-    let kept = if rest.is_empty() { base } else { base.trim_end_matches('/') };
-    let mut path = String::with_capacity(kept.len() + rest.len() + 1);
-    let first = if kept.is_empty() { rest } else { kept };
-    if !first.starts_with('/') {
-        path.push('/');
-    }
-    path.push_str(kept);
-    path.push_str(rest);
-    path
-}
-
-fn append_query(target: &mut String, queries: [Option<&str>; 2]) {
-    let mut mark = '?';
-    for query in queries.into_iter().flatten() {
-        target.push(mark);
-        target.push_str(query);
-        mark = '&';
     }
 }
 
@@ -111,7 +68,6 @@ mod tests {
     use regex::Regex;
 
     use super::*;
-    use crate::pipeline::plan::{HeaderEdits, Timeouts};
 
     fn prefix(path: &str) -> PathPattern {
         PathPattern::Prefix(path.into())
@@ -178,41 +134,6 @@ mod tests {
                 "{authority:?}"
             );
         }
-    }
-
-    fn forward(rewrite: Option<&str>) -> ForwardPlan {
-        ForwardPlan {
-            cluster: "c".into(),
-            rewrite_path: rewrite.map(Into::into),
-            authority: None,
-            request_headers: HeaderEdits::default(),
-            response_headers: HeaderEdits::default(),
-            timeouts: Timeouts::default(),
-        }
-    }
-
-    #[test]
-    fn rewriting_replaces_the_prefix_or_the_whole_path() {
-        for (rewrite, pattern, asked, expected) in [
-            ("/b", prefix("/a"), "/a/x?y=1", "/b/x?y=1"),
-            ("/b", prefix("/a"), "/a", "/b"),
-            ("/b/", prefix("/a/"), "/a/x", "/b/x"),
-            ("/", prefix("/a"), "/a?y", "/?y"),
-            ("/", prefix("/a"), "/a/x", "/x"),
-            ("", prefix("/a"), "/a/x", "/x"),
-            ("b", prefix("/a"), "/a", "/b"),
-            ("/b", prefix("/"), "/x", "/b/x"),
-            ("/b", exact("/a"), "/a?y=1", "/b?y=1"),
-            ("/b", PathPattern::Any, "/a/x", "/b"),
-        ] {
-            let path =
-                rewrite_path(&forward(Some(rewrite)), &pattern, &asked.parse().unwrap()).unwrap();
-            assert_eq!(path.unwrap().as_str(), expected, "{rewrite} {asked}");
-        }
-        assert_eq!(
-            rewrite_path(&forward(None), &prefix("/a"), &"/a".parse().unwrap()).unwrap(),
-            None
-        );
     }
 
     proptest! {

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method};
 use regex::Regex;
 
 use super::classify::rpc;
+use crate::pipeline::path::rest_after;
 use crate::pipeline::plan::{
     GrpcPattern, HeaderPattern, HostPattern, Matcher, PathPattern, RoutePlan,
 };
@@ -113,13 +114,6 @@ impl Path {
             Self::Loose(regex) => regex.find(path).is_some_and(|found| found.len() == path.len()),
         }
     }
-}
-
-/// What of `path` lies below `prefix`, by whole segments: `/x` of `/ui/x` below `/ui`, nothing of
-/// `/ui` itself, `None` for `/uix`. A slash at the prefix's end means nothing.
-pub fn rest_after<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
-    let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
-    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 fn listener_holds(matcher: &Matcher, listener: &str) -> bool {

@@ -1,0 +1,105 @@
+//! Decides how paths are taken apart and put together: what lies below a prefix, and what path a
+//! rewritten request leaves with. Shared by the stages, so that a route and its rewrite agree on
+//! what a prefix is.
+
+use http::uri::PathAndQuery;
+
+use super::plan::{ForwardPlan, PathPattern};
+use crate::error::{Error, Kind};
+
+/// What of `path` lies below `prefix`, by whole segments: `/x` of `/ui/x` below `/ui`, nothing of
+/// `/ui` itself, `None` for `/uix`. A slash at the prefix's end means nothing.
+pub fn rest_after<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
+    let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+/// The path that a request leaves with; `None`: its own. The replacement stands in the place of the
+/// matched prefix, or of the whole path for other patterns.
+pub fn rewrite_path(
+    plan: &ForwardPlan,
+    pattern: &PathPattern,
+    asked: &PathAndQuery,
+) -> Result<Option<PathAndQuery>, Error> {
+    let Some(replacement) = plan.rewrite_path.as_deref() else { return Ok(None) };
+    let rest = match pattern {
+        PathPattern::Prefix(prefix) => rest_after(prefix, asked.path()).unwrap_or_default(),
+        PathPattern::Any | PathPattern::Exact(_) | PathPattern::Regex(_) => "",
+    };
+    let mut path = joined(replacement, rest);
+    append_query(&mut path, [asked.query(), None]);
+    // Falling back to the client's own path would lead past what the rewrite is there for.
+    PathAndQuery::try_from(path).map(Some).map_err(|error| Error::with(Kind::Internal, error))
+}
+
+/// `base` and below it `rest`, which is empty or begins with a slash, with one slash between them.
+pub fn joined(base: &str, rest: &str) -> String {
+    let kept = if rest.is_empty() { base } else { base.trim_end_matches('/') };
+    let mut path = String::with_capacity(kept.len() + rest.len() + 1);
+    let first = if kept.is_empty() { rest } else { kept };
+    if !first.starts_with('/') {
+        path.push('/');
+    }
+    path.push_str(kept);
+    path.push_str(rest);
+    path
+}
+
+/// Appends the queries that are there.
+pub fn append_query(target: &mut String, queries: [Option<&str>; 2]) {
+    let mut mark = '?';
+    for query in queries.into_iter().flatten() {
+        target.push(mark);
+        target.push_str(query);
+        mark = '&';
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::plan::{HeaderEdits, Timeouts};
+
+    fn prefix(path: &str) -> PathPattern {
+        PathPattern::Prefix(path.into())
+    }
+
+    fn exact(path: &str) -> PathPattern {
+        PathPattern::Exact(path.into())
+    }
+
+    fn forward(rewrite: Option<&str>) -> ForwardPlan {
+        ForwardPlan {
+            cluster: "c".into(),
+            rewrite_path: rewrite.map(Into::into),
+            authority: None,
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    #[test]
+    fn rewriting_replaces_the_prefix_or_the_whole_path() {
+        for (rewrite, pattern, asked, expected) in [
+            ("/b", prefix("/a"), "/a/x?y=1", "/b/x?y=1"),
+            ("/b", prefix("/a"), "/a", "/b"),
+            ("/b/", prefix("/a/"), "/a/x", "/b/x"),
+            ("/", prefix("/a"), "/a?y", "/?y"),
+            ("/", prefix("/a"), "/a/x", "/x"),
+            ("", prefix("/a"), "/a/x", "/x"),
+            ("b", prefix("/a"), "/a", "/b"),
+            ("/b", prefix("/"), "/x", "/b/x"),
+            ("/b", exact("/a"), "/a?y=1", "/b?y=1"),
+            ("/b", PathPattern::Any, "/a/x", "/b"),
+        ] {
+            let path =
+                rewrite_path(&forward(Some(rewrite)), &pattern, &asked.parse().unwrap()).unwrap();
+            assert_eq!(path.unwrap().as_str(), expected, "{rewrite} {asked}");
+        }
+        assert_eq!(
+            rewrite_path(&forward(None), &prefix("/a"), &"/a".parse().unwrap()).unwrap(),
+            None
+        );
+    }
+}
