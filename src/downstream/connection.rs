@@ -166,12 +166,15 @@ async fn secure<S>(
     }
 }
 
-/// Whether a request line, if it is there whole, ends with a version (RFC 9112 §3). What does not
-/// is no HTTP, an invalid HTTP/2 preface for example, and would not understand an answer in HTTP.
+/// Whether a first line, if it is there whole, has a target or a version, as request lines have
+/// (RFC 9112 §3). What has neither is no HTTP, an invalid HTTP/2 preface for example, and would not
+/// understand an answer in HTTP.
 fn may_be_http1(seen: &[u8]) -> bool {
     let line = seen.iter().position(|byte| *byte == b'\n').and_then(|end| seen.get(..end));
     line.is_none_or(|line| {
-        line.trim_ascii().is_empty() || line.windows(6).any(|part| part == b" HTTP/")
+        line.trim_ascii().is_empty()
+            || line.windows(2).any(|part| part == b" /")
+            || line.windows(6).any(|part| part == b" HTTP/")
     })
 }
 
@@ -192,6 +195,28 @@ async fn sniff(stream: &mut Replay<Stream>) -> std::io::Result<Protocol> {
         }
         if stream.look(LOOK).await? == 0 {
             return Ok(Protocol::H1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_line_without_target_and_version_is_no_http() {
+        for line in [
+            "GET / HTTP/1.1\r\n",
+            "GET /\r\n",
+            "get / http/1.1\n",
+            "GET x HTTP/1.1\n",
+            "\r\nGET",
+            "GET /long",
+        ] {
+            assert!(may_be_http1(line.as_bytes()), "{line}");
+        }
+        for line in ["INVALID CONNECTION PREFACE\r\n\r\n", "EHLO mail\r\n", "\u{16}\u{3}\n"] {
+            assert!(!may_be_http1(line.as_bytes()), "{line}");
         }
     }
 }
