@@ -168,6 +168,8 @@ pub struct Exchange {
     pub connection: Rc<Connection>,
     /// When its head had been read.
     pub started: Instant,
+    /// The client's address: the connection's, or what a trusted proxy in front says.
+    pub client: Option<IpAddr>,
     /// What it is.
     pub class: Class,
     /// The request's id: the client's own where it is well formed, else a new one.
@@ -196,6 +198,7 @@ impl Exchange {
     /// An exchange that begins now on `connection`.
     pub fn new(connection: Rc<Connection>) -> Self {
         Self {
+            client: connection.client_ip(),
             connection,
             started: Instant::now(),
             class: Class::default(),

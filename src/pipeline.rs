@@ -17,7 +17,7 @@ use http::{Request, Response, StatusCode};
 use self::admit::route::RouteTable;
 use self::plan::{Action, RoutePlan};
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::exchange::Exchange;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::cluster::Cluster;
@@ -42,7 +42,7 @@ impl Pipeline {
             .iter()
             .map(|route| match &route.action {
                 Action::Forward(plan) => cluster(&plan.cluster),
-                Action::Redirect(_) | Action::Respond(_) => None,
+                Action::Redirect(_) | Action::Respond(_) | Action::Deny => None,
             })
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
@@ -76,6 +76,7 @@ impl Pipeline {
                 let location = admit::location(plan, &route.matcher.path, &request, exchange)?;
                 Ok(moved(plan.status, location))
             }
+            Action::Deny => Err(Kind::Forbidden.into()),
             Action::Respond(plan) => {
                 let mut response = Response::new(Body::from(plan.body.clone()));
                 *response.status_mut() = plan.status;

@@ -133,6 +133,9 @@ fn route(plan: &RoutePlan) -> Json {
             });
             out.insert("respond".into(), respond);
         }
+        Action::Deny => {
+            out.insert("deny".into(), json!(true));
+        }
     }
     Json::Object(out)
 }

@@ -58,7 +58,6 @@ pub fn append_query(target: &mut String, queries: [Option<&str>; 2]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::plan::{HeaderEdits, Timeouts};
 
     fn prefix(path: &str) -> PathPattern {
         PathPattern::Prefix(path.into())
@@ -69,14 +68,7 @@ mod tests {
     }
 
     fn forward(rewrite: Option<&str>) -> ForwardPlan {
-        ForwardPlan {
-            cluster: "c".into(),
-            rewrite_path: rewrite.map(Into::into),
-            authority: None,
-            request_headers: HeaderEdits::default(),
-            response_headers: HeaderEdits::default(),
-            timeouts: Timeouts::default(),
-        }
+        ForwardPlan { rewrite_path: rewrite.map(Into::into), ..ForwardPlan::to("c".into()) }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
+use ipnet::IpNet;
 use regex::Regex;
 
 /// One route: when, and what then. Routes are asked in the order of the configuration; the first
@@ -32,6 +33,8 @@ pub struct Matcher {
     pub methods: Vec<Method>,
     /// Headers.
     pub headers: Vec<HeaderPattern>,
+    /// Client addresses.
+    pub clients: Vec<IpNet>,
     /// The gRPC (or gRPC-Web, or Connect) service and method, which are the path's two segments.
     pub grpc: Option<GrpcPattern>,
 }
@@ -86,6 +89,8 @@ pub enum Action {
     Redirect(RedirectPlan),
     /// Answer at once.
     Respond(RespondPlan),
+    /// Refuse, as if nothing were there: a guard.
+    Deny,
 }
 
 /// How a request leaves.
@@ -103,6 +108,100 @@ pub struct ForwardPlan {
     pub response_headers: HeaderEdits,
     /// The clocks.
     pub timeouts: Timeouts,
+    /// The hosts that upstream knows, in its own spelling. Not empty: the authority that it sees is
+    /// the one of these that the client asked for, and other hosts or ports are unknown.
+    pub hosts: Vec<SiteHost>,
+    /// What upstream is told about the client, and what the client may not say itself.
+    pub identity: IdentityPlan,
+    /// What a request may cost.
+    pub limits: LimitsPlan,
+    /// What becomes of gRPC-Web.
+    pub grpc_web: GrpcWeb,
+    /// Answer CORS preflights here, allowing what upstream would.
+    pub preflight: Option<PreflightPlan>,
+}
+
+impl ForwardPlan {
+    /// To this cluster, with every default.
+    pub fn to(cluster: Arc<str>) -> Self {
+        Self {
+            cluster,
+            rewrite_path: None,
+            authority: None,
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            timeouts: Timeouts::default(),
+            hosts: Vec::new(),
+            identity: IdentityPlan::default(),
+            limits: LimitsPlan::default(),
+            grpc_web: GrpcWeb::default(),
+            preflight: None,
+        }
+    }
+}
+
+/// A host as upstream knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteHost {
+    /// The host, without port.
+    pub pattern: HostPattern,
+    /// The public port. A client may leave it out, or must not name another, by the rule of its
+    /// scheme: 443 and no port are equal under https, 80 and no port under http.
+    pub port: u16,
+    /// Whether upstream sees the port; `false` where it is the scheme's own.
+    pub shows_port: bool,
+}
+
+/// Headers that say who asks, and from where (`zitadel.md` §4.4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentityPlan {
+    /// Remove what chooses ZITADEL's instance, origin or metadata from what clients send.
+    pub zitadel: bool,
+    /// For ZITADEL's login: tell it the instance's and the public host.
+    pub login: bool,
+    /// The instance whatever the client asked for (`force_instance_host`).
+    pub instance_host: Option<HeaderValue>,
+    /// Proxies in front whose `X-Forwarded-For` is believed, counted from the right.
+    pub trusted: Vec<IpNet>,
+}
+
+/// What a request may cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitsPlan {
+    /// Bytes of a request's body.
+    pub body: Option<u64>,
+    /// Bytes of one gRPC message.
+    pub grpc_message: Option<u32>,
+    /// How long the client may be silent within its body.
+    pub body_idle: Option<Duration>,
+    /// How often one client address (IPv6: one /64) may ask.
+    pub rate: Option<RatePlan>,
+}
+
+/// How often one client may ask: on average, and at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RatePlan {
+    /// Requests per minute.
+    pub per_minute: u32,
+    /// Requests at once.
+    pub burst: u32,
+}
+
+/// What becomes of gRPC-Web.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GrpcWeb {
+    /// It goes upstream as it is: ZITADEL speaks it.
+    #[default]
+    Pass,
+    /// It becomes gRPC, for servers that speak only that.
+    Translate,
+}
+
+/// The answer to a CORS preflight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreflightPlan {
+    /// How long a browser may remember it.
+    pub max_age: Duration,
 }
 
 /// Edits of headers: removals first, then sets, then additions.

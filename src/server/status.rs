@@ -180,6 +180,7 @@ fn action(action: &Action) -> String {
     match action {
         Action::Forward(plan) => format!("to {}", plan.cluster),
         Action::Redirect(plan) => format!("{} to {}", plan.status.as_u16(), plan.to),
+        Action::Deny => "refused".into(),
         Action::Respond(plan) => format!("answers {}", plan.status.as_u16()),
     }
 }

@@ -19,7 +19,7 @@ use crate::config::schema::{
 use crate::config::scope::Scope;
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::plan::{
-    Action, ForwardPlan, HeaderEdits, Matcher, RedirectPlan, RespondPlan, RoutePlan, Timeouts,
+    Action, ForwardPlan, Matcher, RedirectPlan, RespondPlan, RoutePlan, Timeouts,
 };
 use crate::upstream::plan::ClusterPlan;
 
@@ -82,14 +82,8 @@ fn short(
     if let Some((_, other)) = prior.iter().find(|(plan, _)| &*plan.name == SHORT) {
         other.key("name").bad(SHORT, "a name of its own (the short form \"upstream\" has it)");
     }
-    let action = Action::Forward(ForwardPlan {
-        cluster: SHORT.into(),
-        rewrite_path: None,
-        authority: None,
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        timeouts: known.timeouts,
-    });
+    let action =
+        Action::Forward(ForwardPlan { timeouts: known.timeouts, ..ForwardPlan::to(SHORT.into()) });
     Some(RoutePlan { name: SHORT.into(), matcher, action })
 }
 
@@ -159,7 +153,6 @@ fn forward(
 ) -> Option<ForwardPlan> {
     let (rewrite_path, authority) = rewrite(route.rewrite.as_ref(), &scope.key("rewrite"));
     let plan = ForwardPlan {
-        cluster: Arc::from(route.to.as_deref().unwrap_or_default()),
         rewrite_path,
         authority,
         request_headers: headers::edits(
@@ -171,6 +164,7 @@ fn forward(
             &scope.key("response_headers"),
         ),
         timeouts: timeouts(route.timeouts.as_ref(), known.timeouts, &scope.key("timeouts")),
+        ..ForwardPlan::to(Arc::from(route.to.as_deref().unwrap_or_default()))
     };
     let to = route.to.as_ref()?;
     let place = scope.key("to");

@@ -37,6 +37,7 @@ pub(super) fn matcher(written: Option<&Match>, listeners: &[&str], scope: &Scope
             .grpc
             .as_ref()
             .and_then(|text| scope.key("grpc").parsed(text, parse::grpc(text), GrpcText::EXPECTED)),
+        ..Matcher::default()
     }
 }
 
