@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
+use crate::support::frames;
 use crate::support::wire::{Answer, Upstream, Wire};
 use crate::support::{Ravelin, config_before, standin};
 
@@ -263,8 +264,6 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("a target without slash", "GET echo HTTP/1.1\r\nHost: localhost\r\n\r\n"),
     ("a space in the target", "GET /echo x HTTP/1.1\r\nHost: localhost\r\n\r\n"),
     ("an unknown version", "GET /echo HTTP/1.2\r\nHost: localhost\r\n\r\n"),
-    ("a lower-case version", "GET /echo http/1.1\r\nHost: localhost\r\n\r\n"),
-    ("no version", "GET /echo\r\nHost: localhost\r\n\r\n"),
     ("a method with a separator", "G(T /echo HTTP/1.1\r\nHost: localhost\r\n\r\n"),
 ];
 
@@ -291,6 +290,28 @@ async fn what_two_peers_may_read_differently_is_refused_and_ends_the_connection(
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n---\n"));
+    assert_eq!(standin.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_request_line_of_http_1_is_not_answered_with_content() {
+    // Whether it is a broken HTTP/1.1 request (400) or a broken HTTP/2 preface (closed) is moot.
+    let standin = standin().await;
+    let ravelin = Ravelin::before(&h2c(&standin));
+    for request in [
+        "GET /bytes/1 http/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /bytes/1\r\nHost: localhost\r\n\r\n",
+        "HELO localhost\r\n",
+    ] {
+        let mut client = Wire::plain(ravelin.plain()).await;
+        client.send(request).await;
+        let (all, closed) = client.closes(Duration::from_secs(3)).await;
+        assert!(closed, "{request:?}");
+        assert!(
+            all.is_empty() || all.starts_with(b"HTTP/1.1 400") || all[3] == frames::SETTINGS,
+            "{all:?}"
+        );
+    }
     assert_eq!(standin.requests().len(), 0);
 }
 
