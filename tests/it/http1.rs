@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
+use tokio::time::timeout;
 
 use crate::support::frames;
-use crate::support::wire::{Answer, Upstream, Wire};
+use crate::support::wire::{Answer, PATIENCE, Upstream, Wire};
 use crate::support::{Ravelin, config_before, standin};
 
 async fn both(ravelin: &Ravelin) -> [Wire; 2] {
@@ -486,6 +487,31 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
         assert_eq!((answer.status(), answer.body.len()), (200, 4));
         assert_eq!(client.rest().await, b"");
     }
+}
+
+async fn is_given_up_when_it_takes_nothing(tls: bool) {
+    let standin = standin().await;
+    let ravelin = limited(&h2c(&standin), "idle: 800ms");
+    let mut client = one(&ravelin, tls).await;
+    client.send("GET /bytes/9000000000 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    client.head().await;
+    // Reads for longer than standing still is borne.
+    for _ in 0..12 {
+        client.exactly(1 << 20).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(standin.cancelled(), 0);
+    timeout(PATIENCE, standin.wait_for_cancelled(1)).await.expect("never given up");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_given_up_and_a_slow_one_is_not() {
+    is_given_up_when_it_takes_nothing(false).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_over_tls_is_given_up_too() {
+    is_given_up_when_it_takes_nothing(true).await;
 }
 
 #[tokio::test]
