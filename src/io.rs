@@ -64,6 +64,10 @@ struct Inner {
     /// Bytes given to the reader so far.
     received: u64,
     insertion: Option<Insertion>,
+    /// Bytes taken from the writer so far.
+    taken: u64,
+    /// The last write has to wait for the socket.
+    blocked: bool,
 }
 
 struct Tls {
@@ -101,6 +105,8 @@ impl Io {
             closing: false,
             received: 0,
             insertion: None,
+            taken: 0,
+            blocked: false,
         };
         Self { inner: Rc::new(RefCell::new(inner)), deferred }
     }
@@ -135,6 +141,12 @@ impl Handle {
     /// Bytes read by the HTTP implementation so far.
     pub fn received(&self) -> u64 {
         self.inner.borrow().received
+    }
+
+    /// While a write waits for the socket: bytes taken from the writer before it.
+    pub fn blocked(&self) -> Option<u64> {
+        let inner = self.inner.borrow();
+        inner.blocked.then_some(inner.taken)
     }
 
     /// Puts bytes between two messages of an HTTP/1.1 connection (an interim answer, which hyper
@@ -492,7 +504,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.inner.borrow_mut().poll_write(cx, &[IoSlice::new(buf)])
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -500,7 +512,13 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.inner.borrow_mut().poll_write(cx, bufs)
+        let mut inner = self.inner.borrow_mut();
+        let polled = inner.poll_write(cx, bufs);
+        inner.blocked = polled.is_pending();
+        if let Poll::Ready(Ok(n)) = polled {
+            inner.taken += n as u64;
+        }
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -249,7 +249,8 @@ impl Drop for Done {
     }
 }
 
-/// The two clocks between exchanges: idle, and a head that has begun but does not end.
+/// The two clocks between exchanges (idle, and a head that has begun but does not end) and the one
+/// within: a client that takes nothing of its answer holds memory here and a stream upstream.
 struct Clock {
     head_time: std::time::Duration,
     idle: std::time::Duration,
@@ -258,6 +259,8 @@ struct Clock {
     /// Bytes received when the connection was last seen busy or idle.
     seen: u64,
     head_since: Option<Instant>,
+    /// Since when the client takes nothing, and what it had taken by then.
+    stalled: Option<(Instant, u64)>,
 }
 
 impl Clock {
@@ -271,7 +274,16 @@ impl Clock {
             seen: 0,
             // The first head's clock runs from accept.
             head_since: Some(Instant::now()),
+            stalled: None,
         }
+    }
+
+    fn stalled(&mut self, handle: &Handle, now: Instant) -> bool {
+        self.stalled = handle.blocked().map(|taken| match self.stalled {
+            Some((since, before)) if before == taken => (since, before),
+            _ => (now, taken),
+        });
+        self.stalled.is_some_and(|(since, _)| now - since >= self.idle)
     }
 
     fn expired(&mut self, state: &State, handle: &Handle, cx: &mut Context<'_>) -> bool {
@@ -281,6 +293,9 @@ impl Clock {
             if state.busy.get() {
                 self.head_since = None;
                 self.seen = handle.received();
+                if self.stalled(handle, now) {
+                    return true;
+                }
                 continue;
             }
             if let Some((end, received)) = state.last_end.take() {

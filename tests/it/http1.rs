@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
+use tokio::time::timeout;
 
-use crate::support::wire::{Answer, Upstream, Wire};
+use crate::support::frames;
+use crate::support::wire::{Answer, PATIENCE, Upstream, Wire};
 use crate::support::{Ravelin, config_before, standin};
 
 async fn both(ravelin: &Ravelin) -> [Wire; 2] {
@@ -263,8 +265,6 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("a target without slash", "GET echo HTTP/1.1\r\nHost: localhost\r\n\r\n"),
     ("a space in the target", "GET /echo x HTTP/1.1\r\nHost: localhost\r\n\r\n"),
     ("an unknown version", "GET /echo HTTP/1.2\r\nHost: localhost\r\n\r\n"),
-    ("a lower-case version", "GET /echo http/1.1\r\nHost: localhost\r\n\r\n"),
-    ("no version", "GET /echo\r\nHost: localhost\r\n\r\n"),
     ("a method with a separator", "G(T /echo HTTP/1.1\r\nHost: localhost\r\n\r\n"),
 ];
 
@@ -291,6 +291,28 @@ async fn what_two_peers_may_read_differently_is_refused_and_ends_the_connection(
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n---\n"));
+    assert_eq!(standin.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_request_line_of_http_1_is_not_answered_with_content() {
+    // Whether it is a broken HTTP/1.1 request (400) or a broken HTTP/2 preface (closed) is moot.
+    let standin = standin().await;
+    let ravelin = Ravelin::before(&h2c(&standin));
+    for request in [
+        "GET /bytes/1 http/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /bytes/1\r\nHost: localhost\r\n\r\n",
+        "HELO localhost\r\n",
+    ] {
+        let mut client = Wire::plain(ravelin.plain()).await;
+        client.send(request).await;
+        let (all, closed) = client.closes(Duration::from_secs(3)).await;
+        assert!(closed, "{request:?}");
+        assert!(
+            all.is_empty() || all.starts_with(b"HTTP/1.1 400") || all[3] == frames::SETTINGS,
+            "{all:?}"
+        );
+    }
     assert_eq!(standin.requests().len(), 0);
 }
 
@@ -465,6 +487,31 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
         assert_eq!((answer.status(), answer.body.len()), (200, 4));
         assert_eq!(client.rest().await, b"");
     }
+}
+
+async fn is_given_up_when_it_takes_nothing(tls: bool) {
+    let standin = standin().await;
+    let ravelin = limited(&h2c(&standin), "idle: 800ms");
+    let mut client = one(&ravelin, tls).await;
+    client.send("GET /bytes/9000000000 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    client.head().await;
+    // Reads for longer than standing still is borne.
+    for _ in 0..12 {
+        client.exactly(1 << 20).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(standin.cancelled(), 0);
+    timeout(PATIENCE, standin.wait_for_cancelled(1)).await.expect("never given up");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_given_up_and_a_slow_one_is_not() {
+    is_given_up_when_it_takes_nothing(false).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_over_tls_is_given_up_too() {
+    is_given_up_when_it_takes_nothing(true).await;
 }
 
 #[tokio::test]
