@@ -1,6 +1,8 @@
 //! A Ravelin to test against, and clients that speak to it.
 
 pub mod certs;
+pub mod echo;
+pub mod echo_service;
 pub mod h2;
 
 use std::net::SocketAddr;
