@@ -53,8 +53,11 @@ pub async fn forward(
     let (parts, body) = request.into_parts();
     let leaving = Leaving::new(plan, pattern, parts, exchange)?;
     let moved = Rc::clone(&exchange.bytes_in);
-    let attempts = attempts(&leaving, cluster, body, deadline, exchange);
-    let response = relay::until_head(attempts, &plan.timeouts, deadline, &moved).await?;
+    let response = {
+        // Pinned here, since a future that is handed over by value has its room twice.
+        let attempts = std::pin::pin!(attempts(&leaving, cluster, body, deadline, exchange));
+        relay::until_head(attempts, &plan.timeouts, deadline, &moved).await?
+    };
     exchange.upstream_head = Some(exchange.started.elapsed());
     arrive(plan, response, deadline, moved)
 }
@@ -99,7 +102,8 @@ async fn attempts(
         exchange.attempts = 1;
         exchange.endpoint = Some(Arc::clone(&endpoint.plan.name));
         let head = leaving.head(&endpoint, false, deadline, exchange)?;
-        return websocket::open(&endpoint, head, body).await;
+        // Boxed, as every rare way is: what is awaited here is room in every exchange's future.
+        return Box::pin(websocket::open(&endpoint, head, body)).await;
     }
     let (body, interim) = if expect::expects_continue(&leaving.headers) {
         let (body, interim) = expect::gate(body, exchange.interim.take());

@@ -75,7 +75,8 @@ pub async fn send(
         let lease = endpoint.lease_h2().await?;
         http2::send(lease, head, body, interim.as_ref()).await
     } else {
-        send_h1(endpoint, head, body, interim.as_ref()).await
+        // Boxed: hyper's connecting is much larger than all of the HTTP/2 way.
+        Box::pin(send_h1(endpoint, head, body, interim.as_ref())).await
     }
 }
 

@@ -47,12 +47,11 @@ impl Deadline {
 /// Waits for the head of an answer. `moved` counts the request's bytes: while they come, the
 /// first-byte clock starts anew.
 pub async fn until_head<T>(
-    answer: impl Future<Output = Result<T, Error>>,
+    mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
     timeouts: &Timeouts,
     deadline: Option<Deadline>,
     moved: &Cell<u64>,
 ) -> Result<T, Error> {
-    tokio::pin!(answer);
     let first_byte = |now: Instant| timeouts.first_byte.and_then(|after| now.checked_add(after));
     let mut due = first_byte(Instant::now());
     let mut seen = moved.get();
