@@ -6,6 +6,8 @@
     dead_code,
     reason = "support is written for every module, whichever uses it"
 )]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 mod smoke;
 mod tonic_interop;

@@ -73,7 +73,7 @@ strace -c -o "$folder/strace" -p "$worker" 2>"$folder/strace.log" &
 strace=$!
 pids="$pids $strace"
 tries=0
-until grep -q attached "$folder/strace.log"; do
+until grep -qs attached "$folder/strace.log"; do
     tries=$((tries + 1))
     if [ "$tries" -ge 100 ] || ! kill -0 "$strace" 2>/dev/null; then
         echo "syscalls: cannot trace: $(cat "$folder/strace.log")" >&2
