@@ -19,6 +19,7 @@ mod http2;
 mod listeners;
 mod routing;
 mod smoke;
+mod tonic_interop;
 mod upstream_http1;
 mod upstream_tls;
 mod websocket;

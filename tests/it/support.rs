@@ -2,6 +2,8 @@
 
 pub mod certs;
 pub mod frames;
+pub mod echo;
+pub mod echo_service;
 pub mod h2;
 pub mod wire;
 pub mod raw;

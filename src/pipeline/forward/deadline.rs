@@ -37,7 +37,9 @@ pub fn asked(class: Class, headers: &HeaderMap) -> Option<Duration> {
 /// Tells upstream what is left of the caller's time.
 pub fn pass_on(class: Class, headers: &mut HeaderMap, left: Duration) {
     if let Some(name) = field(class) {
-        let value = if is_connect(class) { format_connect(left) } else { format_grpc(left) };
+        let mut value = if is_connect(class) { format_connect(left) } else { format_grpc(left) };
+        // No two are the same: nothing for HPACK's dynamic table (RFC 7541 §6.2.3).
+        value.set_sensitive(true);
         headers.insert(name, value);
     }
 }

@@ -252,7 +252,12 @@ fn identify_request(headers: &mut HeaderMap, id: Option<&str>) {
         return;
     }
     match id.and_then(|id| HeaderValue::from_str(id).ok()) {
-        Some(id) => headers.insert(&X_REQUEST_ID, id),
+        Some(mut id) => {
+            // No two are the same: kept out of HPACK's dynamic table (RFC 7541 §6.2.3), which each
+            // would push the fields out of that every request repeats.
+            id.set_sensitive(true);
+            headers.insert(&X_REQUEST_ID, id)
+        }
         None => headers.remove(&X_REQUEST_ID),
     };
 }
