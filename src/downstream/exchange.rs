@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 
+use super::plan::Limits;
 use super::rescue::{self, Caller, Ending};
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -33,15 +34,13 @@ pub async fn answer(
     service: &impl Service,
     request: Request<Body>,
     mut recorder: Recorder,
-    header_fields: usize,
+    limits: &Limits,
 ) -> Response<Delivery> {
     let caller = Caller::any(request.method(), request.headers());
-    let outcome = if request.headers().len() > header_fields {
-        Err(Error::new(Kind::HeadersTooLarge))
-    } else {
-        service.call(request, recorder.exchange()).await
-    };
-    match outcome {
+    if is_over(limits, request.headers()) {
+        recorder.exchange().refused = Some(Kind::HeadersTooLarge);
+    }
+    match service.call(request, recorder.exchange()).await {
         Ok(response) => {
             recorder.head(response.status(), response.headers());
             let (parts, body) = response.into_parts();
@@ -50,6 +49,15 @@ pub async fn answer(
         }
         Err(error) => rescued(&error, caller, recorder),
     }
+}
+
+/// Whether a head is larger than allowed, counted as RFC 9113 §6.5.2 does.
+fn is_over(limits: &Limits, headers: &HeaderMap) -> bool {
+    let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        name.as_str().len() + value.len() + 32
+    };
+    headers.len() > limits.header_fields
+        || headers.iter().map(size).sum::<usize>() > limits.header_bytes as usize
 }
 
 /// The answer to a request that failed before its answer's head.
@@ -73,7 +81,7 @@ pub struct Delivery {
     recorder: Option<Recorder>,
     caller: Option<Caller>,
     state: State,
-    /// gRPC whose status has not been seen yet: it is owed one.
+    /// gRPC or gRPC-Web whose status has not been seen yet: it is owed one.
     owes_status: bool,
 }
 
@@ -98,10 +106,15 @@ impl Delivery {
 
     fn new(body: Body, head: &HeaderMap, recorder: Recorder, mut caller: Caller) -> Self {
         caller.class = recorder.class();
-        let grpc = recorder.class() == Class::Grpc
-            && head
-                .get(CONTENT_TYPE)
-                .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let media = head.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let grpc = match recorder.class() {
+            Class::Grpc => media.starts_with(b"application/grpc"),
+            // Behind a body of a stated length nothing can be put.
+            Class::GrpcWeb | Class::GrpcWebText => {
+                media.starts_with(b"application/grpc-web") && !head.contains_key(CONTENT_LENGTH)
+            }
+            _ => false,
+        };
         let owes_status = grpc && !head.contains_key("grpc-status");
         Self {
             body,
@@ -170,6 +183,8 @@ impl http_body::Body for Delivery {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     self.tell(|recorder| recorder.data(data));
+                    let seen = self.recorder.as_ref().is_some_and(Recorder::has_status);
+                    self.owes_status &= !seen;
                 } else if let Some(trailers) = frame.trailers_ref() {
                     self.tell(|recorder| recorder.trailers(trailers));
                     if self.owes_status && !trailers.contains_key("grpc-status") {

@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -23,6 +24,9 @@ use crate::error::Kind;
 use crate::exchange::{Exchange, Interim};
 use crate::io::{Handle, Io};
 use crate::telemetry::recorder::{Recorder, Subject};
+
+/// How long a client that takes nothing more may hold a connection that is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What the exchanges of a connection share with it.
 #[derive(Default)]
@@ -85,7 +89,8 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
         Some(Ok(())) => {}
         Some(Err(error)) => {
             tracing::debug!(%error, "client connection ended");
-            let _ = poll_fn(|cx| handle.drain(cx)).await;
+            let flush = poll_fn(|cx| handle.drain(cx));
+            let _ = tokio::time::timeout(LAST_WORDS, flush).await;
             return;
         }
         None => return,
@@ -95,7 +100,8 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
     io.unread(parts.read_buf);
     match state.becomes.take() {
         None => {
-            let _ = tokio::io::AsyncWriteExt::shutdown(&mut io).await;
+            let close = tokio::io::AsyncWriteExt::shutdown(&mut io);
+            let _ = tokio::time::timeout(LAST_WORDS, close).await;
         }
         Some(Becomes::Tunnel(delivery, give)) => tunnel::serve(io, delivery, give).await,
         Some(Becomes::H2c(upgrade)) => {
@@ -137,7 +143,7 @@ async fn exchange<S: Service>(
         state.becomes.replace(Some(Becomes::H2c(upgrade)));
         return Ok(h2c_answer(recorder));
     }
-    let response = answer(&*peer.service, request, recorder, peer.limits.header_fields).await;
+    let response = answer(&*peer.service, request, recorder, &peer.limits).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (parts, delivery) = response.into_parts();
         state.becomes.replace(Some(Becomes::Tunnel(delivery, give)));
@@ -189,8 +195,8 @@ impl Drop for Done {
 
 /// The two clocks between exchanges: idle, and a head that has begun but does not end.
 struct Clock {
-    head_time: std::time::Duration,
-    idle: std::time::Duration,
+    head_time: Duration,
+    idle: Duration,
     tick: Pin<Box<tokio::time::Sleep>>,
     since: Instant,
     /// Bytes received when the connection was last seen busy or idle.

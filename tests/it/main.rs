@@ -6,5 +6,14 @@
     dead_code,
     reason = "support is written for every module, whichever uses it"
 )]
-mod support;
+mod access_record;
+mod counts;
+mod drain;
+mod errors;
+mod metrics;
+mod process;
+mod reconnect;
+mod retries;
 mod smoke;
+mod support;
+mod timeouts;

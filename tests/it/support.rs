@@ -1,6 +1,7 @@
 //! A Ravelin to test against, and clients that speak to it.
 
 pub mod certs;
+pub mod faults;
 pub mod h2;
 
 use std::net::SocketAddr;
