@@ -1,12 +1,15 @@
 //! One HTTP/1.1 connection to an endpoint: hyper's client, kept alive between exchanges, and the
 //! upgrade that WebSockets need.
 
+use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::Answer;
 use super::endpoint::Endpoint;
@@ -26,6 +29,8 @@ pub struct Connection {
     send: http1::SendRequest<Body>,
     /// The stream, once the connection has become something else.
     upgraded: oneshot::Receiver<Io>,
+    /// Since when nobody uses it.
+    free: Rc<Cell<Option<Instant>>>,
 }
 
 /// An exchange on a connection, which goes back to its endpoint when the answer has ended.
@@ -37,14 +42,16 @@ pub struct Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
+            connection.free.set(Some(Instant::now()));
             self.endpoint.keep(connection);
         }
     }
 }
 
 impl Connection {
-    /// Begins to drive a connection in a task of its own.
-    pub async fn open(io: Io, open: Gauge) -> Result<Self, Error> {
+    /// Begins to drive a connection in a task of its own, which ends when the connection does or
+    /// was free for `idle`.
+    pub async fn open(io: Io, idle: Duration, open: Gauge) -> Result<Self, Error> {
         let handle = io.handle();
         let (send, driver) = http1::Builder::new()
             .max_buf_size(HEADER_BYTES + 8 * 1024)
@@ -53,14 +60,17 @@ impl Connection {
             .await
             .map_err(|error| Error::with(Kind::Connect, error))?;
         let (give, upgraded) = oneshot::channel();
+        let free = Rc::new(Cell::new(None));
+        let unused = unused(Rc::clone(&free), idle);
         tokio::task::spawn_local(async move {
             let _open = open;
             let mut driver = driver;
-            let done = Driven::new(
-                std::future::poll_fn(|cx| driver.poll_without_shutdown(cx)),
-                handle.clone(),
-            )
-            .await;
+            let driving = std::future::poll_fn(|cx| driver.poll_without_shutdown(cx));
+            let done = tokio::select! {
+                biased;
+                done = Driven::new(driving, handle.clone()) => done,
+                () = unused => return,
+            };
             if done.is_ok() {
                 let parts = driver.into_parts();
                 let mut io = parts.io.into_inner();
@@ -70,7 +80,7 @@ impl Connection {
             }
             let _ = std::future::poll_fn(|cx| handle.drain(cx)).await;
         });
-        Ok(Self { send, upgraded })
+        Ok(Self { send, upgraded, free })
     }
 
     /// Ready for the next exchange, or closed.
@@ -85,7 +95,20 @@ impl Connection {
 
     /// A lease that gives the connection back to `endpoint`.
     pub fn lease(self, endpoint: Rc<Endpoint>) -> Lease {
+        self.free.set(None);
         Lease { connection: Some(self), endpoint }
+    }
+}
+
+/// Ends when a connection has been free for `idle` on end.
+async fn unused(free: Rc<Cell<Option<Instant>>>, idle: Duration) {
+    loop {
+        let now = Instant::now();
+        let due = free.get().unwrap_or(now) + idle;
+        if due <= now && free.get().is_some() {
+            return;
+        }
+        tokio::time::sleep_until(due.max(now + Duration::from_millis(10))).await;
     }
 }
 
