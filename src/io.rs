@@ -543,3 +543,6 @@ impl<F: Future> Future for Driven<F> {
         output
     }
 }
+
+#[cfg(test)]
+mod tests;

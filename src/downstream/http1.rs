@@ -40,7 +40,7 @@ struct State {
 /// What the connection turns into behind a 101.
 enum Becomes {
     /// Bytes both ways: the answer's, and where to put the client's.
-    Tunnel(Delivery, Option<oneshot::Sender<ReadHalf<Io>>>),
+    Tunnel(Box<Delivery>, Option<oneshot::Sender<ReadHalf<Io>>>),
     /// HTTP/2, whose first stream is the request that asked for it.
     H2c(h2c::Upgrade),
 }
@@ -103,7 +103,7 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
             let close = tokio::io::AsyncWriteExt::shutdown(&mut io);
             let _ = tokio::time::timeout(LAST_WORDS, close).await;
         }
-        Some(Becomes::Tunnel(delivery, give)) => tunnel::serve(io, delivery, give).await,
+        Some(Becomes::Tunnel(delivery, give)) => tunnel::serve(io, *delivery, give).await,
         Some(Becomes::H2c(upgrade)) => {
             io.insert_after_preface(upgrade.frames());
             Box::pin(http2::serve(io, peer)).await;
@@ -146,7 +146,7 @@ async fn exchange<S: Service>(
     let response = answer(&*peer.service, request, recorder, &peer.limits).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (parts, delivery) = response.into_parts();
-        state.becomes.replace(Some(Becomes::Tunnel(delivery, give)));
+        state.becomes.replace(Some(Becomes::Tunnel(Box::new(delivery), give)));
         return Ok(Response::from_parts(parts, Delivery::silent()));
     }
     Ok(response)

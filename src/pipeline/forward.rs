@@ -158,7 +158,12 @@ async fn switch(
         let head = leaving.head(&endpoint, false, deadline, exchange)?;
         let error = match websocket::open(&endpoint, head, exchange).await {
             Ok(response) => {
-                return Ok(response.map(|far| far.map(|io| websocket::tunnel(io, client))));
+                let (head, far) = response.into_parts();
+                let far = match far {
+                    Ok(io) => Ok(websocket::tunnel(io, client)),
+                    Err(answer) => Err(answer),
+                };
+                return Ok(Response::from_parts(head, far));
             }
             Err(error) => error,
         };

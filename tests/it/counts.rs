@@ -34,7 +34,7 @@ async fn exchange(client: &Client, number: usize) {
             if let Ok((answer, mut stream)) =
                 client.open(get("localhost", "/sse").map(|_| ()), true).await
             {
-                if number % 3 == 0 {
+                if number.is_multiple_of(3) {
                     drop(answer.await);
                 } else {
                     drop(answer);

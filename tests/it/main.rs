@@ -2,6 +2,11 @@
 //! peers that misbehave on purpose. One module for each kind of behaviour.
 
 #![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper of a test fails as the test does"
+)]
+#![allow(
     unreachable_pub,
     dead_code,
     reason = "support is written for every module, whichever uses it"

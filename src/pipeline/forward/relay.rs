@@ -59,7 +59,7 @@ pub async fn until_head<T>(
     loop {
         let next = match (due, deadline) {
             (Some(due), Some(deadline)) => Some(due.min(deadline.at)),
-            (due, deadline) => due.or(deadline.map(|deadline| deadline.at)),
+            (due, deadline) => due.or_else(|| deadline.map(|deadline| deadline.at)),
         };
         let Some(next) = next else { return answer.await };
         if let Ok(outcome) = tokio::time::timeout_at(next, &mut answer).await {
@@ -77,8 +77,8 @@ pub async fn until_head<T>(
 }
 
 /// An answer's body under its clocks.
-pub struct Relay {
-    answer: Answer,
+pub struct Relay<B = Answer> {
+    answer: B,
     idle: Option<Duration>,
     deadline: Option<Deadline>,
     /// Bytes of the request's body; they move too.
@@ -88,10 +88,10 @@ pub struct Relay {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Relay {
+impl<B> Relay<B> {
     /// `answer` from now on.
     pub fn new(
-        answer: Answer,
+        answer: B,
         timeouts: &Timeouts,
         deadline: Option<Deadline>,
         moved: Rc<Cell<u64>>,
@@ -112,7 +112,7 @@ impl Relay {
         let idle = self.idle.and_then(|idle| self.last.checked_add(idle));
         match (idle, self.deadline) {
             (Some(idle), Some(deadline)) => Some(idle.min(deadline.at)),
-            (idle, deadline) => idle.or(deadline.map(|deadline| deadline.at)),
+            (idle, deadline) => idle.or_else(|| deadline.map(|deadline| deadline.at)),
         }
     }
 
@@ -141,7 +141,7 @@ impl Relay {
     }
 }
 
-impl Body for Relay {
+impl<B: Body<Data = Bytes, Error = Error> + Unpin> Body for Relay<B> {
     type Data = Bytes;
     type Error = Error;
 
@@ -168,3 +168,6 @@ impl Body for Relay {
         self.answer.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;
