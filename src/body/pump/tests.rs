@@ -9,8 +9,10 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::error::Kind;
 
-/// The sending half of a stream, and the receiving half at the peer, whose window is `window`.
-async fn stream_with(window: u32) -> (h2::SendStream<Bytes>, h2::RecvStream) {
+type Peer = (h2::RecvStream, h2::server::SendResponse<Bytes>);
+
+/// The sending half of a stream, and the peer, whose window is `window`.
+async fn pair(window: u32) -> (h2::SendStream<Bytes>, Peer) {
     let (near, far) = tokio::io::duplex(1 << 20);
     let (tell, told) = oneshot::channel();
     tokio::spawn(async move {
@@ -18,9 +20,8 @@ async fn stream_with(window: u32) -> (h2::SendStream<Bytes>, h2::RecvStream) {
         builder.initial_window_size(window);
         let mut connection = builder.handshake::<_, Bytes>(far).await.unwrap();
         let (request, mut respond) = connection.accept().await.unwrap().unwrap();
-        let _ = tell.send(request.into_body());
         respond.send_response(Response::new(()), false).unwrap();
-        let _keep = respond;
+        let _ = tell.send((request.into_body(), respond));
         let _ = poll_fn(|cx| connection.poll_closed(cx)).await;
     });
     let (send, connection) = h2::client::handshake(near).await.unwrap();
@@ -36,6 +37,11 @@ async fn stream_with(window: u32) -> (h2::SendStream<Bytes>, h2::RecvStream) {
         let _held = (send, answer);
         std::future::pending::<()>().await;
     });
+    (stream, theirs)
+}
+
+async fn stream_with(window: u32) -> (h2::SendStream<Bytes>, h2::RecvStream) {
+    let (stream, (theirs, _)) = pair(window).await;
     (stream, theirs)
 }
 
@@ -125,11 +131,10 @@ async fn a_failing_body_stops_the_pump_and_leaves_the_stream_open() {
 
 #[tokio::test]
 async fn a_peer_that_wants_no_more_is_noticed_while_the_body_is_silent() {
-    let (stream, theirs) = stream_with(65_535).await;
+    let (stream, mut theirs) = pair(65_535).await;
     let silent = StreamBody::new(stream::pending());
     let mut pump = Pump::new(Body::boxed(silent), stream);
-    // Dropping a stream that has not ended cancels it.
-    drop(theirs);
+    theirs.1.send_reset(h2::Reason::CANCEL);
     match run(&mut pump).await {
         Err(Stopped::Reset(reason)) => assert_eq!(reason, h2::Reason::CANCEL),
         other => panic!("{other:?}"),
@@ -138,10 +143,10 @@ async fn a_peer_that_wants_no_more_is_noticed_while_the_body_is_silent() {
 
 #[tokio::test]
 async fn a_peer_that_wants_no_more_is_noticed_while_its_window_is_shut() {
-    let (stream, theirs) = stream_with(10).await;
+    let (stream, mut theirs) = pair(10).await;
     let mut pump = Pump::new(Body::from(Bytes::from_static(&[0; 100])), stream);
     assert!(poll_fn(|cx| Poll::Ready(pump.poll(cx).is_pending())).await);
-    drop(theirs);
+    theirs.1.send_reset(h2::Reason::CANCEL);
     assert!(matches!(run(&mut pump).await, Err(Stopped::Reset(_) | Stopped::Stream(_))));
 }
 

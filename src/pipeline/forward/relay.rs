@@ -85,6 +85,8 @@ pub struct Relay<B = Answer> {
     moved: Rc<Cell<u64>>,
     seen: u64,
     last: Instant,
+    /// A frame was given out since the body last had none.
+    given: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -104,6 +106,7 @@ impl<B> Relay<B> {
             moved,
             seen,
             last: Instant::now(),
+            given: false,
             timer: None,
         }
     }
@@ -151,12 +154,16 @@ impl<B: Body<Data = Bytes, Error = Error> + Unpin> Body for Relay<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match Pin::new(&mut self.answer).poll_frame(cx) {
             Poll::Ready(frame) => {
-                if self.timer.is_some() {
-                    self.last = Instant::now();
-                }
+                self.given = true;
                 Poll::Ready(frame)
             }
-            Poll::Pending => self.poll_clock(cx).map(|kind| Some(Err(Error::new(kind)))),
+            Poll::Pending => {
+                // Who asks for the next has handed over the last: that moved until now.
+                if std::mem::take(&mut self.given) {
+                    self.last = Instant::now();
+                }
+                self.poll_clock(cx).map(|kind| Some(Err(Error::new(kind))))
+            }
         }
     }
 
