@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ravelin::standin::Blackhole;
 
-use crate::support::faults::{config, eventually, get, http1, post, soon, with, within};
+use crate::support::faults::{Http1, config, eventually, get, http1, post, soon, with, within};
 use crate::support::h2::{Client, read};
 use crate::support::{Ravelin, standin};
 
@@ -197,4 +197,24 @@ async fn a_client_over_http1_is_told_in_time_too() {
         before(&format!("h2c://{}", standin.address()), "", "timeouts: {first_byte: 200ms}");
     let stalled = with(get("localhost", "/"), "x-standin-order", "stall-head");
     assert_eq!(soon("head", http1(ravelin.plain(), stalled)).await.unwrap().status(), 504);
+}
+
+#[tokio::test]
+#[ignore = "over HTTP/1.1 nobody watches whether the client takes its answer; over HTTP/2 the pump does"]
+async fn a_client_that_takes_nothing_is_left_over_both_versions() {
+    let standin = standin().await;
+    let yaml = config(&[format!("h2c://{}", standin.address())], "", "")
+        .replace("name: plain,", "name: plain, limits: {idle: 300ms},");
+    let ravelin = Ravelin::start(&yaml);
+    let download = get("localhost", "/bytes/100000000");
+    let client = Client::plain(ravelin.plain()).await;
+    let stalled = client.open(download.clone().map(|_| ()), true).await.unwrap().0.await.unwrap();
+    let in_flight = || ravelin.metric("ravelin_requests_in_flight");
+    eventually("left over HTTP/2", || in_flight() == 0.0).await;
+    drop(stalled);
+    let mut old = Http1::open(ravelin.plain()).await;
+    old.send(download).await;
+    old.head().await.unwrap();
+    assert_eq!(in_flight(), 1.0);
+    eventually("left over HTTP/1.1", || in_flight() == 0.0).await;
 }
