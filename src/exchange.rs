@@ -12,6 +12,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use tokio::time::Instant;
 
+use crate::error::Kind;
+
 /// What an exchange is, decided once; it alone decides how Ravelin's own errors look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -144,8 +146,6 @@ pub struct Connection {
     pub protocol: Protocol,
     /// What upstream is told about the client.
     pub identity: Identity,
-    /// Fields that a request's head may have.
-    pub header_fields: usize,
     /// The listener sends everything to https on this port.
     pub redirect_to_https: Option<u16>,
     /// What TLS settled, where there is TLS.
@@ -192,6 +192,9 @@ pub struct Exchange {
     pub bytes_in: Rc<Cell<u64>>,
     /// How interim answers reach the client.
     pub interim: Option<Interim>,
+    /// What the client's side has against the request. Refused only once the class is known, since
+    /// that decides how the refusal looks.
+    pub refused: Option<Kind>,
 }
 
 impl Exchange {
@@ -212,6 +215,7 @@ impl Exchange {
             upstream_head: None,
             bytes_in: Rc::default(),
             interim: None,
+            refused: None,
         }
     }
 }

@@ -561,3 +561,6 @@ impl<F: Future> Future for Driven<F> {
         output
     }
 }
+
+#[cfg(test)]
+mod tests;

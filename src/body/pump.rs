@@ -126,3 +126,6 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
         Poll::Ready(Ok(end))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,3 +123,6 @@ impl Shared {
         frame
     }
 }
+
+#[cfg(test)]
+mod tests;

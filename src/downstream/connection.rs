@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -25,6 +26,9 @@ use crate::telemetry::metrics::{ListenerId, Refusal};
 const LOOK: usize = 2048;
 /// What every HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a connection may take to its first HTTP byte once the worker is to leave.
+const LAST_GREETING: Duration = Duration::from_millis(500);
 
 /// One worker's end of a listener.
 pub struct Listening<S> {
@@ -84,7 +88,18 @@ pub async fn serve<S: Service>(
     mut permit: Permit,
 ) {
     let _open = listening.telemetry.connection(listening.id);
-    let Some((io, peer)) = establish(&listening, stream, peer, &mut permit).await else { return };
+    let mut drain = listening.drain.clone();
+    let leaving = async {
+        let _ = drain.wait_for(|draining| *draining).await;
+        tokio::time::sleep(LAST_GREETING).await;
+    };
+    let established = tokio::select! {
+        biased;
+        established = establish(&listening, stream, peer, &mut permit) => established,
+        // Who has asked for nothing yet is not waited for.
+        () = leaving => None,
+    };
+    let Some((io, peer)) = established else { return };
     let protocol = peer.connection.protocol;
     let peer = Rc::new(peer);
     // The larger state of the two is boxed, so that the other does not pay for it.
@@ -130,7 +145,6 @@ async fn establish<S: Service>(
         client,
         protocol,
         identity: Identity::new(client.map(|client| client.ip()), tls.is_some()),
-        header_fields: plan.limits.header_fields,
         redirect_to_https: plan.redirect_to_https,
         tls,
     };

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 
+use super::plan::Limits;
 use super::rescue::{self, Caller, Ending};
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -33,8 +34,12 @@ pub async fn answer(
     service: &impl Service,
     request: Request<Body>,
     mut recorder: Box<Recorder>,
+    limits: &Limits,
 ) -> Response<Delivery> {
     let caller = Caller::any(request.method(), request.headers());
+    if is_over(limits, request.headers()) {
+        recorder.exchange().refused = Some(Kind::HeadersTooLarge);
+    }
     match service.call(request, recorder.exchange()).await {
         Ok(response) => {
             recorder.head(response.status(), response.headers());
@@ -44,6 +49,15 @@ pub async fn answer(
         }
         Err(error) => rescued(&error, caller, recorder),
     }
+}
+
+/// Whether a head is larger than allowed, counted as RFC 9113 §6.5.2 does.
+fn is_over(limits: &Limits, headers: &HeaderMap) -> bool {
+    let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        name.as_str().len() + value.len() + 32
+    };
+    headers.len() > limits.header_fields
+        || headers.iter().map(size).sum::<usize>() > limits.header_bytes as usize
 }
 
 /// The answer to a request that failed before its answer's head.
@@ -72,7 +86,7 @@ pub struct Delivery {
     recorder: Option<Box<Recorder>>,
     caller: Option<Caller>,
     state: State,
-    /// gRPC whose status has not been seen yet: it is owed one.
+    /// gRPC or gRPC-Web whose status has not been seen yet: it is owed one.
     owes_status: bool,
 }
 
@@ -97,10 +111,15 @@ impl Delivery {
 
     fn new(body: Body, head: &HeaderMap, recorder: Box<Recorder>, mut caller: Caller) -> Self {
         caller.class = recorder.class();
-        let grpc = recorder.class() == Class::Grpc
-            && head
-                .get(CONTENT_TYPE)
-                .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let media = head.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let grpc = match recorder.class() {
+            Class::Grpc => media.starts_with(b"application/grpc"),
+            // Behind a body of a stated length nothing can be put.
+            Class::GrpcWeb | Class::GrpcWebText => {
+                media.starts_with(b"application/grpc-web") && !head.contains_key(CONTENT_LENGTH)
+            }
+            _ => false,
+        };
         let owes_status = grpc && !head.contains_key("grpc-status");
         Self {
             body,
@@ -169,6 +188,8 @@ impl http_body::Body for Delivery {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     self.tell(|recorder| recorder.data(data));
+                    let seen = self.recorder.as_ref().is_some_and(|recorder| recorder.has_status());
+                    self.owes_status &= !seen;
                 } else if let Some(trailers) = frame.trailers_ref() {
                     self.tell(|recorder| recorder.trailers(trailers));
                     if self.owes_status && !trailers.contains_key("grpc-status") {

@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -25,6 +26,9 @@ use crate::exchange::{Exchange, Interim};
 use crate::io::{Handle, Io};
 use crate::telemetry::recorder::{Recorder, Subject};
 
+/// How long a client that takes nothing more may hold a connection that is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// What the exchanges of a connection share with it.
 #[derive(Default)]
 struct State {
@@ -38,7 +42,7 @@ struct State {
 /// What the connection turns into behind a 101.
 enum Becomes {
     /// Bytes both ways: the answer's, and where to put the client's.
-    Tunnel(Delivery, Option<oneshot::Sender<ReadHalf<Io>>>),
+    Tunnel(Box<Delivery>, Option<oneshot::Sender<ReadHalf<Io>>>),
     /// HTTP/2, whose first stream is the request that asked for it.
     H2c(h2c::Upgrade),
 }
@@ -87,7 +91,8 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
         Some(Ok(())) => {}
         Some(Err(error)) => {
             tracing::debug!(%error, "client connection ended");
-            let _ = poll_fn(|cx| handle.drain(cx)).await;
+            let flush = poll_fn(|cx| handle.drain(cx));
+            let _ = tokio::time::timeout(LAST_WORDS, flush).await;
             return linger(connection.into_parts().io.into_inner()).await;
         }
         None => return,
@@ -97,7 +102,7 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
     io.unread(parts.read_buf);
     match state.becomes.take() {
         None => linger(io).await,
-        Some(Becomes::Tunnel(delivery, give)) => tunnel::serve(io, delivery, give).await,
+        Some(Becomes::Tunnel(delivery, give)) => tunnel::serve(io, *delivery, give).await,
         Some(Becomes::H2c(upgrade)) => {
             io.insert_after_preface(upgrade.frames());
             Box::pin(http2::serve(io, peer)).await;
@@ -164,10 +169,10 @@ async fn exchange<S: Service>(
         state.becomes.replace(Some(Becomes::H2c(upgrade)));
         return Ok(h2c_answer(recorder));
     }
-    let mut response = answer(&*peer.service, request, recorder).await;
+    let mut response = answer(&*peer.service, request, recorder, &peer.limits).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (parts, delivery) = response.into_parts();
-        state.becomes.replace(Some(Becomes::Tunnel(delivery, give)));
+        state.becomes.replace(Some(Becomes::Tunnel(Box::new(delivery), give)));
         return Ok(Response::from_parts(parts, Delivery::silent()));
     }
     if !whole.get() {
@@ -252,8 +257,8 @@ impl Drop for Done {
 /// The two clocks between exchanges (idle, and a head that has begun but does not end) and the one
 /// within: a client that takes nothing of its answer holds memory here and a stream upstream.
 struct Clock {
-    head_time: std::time::Duration,
-    idle: std::time::Duration,
+    head_time: Duration,
+    idle: Duration,
     tick: Pin<Box<tokio::time::Sleep>>,
     since: Instant,
     /// Bytes received when the connection was last seen busy or idle.

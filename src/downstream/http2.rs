@@ -57,7 +57,9 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(peer.limits.streams)
-        .max_header_list_size(peer.limits.header_bytes)
+        // A head that is a little too large is refused here, in the words of its caller; only what
+        // is far too large by h2, which knows one word for all.
+        .max_header_list_size(peer.limits.header_bytes.saturating_mul(2))
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(DATA_FRAME_BUDGET)
         // A client that leaves a page cancels all it has asked for at once; our own count of
@@ -180,7 +182,7 @@ async fn stream<S: Service>(
     let recorder = Recorder::new(Rc::clone(&peer.telemetry), exchange, Subject::new(&request));
     // A scope of its own: what asks the pipeline is large, and gone when the answer is delivered.
     let response = {
-        let mut answering = pin!(answer(&*peer.service, request, recorder));
+        let mut answering = pin!(answer(&*peer.service, request, recorder, &peer.limits));
         poll_fn(|cx| {
             if let Poll::Ready(response) = answering.as_mut().poll(cx) {
                 return Poll::Ready(Some(response));

@@ -45,8 +45,8 @@ pub fn admit(
     // First of all, since it decides how every refusal looks.
     exchange.class = classify::classify(method, version, uri, headers, extended);
     identify(headers, exchange);
-    if headers.len() > exchange.connection.header_fields {
-        return Err(Kind::HeadersTooLarge.into());
+    if let Some(kind) = exchange.refused {
+        return Err(kind.into());
     }
     let authority = normalise::target(method, version, uri, headers, extended)?;
     if let Some(port) = exchange.connection.redirect_to_https {

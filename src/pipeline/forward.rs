@@ -98,12 +98,8 @@ async fn attempts(
     exchange: &mut Exchange,
 ) -> Result<Arrived, Error> {
     if exchange.class == Class::WebSocket {
-        let endpoint = cluster.pick(&[])?;
-        exchange.attempts = 1;
-        exchange.endpoint = Some(Arc::clone(&endpoint.plan.name));
-        let head = leaving.head(&endpoint, false, deadline, exchange)?;
         // Boxed: rare, and large enough to weigh on every exchange.
-        return Box::pin(websocket::open(&endpoint, head, body)).await;
+        return Box::pin(switch(leaving, cluster, body, deadline, exchange)).await;
     }
     let (body, interim) = if expect::expects_continue(&leaving.headers) {
         let (body, interim) = expect::gate(body, exchange.interim.take());
@@ -136,12 +132,47 @@ async fn attempts(
             Err(error) => error,
         };
         tried.push(Rc::clone(&endpoint));
-        let again = error.kind().retry() == Retry::Unsent
-            && tried.len() < ATTEMPTS
-            && replay.as_ref().is_none_or(|replay| replay.again().is_some())
-            // Asking the only endpoint that cannot be reached once more would only be told the same.
-            && (error.kind() == Kind::Refused || tried.len() < cluster.endpoints().len());
-        if !again {
+        let replayable = replay.as_ref().is_none_or(|replay| replay.again().is_some());
+        if !replayable || !is_worth_another(&error, tried.len(), cluster) {
+            return Err(error);
+        }
+        endpoint.retried(error.kind());
+    }
+}
+
+/// Whether a request that failed unsent may find better luck elsewhere, or here.
+fn is_worth_another(error: &Error, tried: usize, cluster: &Cluster) -> bool {
+    error.kind().retry() == Retry::Unsent
+        && tried < ATTEMPTS
+        // Asking the only endpoint that cannot be reached once more would only be told the same.
+        && (error.kind() == Kind::Refused || tried < cluster.endpoints().len())
+}
+
+/// The same for a WebSocket, whose client says nothing before its tunnel is open.
+async fn switch(
+    leaving: &Leaving<'_>,
+    cluster: &Rc<Cluster>,
+    client: Body,
+    deadline: Option<Deadline>,
+    exchange: &mut Exchange,
+) -> Result<Arrived, Error> {
+    let mut tried: Vec<Rc<Endpoint>> = Vec::new();
+    loop {
+        let endpoint = cluster.pick(&tried)?;
+        let head = leaving.head(&endpoint, false, deadline, exchange)?;
+        let error = match websocket::open(&endpoint, head, exchange).await {
+            Ok(response) => {
+                let (head, far) = response.into_parts();
+                let far = match far {
+                    Ok(io) => Ok(websocket::tunnel(io, client)),
+                    Err(answer) => Err(answer),
+                };
+                return Ok(Response::from_parts(head, far));
+            }
+            Err(error) => error,
+        };
+        tried.push(Rc::clone(&endpoint));
+        if !is_worth_another(&error, tried.len(), cluster) {
             return Err(error);
         }
         endpoint.retried(error.kind());

@@ -135,6 +135,11 @@ impl Recorder {
         self.web.as_ref().is_none_or(WebTrailerScanner::between_frames)
     }
 
+    /// Whether a gRPC status has been seen, wherever it stood.
+    pub fn has_status(&self) -> bool {
+        self.grpc_status.is_some() || self.web.as_ref().is_some_and(|web| web.status().is_some())
+    }
+
     /// What went wrong; the first word counts.
     pub fn failed(&mut self, error: &Error) {
         if self.failure.is_none() {

@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -43,6 +45,29 @@ pub struct Endpoint {
     failed: RefCell<Option<Failed>>,
     id: EndpointId,
     shard: Rc<Shard>,
+}
+
+/// An exchange that waits for a place. One that gives up when it has just been told hands its turn
+/// to the next, who would else wait for ever.
+struct Turn<'a> {
+    told: oneshot::Receiver<Result<(), Failure>>,
+    endpoint: &'a Rc<Endpoint>,
+}
+
+impl Future for Turn<'_> {
+    type Output = Result<Result<(), Failure>, oneshot::error::RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.told).poll(cx)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Ok(Ok(())) = self.told.try_recv() {
+            self.endpoint.wake();
+        }
+    }
 }
 
 /// A failed connect, as every exchange that waited for it is told.
@@ -105,7 +130,7 @@ impl Endpoint {
             }
             let (tell, told) = oneshot::channel();
             self.waiting.borrow_mut().push_back(tell);
-            match told.await {
+            match (Turn { told, endpoint: self }).await {
                 Ok(Ok(())) => {}
                 Ok(Err((kind, why))) => return Err(Error::with(kind, &*why)),
                 Err(_) => return Err(Error::new(Kind::Internal)),
@@ -127,7 +152,7 @@ impl Endpoint {
             Ok(io) => {
                 self.connected();
                 let gauge = self.shard.upstream_connection(self.id);
-                Ok(http1::Connection::open(io, gauge).await?.lease(Rc::clone(self)))
+                Ok(http1::Connection::open(io, self.idle, gauge).await?.lease(Rc::clone(self)))
             }
             Err(error) => {
                 self.note_failure(&error);

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::header::UPGRADE;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -13,6 +14,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::Answer;
 use super::endpoint::Endpoint;
@@ -34,6 +36,8 @@ pub struct Connection {
     upgraded: oneshot::Receiver<Io>,
     /// The request under way asks it to become something else.
     may_switch: Rc<Cell<bool>>,
+    /// Since when nobody uses it.
+    free: Rc<Cell<Option<Instant>>>,
 }
 
 /// An exchange on a connection, which goes back to its endpoint when the answer has ended.
@@ -45,14 +49,16 @@ pub struct Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
+            connection.free.set(Some(Instant::now()));
             self.endpoint.keep(connection);
         }
     }
 }
 
 impl Connection {
-    /// Begins to drive a connection in a task of its own.
-    pub async fn open(io: Io, open: Gauge) -> Result<Self, Error> {
+    /// Begins to drive a connection in a task of its own, which ends when the connection does or
+    /// was free for `idle`.
+    pub async fn open(io: Io, idle: Duration, open: Gauge) -> Result<Self, Error> {
         let handle = io.handle();
         let (send, driver) = http1::Builder::new()
             .max_buf_size(HEADER_BYTES + 8 * 1024)
@@ -63,11 +69,17 @@ impl Connection {
         let (give, upgraded) = oneshot::channel();
         let may_switch = Rc::new(Cell::new(false));
         let switches = Rc::clone(&may_switch);
+        let free = Rc::new(Cell::new(None));
+        let unused = unused(Rc::clone(&free), idle);
         tokio::task::spawn_local(async move {
             let _open = open;
             let mut driver = driver;
-            let done =
-                Driven::new(poll_fn(|cx| driver.poll_without_shutdown(cx)), handle.clone()).await;
+            let driving = poll_fn(|cx| driver.poll_without_shutdown(cx));
+            let done = tokio::select! {
+                biased;
+                done = Driven::new(driving, handle.clone()) => done,
+                () = unused => return,
+            };
             if done.is_err() {
                 return;
             }
@@ -84,7 +96,7 @@ impl Connection {
                 poll_fn(|cx| Poll::Ready(Pin::new(&mut io).poll_shutdown(cx).is_ready())).await;
             }
         });
-        Ok(Self { send, upgraded, may_switch })
+        Ok(Self { send, upgraded, may_switch, free })
     }
 
     /// Ready for the next exchange, or closed.
@@ -99,7 +111,20 @@ impl Connection {
 
     /// A lease that gives the connection back to `endpoint`.
     pub fn lease(self, endpoint: Rc<Endpoint>) -> Lease {
+        self.free.set(None);
         Lease { connection: Some(self), endpoint }
+    }
+}
+
+/// Ends when a connection has been free for `idle` on end.
+async fn unused(free: Rc<Cell<Option<Instant>>>, idle: Duration) {
+    loop {
+        let now = Instant::now();
+        let due = free.get().unwrap_or(now) + idle;
+        if due <= now && free.get().is_some() {
+            return;
+        }
+        tokio::time::sleep_until(due.max(now + Duration::from_millis(10))).await;
     }
 }
 

@@ -10,15 +10,24 @@
 )]
 
 mod support;
+mod access_record;
 mod certificates;
 mod constant_memory;
+mod counts;
+mod drain;
+mod errors;
 mod forwarded;
 mod h2c_upgrade;
 mod http1;
 mod http2;
 mod listeners;
+mod metrics;
+mod process;
+mod reconnect;
+mod retries;
 mod routing;
 mod smoke;
+mod timeouts;
 mod tonic_interop;
 mod upstream_http1;
 mod upstream_tls;

@@ -4,6 +4,7 @@ pub mod certs;
 pub mod frames;
 pub mod echo;
 pub mod echo_service;
+pub mod faults;
 pub mod h2;
 pub mod wire;
 pub mod raw;

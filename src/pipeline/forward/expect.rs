@@ -90,3 +90,6 @@ impl http_body::Body for Gated {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,21 +76,23 @@ pub async fn until_head<T>(
 }
 
 /// An answer's body under its clocks.
-pub struct Relay {
-    answer: Answer,
+pub struct Relay<B = Answer> {
+    answer: B,
     idle: Option<Duration>,
     deadline: Option<Deadline>,
     /// Bytes of the request's body; they move too.
     moved: Rc<Cell<u64>>,
     seen: u64,
     last: Instant,
+    /// A frame was given out since the body last had none.
+    given: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Relay {
+impl<B> Relay<B> {
     /// `answer` from now on.
     pub fn new(
-        answer: Answer,
+        answer: B,
         timeouts: &Timeouts,
         deadline: Option<Deadline>,
         moved: Rc<Cell<u64>>,
@@ -103,6 +105,7 @@ impl Relay {
             moved,
             seen,
             last: Instant::now(),
+            given: false,
             timer: None,
         }
     }
@@ -140,7 +143,7 @@ impl Relay {
     }
 }
 
-impl Body for Relay {
+impl<B: Body<Data = Bytes, Error = Error> + Unpin> Body for Relay<B> {
     type Data = Bytes;
     type Error = Error;
 
@@ -150,12 +153,16 @@ impl Body for Relay {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match Pin::new(&mut self.answer).poll_frame(cx) {
             Poll::Ready(frame) => {
-                if self.timer.is_some() {
-                    self.last = Instant::now();
-                }
+                self.given = true;
                 Poll::Ready(frame)
             }
-            Poll::Pending => self.poll_clock(cx).map(|kind| Some(Err(Error::new(kind)))),
+            Poll::Pending => {
+                // Who asks for the next has handed over the last: that moved until now.
+                if std::mem::take(&mut self.given) {
+                    self.last = Instant::now();
+                }
+                self.poll_clock(cx).map(|kind| Some(Err(Error::new(kind))))
+            }
         }
     }
 
@@ -167,3 +174,6 @@ impl Body for Relay {
         self.answer.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use base64::Engine as _;
@@ -18,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::Body;
 use crate::error::{Error, Kind};
+use crate::exchange::Exchange;
 use crate::io::Io;
 use crate::upstream::Answer;
 use crate::upstream::cluster::send_h1;
@@ -26,16 +28,18 @@ use crate::upstream::endpoint::Endpoint;
 /// Bytes taken from upstream at once.
 const CHUNK: usize = 16 * 1024;
 
-/// Opens the tunnel: the answer is 101 (or 200 to an extended CONNECT) and its body is what
-/// upstream sends, or, where upstream declines, upstream's own answer.
+/// Opens the tunnel: the answer is 101 (or 200 to an extended CONNECT) with the stream to upstream,
+/// or, where upstream declines, upstream's own answer.
 ///
 /// # Errors
 /// As any exchange; [`Kind::Protocol`] when upstream switches to something else.
 pub async fn open(
     endpoint: &Rc<Endpoint>,
     mut head: Request<()>,
-    client: Body,
-) -> Result<Response<Result<Body, Answer>>, Error> {
+    exchange: &mut Exchange,
+) -> Result<Response<Result<Io, Answer>>, Error> {
+    exchange.attempts += 1;
+    exchange.endpoint = Some(Arc::clone(&endpoint.plan.name));
     let extended = *head.method() == Method::CONNECT;
     ask(&mut head, extended);
     let response = send_h1(endpoint, head, Body::Empty, None).await?;
@@ -64,7 +68,12 @@ pub async fn open(
     } else {
         restore(&mut parts.headers);
     }
-    Ok(Response::from_parts(parts, Ok(Body::boxed(Tunnel::new(io, client)))))
+    Ok(Response::from_parts(parts, Ok(io)))
+}
+
+/// What upstream sends, as a body; reading it also carries what the client sends.
+pub fn tunnel(io: Io, client: Body) -> Body {
+    Body::boxed(Tunnel::new(io, client))
 }
 
 /// Makes the request an HTTP/1.1 upgrade. An extended CONNECT has no key of its own.

@@ -1,0 +1,159 @@
+use std::future::poll_fn;
+
+use futures_util::stream;
+use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::error::Kind;
+
+type Peer = (h2::RecvStream, h2::server::SendResponse<Bytes>);
+
+/// The sending half of a stream, and the peer, whose window is `window`.
+async fn pair(window: u32) -> (h2::SendStream<Bytes>, Peer) {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut builder = h2::server::Builder::new();
+        builder.initial_window_size(window);
+        let mut connection = builder.handshake::<_, Bytes>(far).await.unwrap();
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        respond.send_response(Response::new(()), false).unwrap();
+        let _ = tell.send((request.into_body(), respond));
+        let _ = poll_fn(|cx| connection.poll_closed(cx)).await;
+    });
+    let (send, connection) = h2::client::handshake(near).await.unwrap();
+    tokio::spawn(connection);
+    let mut send = send.ready().await.unwrap();
+    let (answer, stream) =
+        send.send_request(Request::post("http://x/").body(()).unwrap(), false).unwrap();
+    // The head of the answer comes behind the SETTINGS that name the window.
+    let answer = answer.await.unwrap();
+    let theirs = told.await.unwrap();
+    // Held: dropping the last handle would end the connection.
+    tokio::spawn(async move {
+        let _held = (send, answer);
+        std::future::pending::<()>().await;
+    });
+    (stream, theirs)
+}
+
+async fn stream_with(window: u32) -> (h2::SendStream<Bytes>, h2::RecvStream) {
+    let (stream, (theirs, _)) = pair(window).await;
+    (stream, theirs)
+}
+
+fn body(frames: Vec<Result<Frame<Bytes>, Error>>) -> Body {
+    let mut frames = frames.into_iter();
+    Body::boxed(StreamBody::new(stream::poll_fn(move |_| Poll::Ready(frames.next()))))
+}
+
+async fn received(stream: &mut h2::RecvStream) -> (Vec<u8>, Option<HeaderMap>) {
+    let mut all = Vec::new();
+    while let Some(data) = stream.data().await {
+        let data = data.unwrap();
+        stream.flow_control().release_capacity(data.len()).unwrap();
+        all.extend_from_slice(&data);
+    }
+    (all, stream.trailers().await.unwrap())
+}
+
+async fn run<B>(pump: &mut Pump<B>) -> Result<(), Stopped>
+where
+    B: http_body::Body<Data = Bytes, Error = Error> + Unpin,
+{
+    poll_fn(|cx| pump.poll(cx)).await
+}
+
+#[tokio::test]
+async fn data_larger_than_the_window_and_trailers_arrive_in_order() {
+    let (stream, mut theirs) = stream_with(1000).await;
+    let sent: Vec<u8> = (0..50_000_u32).map(|i| (i % 251) as u8).collect();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-end", "yes".parse().unwrap());
+    let frames = sent.chunks(7_000).map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk))));
+    let frames = frames.chain([Ok(Frame::data(Bytes::new())), Ok(Frame::trailers(trailers))]);
+    let mut pump = Pump::new(body(frames.collect()), stream);
+    let (outcome, (got, end)) =
+        futures_util::future::join(run(&mut pump), received(&mut theirs)).await;
+    outcome.unwrap();
+    assert!(got == sent);
+    assert_eq!(end.unwrap()["x-end"], "yes");
+    assert_eq!(pump.progress(), 50_000);
+}
+
+#[tokio::test]
+async fn no_more_is_taken_from_the_body_than_the_window_lets_through() {
+    let (stream, theirs) = stream_with(1000).await;
+    let taken = std::rc::Rc::new(std::cell::Cell::new(0));
+    let counter = std::rc::Rc::clone(&taken);
+    let endless = stream::repeat_with(move || {
+        counter.set(counter.get() + 1);
+        Ok(Frame::data(Bytes::from_static(&[0; 600])))
+    });
+    let mut pump = Pump::new(Body::boxed(StreamBody::new(endless)), stream);
+    for _ in 0..10 {
+        assert!(poll_fn(|cx| Poll::Ready(pump.poll(cx).is_pending())).await);
+        tokio::task::yield_now().await;
+    }
+    assert!(pump.waits_for_window());
+    assert_eq!((pump.progress(), taken.get()), (1000, 2));
+    drop(theirs);
+}
+
+#[tokio::test]
+async fn the_last_data_ends_the_stream_without_a_frame_of_its_own() {
+    let (stream, mut theirs) = stream_with(65_535).await;
+    let mut pump = Pump::new(Body::from(Bytes::from_static(b"all")), stream);
+    run(&mut pump).await.unwrap();
+    let data = theirs.data().await.unwrap().unwrap();
+    assert_eq!(&data[..], b"all");
+    assert!(theirs.is_end_stream());
+}
+
+#[tokio::test]
+async fn a_failing_body_stops_the_pump_and_leaves_the_stream_open() {
+    let (stream, mut theirs) = stream_with(65_535).await;
+    let frames =
+        vec![Ok(Frame::data(Bytes::from_static(b"half"))), Err(Error::new(Kind::Incomplete))];
+    let mut pump = Pump::new(body(frames), stream);
+    match run(&mut pump).await {
+        Err(Stopped::Body(error)) => assert_eq!(error.kind(), Kind::Incomplete),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(&theirs.data().await.unwrap().unwrap()[..], b"half");
+    pump.stream().send_reset(h2::Reason::CANCEL);
+    let error = theirs.data().await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+}
+
+#[tokio::test]
+async fn a_peer_that_wants_no_more_is_noticed_while_the_body_is_silent() {
+    let (stream, mut theirs) = pair(65_535).await;
+    let silent = StreamBody::new(stream::pending());
+    let mut pump = Pump::new(Body::boxed(silent), stream);
+    theirs.1.send_reset(h2::Reason::CANCEL);
+    match run(&mut pump).await {
+        Err(Stopped::Reset(reason)) => assert_eq!(reason, h2::Reason::CANCEL),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_wants_no_more_is_noticed_while_its_window_is_shut() {
+    let (stream, mut theirs) = pair(10).await;
+    let mut pump = Pump::new(Body::from(Bytes::from_static(&[0; 100])), stream);
+    assert!(poll_fn(|cx| Poll::Ready(pump.poll(cx).is_pending())).await);
+    theirs.1.send_reset(h2::Reason::CANCEL);
+    assert!(matches!(run(&mut pump).await, Err(Stopped::Reset(_) | Stopped::Stream(_))));
+}
+
+#[tokio::test]
+async fn an_empty_body_ends_the_stream() {
+    let (stream, mut theirs) = stream_with(65_535).await;
+    let mut pump = Pump::new(body(vec![]), stream);
+    run(&mut pump).await.unwrap();
+    assert_eq!(received(&mut theirs).await, (Vec::new(), None));
+}
