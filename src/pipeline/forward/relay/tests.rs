@@ -86,7 +86,9 @@ async fn a_deadline_ends_the_wait_whatever_moves() {
             moved.set(moved.get() + 1);
         }
     };
-    let error = until_head::<()>(answer, &timeouts(Some(100), None), deadline(250), &moved).await;
+    let error =
+        until_head::<()>(std::pin::pin!(answer), &timeouts(Some(100), None), deadline(250), &moved)
+            .await;
     assert_eq!(error.unwrap_err().kind(), Kind::TotalTimeout);
     assert_eq!(began.elapsed(), ms(250));
 }
