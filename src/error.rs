@@ -146,6 +146,9 @@ kinds! {
     BadRequest: Downstream, 400, 3, Never, "bad_request", "The request is malformed.";
     /// The host is not one this listener serves.
     UnknownHost: Downstream, 421, 5, Never, "unknown_host", "This host is not served here.";
+    /// The same without TLS: no connection is about a host then, and 421 would only bring the client
+    /// back (RFC 9110 §15.5.20).
+    NoHost: Downstream, 404, 5, Never, "no_host", "This host is not served here.";
     /// A coalesced connection named a host its certificate does not cover (RFC 9110 §15.5.20).
     Misdirected: Downstream, 421, 14, Never, "misdirected", "This connection's certificate does not cover the requested host.";
     /// No route matches.

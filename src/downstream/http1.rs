@@ -37,6 +37,8 @@ struct State {
     /// When the last exchange ended, and how many bytes the client had sent by then.
     last_end: Cell<Option<(Instant, u64)>>,
     becomes: RefCell<Option<Becomes>>,
+    /// The last request was answered before it was read whole: the client's bytes lie unread.
+    unread: Cell<bool>,
 }
 
 /// What the connection turns into behind a 101.
@@ -101,7 +103,11 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
     let io = parts.io.into_inner();
     io.unread(parts.read_buf);
     match state.becomes.take() {
-        None => linger(io).await,
+        None if state.unread.get() => linger(io).await,
+        None => {
+            let mut io = io;
+            let _ = tokio::time::timeout(LAST_WORDS, io.shutdown()).await;
+        }
         Some(Becomes::Tunnel(delivery, give)) => tunnel::serve(io, *delivery, give).await,
         Some(Becomes::H2c(upgrade)) => {
             io.insert_after_preface(upgrade.frames());
@@ -176,6 +182,7 @@ async fn exchange<S: Service>(
         return Ok(Response::from_parts(parts, Delivery::silent()));
     }
     if !whole.get() {
+        state.unread.set(true);
         // The rest of the request stands between this answer and the next request: a client that
         // is not told would use the connection again while it is being closed (RFC 9112 §9.3, §9.6).
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -33,7 +33,7 @@ pub enum Admitted {
 /// # Errors
 /// `BadRequest` and `Unsupported` for what is malformed, `HeadersTooLarge` for too many fields,
 /// `Misdirected` for a coalesced connection whose certificate does not cover the host, `UnknownHost`
-/// (over TLS) and `NoRoute`.
+/// (`NoHost` without TLS) and `NoRoute`.
 pub fn admit(
     table: &RouteTable,
     request: &Request<Body>,
@@ -63,11 +63,7 @@ pub fn admit(
     match table.find(listener, authority.host, method, uri.path(), headers) {
         Some((index, route)) => Ok(Admitted::Route(index, Arc::clone(route))),
         None if table.serves(listener, authority.host) => Err(Kind::NoRoute.into()),
-        // 421 tells the client to come again on a connection of its own (RFC 9110 §15.5.20): without
-        // TLS no connection is about a host, and it would only come again.
-        None if exchange.connection.tls.is_none() => {
-            Err(Error::with(Kind::NoRoute, "no route is about this host"))
-        }
+        None if exchange.connection.tls.is_none() => Err(Kind::NoHost.into()),
         None => Err(Kind::UnknownHost.into()),
     }
 }

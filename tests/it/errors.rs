@@ -50,7 +50,7 @@ const fn row(
 
 const ROWS: [Row; 7] = [
     row("no route", "paths.localhost", "", 404, 12, (501, "unimplemented")),
-    row("unknown host", "elsewhere.example", "", 421, 5, (404, "not_found")),
+    row("unknown host", "elsewhere.example", "", 404, 5, (404, "not_found")),
     row("refused", "refusing.localhost", "", 503, 14, (503, "unavailable")),
     row("reset before the head", "localhost", "reset", 502, 14, (503, "unavailable")),
     row("garbage", "garbage.localhost", "", 502, 13, (500, "internal")),

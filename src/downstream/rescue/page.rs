@@ -53,7 +53,7 @@ const fn advice(kind: Kind) -> &'static str {
         Kind::BadRequest | Kind::Unsupported => {
             "Go back and try again; if you typed the address, check it."
         }
-        Kind::UnknownHost | Kind::NoRoute | Kind::Forbidden => {
+        Kind::UnknownHost | Kind::NoHost | Kind::NoRoute | Kind::Forbidden => {
             "Check the address, or go back to where you came from."
         }
         Kind::Misdirected => {
