@@ -8,6 +8,10 @@ use bytes::Bytes;
 use super::Body;
 use crate::error::Error;
 
+/// The first piece of a body that goes without asking for window: what a peer whose window is shut
+/// can make a stream hold.
+const AT_ONCE: usize = 4 * 1024;
+
 /// A body under way into an HTTP/2 stream.
 pub struct Pump<B = Body> {
     body: B,
@@ -101,6 +105,11 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
 
     /// Sends what waits, as the window allows; `true` when it was the end of the stream.
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Stopped>> {
+        if self.sent == 0 && self.pending.len() <= AT_ONCE {
+            // Nearly every gRPC message: h2 holds it until the window is there, and asking for the
+            // window first would take its lock twice more.
+            return Poll::Ready(self.send(AT_ONCE));
+        }
         self.stream.reserve_capacity(self.pending.len());
         let mut capacity = self.stream.capacity();
         if capacity == 0 {
@@ -119,11 +128,15 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
                 return self.poll_pending(cx);
             }
         }
-        let chunk = self.pending.split_to(capacity.min(self.pending.len()));
+        Poll::Ready(self.send(capacity))
+    }
+
+    fn send(&mut self, most: usize) -> Result<bool, Stopped> {
+        let chunk = self.pending.split_to(most.min(self.pending.len()));
         let end = self.last && self.pending.is_empty();
         self.sent += chunk.len() as u64;
         self.stream.send_data(chunk, end).map_err(Stopped::Stream)?;
-        Poll::Ready(Ok(end))
+        Ok(end)
     }
 }
 

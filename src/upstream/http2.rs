@@ -54,7 +54,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let connection = &self.connection;
         connection.in_flight.set(connection.in_flight.get().saturating_sub(1));
-        connection.last_used.set(Instant::now());
+        if connection.in_flight.get() == 0 {
+            connection.last_used.set(Instant::now());
+        }
         (connection.released)();
     }
 }

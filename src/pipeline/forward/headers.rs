@@ -122,6 +122,10 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         remove_nominated(headers);
         headers.remove(CONNECTION);
     }
+    // Most heads have none of them, and looking at each name once is cheaper than looking each up.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     headers.remove(TE);
     headers.remove(TRANSFER_ENCODING);
     headers.remove(UPGRADE);
