@@ -144,7 +144,7 @@ async fn a_peer_that_wants_no_more_is_noticed_while_the_body_is_silent() {
 #[tokio::test]
 async fn a_peer_that_wants_no_more_is_noticed_while_its_window_is_shut() {
     let (stream, mut theirs) = pair(10).await;
-    let mut pump = Pump::new(Body::from(Bytes::from_static(&[0; 100])), stream);
+    let mut pump = Pump::new(Body::from(Bytes::from_static(&[0; 2 * AT_ONCE])), stream);
     assert!(poll_fn(|cx| Poll::Ready(pump.poll(cx).is_pending())).await);
     theirs.1.send_reset(h2::Reason::CANCEL);
     assert!(matches!(run(&mut pump).await, Err(Stopped::Reset(_) | Stopped::Stream(_))));
