@@ -82,6 +82,7 @@ pub struct GrpcPattern {
 
 /// What a route does.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "made once, and read without a further pointer")]
 pub enum Action {
     /// Send it to a cluster.
     Forward(ForwardPlan),

@@ -1,7 +1,7 @@
 //! How access records leave: every worker writes into a buffer of its own, batches go to one
 //! writer thread.
 //!
-//! A worker never waits: when the writer is behind by [`QUEUE_BYTES`], batches are dropped and
+//! A worker never waits: when the writer is behind by `QUEUE_BYTES`, batches are dropped and
 //! their records counted. [`AccessLog::tick`], called from time to time, sends what a quiet worker
 //! still holds. How a record looks is decided in [`record`], what is hidden in
 //! [`super::redact`].
