@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ravelin::pipeline::admit::authority::Authority;
+use ravelin::pipeline::authority::Authority;
 
 fuzz_target!(|text: &str| {
     let Some(authority) = Authority::parse(text) else { return };
