@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
+use std::io::{Read as _, Write as _};
+
+use super::collect::{HIGH, RECORD};
 use super::*;
 
 /// Room for all that a test writes.

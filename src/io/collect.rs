@@ -1,0 +1,243 @@
+//! Both directions of a stream: what is read before the socket, and what is collected before it.
+
+use std::io::{self, IoSlice, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+
+use super::Socket;
+use super::tls::Tls;
+
+/// Plaintext of one full TLS record (RFC 8446 §5.1).
+pub(super) const RECORD: usize = 16 * 1024;
+/// Collected bytes from which on the socket is tried before the drain.
+const BATCH: usize = 128 * 1024;
+/// Collected bytes above which writes wait for the socket: the bound of a slow reader's memory.
+pub(super) const HIGH: usize = 256 * 1024;
+/// What an emptied buffer may keep.
+const KEEP: usize = 4 * 1024;
+
+pub(super) struct Inner {
+    pub(super) socket: Box<dyn Socket>,
+    pub(super) tls: Option<Tls>,
+    /// Read before anything from the socket: what was looked at to tell the protocol.
+    pub(super) replay: Bytes,
+    /// Collected plaintext, not yet handed to TLS or to the socket.
+    pub(super) out: Vec<u8>,
+    pub(super) closing: bool,
+    /// Bytes given to the reader so far.
+    pub(super) received: u64,
+    pub(super) insertion: Option<Insertion>,
+    /// Bytes taken from the writer so far.
+    pub(super) taken: u64,
+    /// The last write has to wait for the socket.
+    pub(super) blocked: bool,
+}
+
+/// Bytes to be read between two frames that the peer sends.
+pub(super) struct Insertion {
+    /// The preface and the first frame, as far as they have come.
+    pub(super) head: Vec<u8>,
+    pub(super) frames: Bytes,
+}
+
+impl Insertion {
+    /// The length of an HTTP/2 preface (RFC 9113 §3.4).
+    const PREFACE: usize = 24;
+    /// The length of a frame's head (RFC 9113 §4.1).
+    const FRAME: usize = 9;
+
+    /// How many bytes are missing until preface and first frame are whole.
+    fn missing(&self) -> usize {
+        let whole = Self::PREFACE + Self::FRAME;
+        let whole = match self.head.get(Self::PREFACE..whole) {
+            Some([a, b, c, ..]) => whole + u32::from_be_bytes([0, *a, *b, *c]) as usize,
+            _ => whole,
+        };
+        whole.saturating_sub(self.head.len())
+    }
+}
+
+impl Inner {
+    pub(super) fn backlog(&self) -> usize {
+        self.out.len() + self.tls.as_ref().map_or(0, |tls| tls.queued)
+    }
+
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.insertion.is_some() {
+            ready!(self.poll_insertion(cx))?;
+        }
+        let polled = self.poll_read_next(cx, buf);
+        self.received += (buf.filled().len() - before) as u64;
+        polled
+    }
+
+    /// Reads the peer's preface and first frame, then puts the frames behind them.
+    fn poll_insertion(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(missing) =
+            self.insertion.as_ref().map(Insertion::missing).filter(|missing| *missing > 0)
+        {
+            let mut chunk = [0; 512];
+            let mut buf = ReadBuf::new(&mut chunk[..missing.min(512)]);
+            ready!(self.poll_read_next(cx, &mut buf))?;
+            let Some(insertion) = self.insertion.as_mut().filter(|_| !buf.filled().is_empty())
+            else {
+                break;
+            };
+            insertion.head.extend_from_slice(buf.filled());
+            if insertion.head.len() > RECORD {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+        }
+        if let Some(mut insertion) = self.insertion.take() {
+            insertion.head.extend_from_slice(&insertion.frames);
+            insertion.head.extend_from_slice(&self.replay);
+            self.replay = insertion.head.into();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.replay.is_empty() {
+            let n = self.replay.len().min(buf.remaining());
+            buf.put_slice(&self.replay[..n]);
+            self.replay.advance(n);
+            if self.replay.is_empty() {
+                self.replay = Bytes::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.tls {
+            None => Pin::new(&mut self.socket).poll_read(cx, buf),
+            Some(tls) => tls.poll_read(&mut self.socket, cx, buf),
+        }
+    }
+
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if self.backlog() + total > HIGH && self.backlog() > 0 {
+            ready!(self.poll_drain(cx))?;
+        }
+        if self.out.len() + total < RECORD {
+            for buf in bufs {
+                self.out.extend_from_slice(buf);
+            }
+            return Poll::Ready(Ok(total));
+        }
+        if self.tls.is_some() {
+            self.write_records(cx, bufs, total)
+        } else {
+            self.write_plain(cx, bufs)
+        }
+    }
+
+    /// Encrypts as many full records as there are; the rest waits in `out`.
+    fn write_records(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        total: usize,
+    ) -> Poll<io::Result<usize>> {
+        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(0)) };
+        let mut full = (self.out.len() + total) / RECORD * RECORD;
+        let mut slices = Vec::with_capacity(bufs.len() + 1);
+        let mut rest = Vec::new();
+        slices.push(IoSlice::new(&self.out));
+        full -= self.out.len();
+        for buf in bufs {
+            let (now, later) = buf.split_at(full.min(buf.len()));
+            full -= now.len();
+            slices.push(IoSlice::new(now));
+            rest.extend_from_slice(later);
+        }
+        let written = tls.session.writer().write_vectored(&slices)?;
+        tls.queued += written;
+        self.out.clear();
+        self.out.extend_from_slice(&rest);
+        if tls.queued >= BATCH
+            && let Poll::Ready(Err(error)) = tls.poll_write_socket(&mut self.socket, cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(total))
+    }
+
+    /// Writes what was collected and `bufs` in one system call, as far as the socket takes it.
+    fn write_plain(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.out.is_empty() {
+            return Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        }
+        let mut slices = Vec::with_capacity(bufs.len() + 1);
+        slices.push(IoSlice::new(&self.out));
+        slices.extend(bufs.iter().map(|buf| IoSlice::new(buf)));
+        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, &slices))?;
+        let before = self.out.len();
+        if written < before {
+            self.out.drain(..written);
+            // Nothing of `bufs` went: the socket is full, ask it again to be woken.
+            ready!(self.poll_drain(cx))?;
+            return self.poll_write(cx, bufs);
+        }
+        self.out.clear();
+        if written == before {
+            return Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        }
+        Poll::Ready(Ok(written - before))
+    }
+
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.tls {
+            Some(tls) => {
+                if !self.out.is_empty() {
+                    tls.session.writer().write_all(&self.out)?;
+                    tls.queued += self.out.len();
+                    self.out.clear();
+                    self.out.shrink_to(KEEP);
+                }
+                ready!(tls.poll_write_socket(&mut self.socket, cx))?;
+            }
+            None => {
+                while !self.out.is_empty() {
+                    let n = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.out))?;
+                    if n == 0 {
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
+                    self.out.drain(..n);
+                }
+                self.out.shrink_to(KEEP);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
+        if let Some(tls) = &mut self.tls {
+            if !self.closing {
+                self.closing = true;
+                tls.session.send_close_notify();
+            }
+            ready!(tls.poll_write_socket(&mut self.socket, cx))?;
+        }
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
