@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::error::{Error, Kind};
+use crate::pipeline::forward::limit::Watch;
 use crate::pipeline::plan::Timeouts;
 use crate::upstream::Answer;
 
@@ -44,13 +45,14 @@ impl Deadline {
     }
 }
 
-/// Waits for the head of an answer. `moved` counts the request's bytes: while they come, the
-/// first-byte clock starts anew.
+/// Waits for the head of an answer. `moved` counts the request's bytes: while they come, or while
+/// it `waits` for the client to send more, the first-byte clock starts anew.
 pub async fn until_head<T>(
     mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
     timeouts: &Timeouts,
     deadline: Option<Deadline>,
     moved: &Cell<u64>,
+    waits: impl Fn() -> bool,
 ) -> Result<T, Error> {
     let first_byte = |now: Instant| timeouts.first_byte.and_then(|after| now.checked_add(after));
     let mut due = first_byte(Instant::now());
@@ -67,7 +69,7 @@ pub async fn until_head<T>(
         if let Some(deadline) = deadline.filter(|deadline| deadline.at <= next) {
             return Err(Error::new(deadline.kind));
         }
-        if moved.get() == seen {
+        if moved.get() == seen && !waits() {
             return Err(Error::new(Kind::FirstByteTimeout));
         }
         seen = moved.get();
@@ -85,6 +87,7 @@ pub struct Relay {
     seen: u64,
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+    watch: Option<Rc<Watch>>,
 }
 
 impl Relay {
@@ -94,6 +97,7 @@ impl Relay {
         timeouts: &Timeouts,
         deadline: Option<Deadline>,
         moved: Rc<Cell<u64>>,
+        watch: Option<Rc<Watch>>,
     ) -> Self {
         let seen = moved.get();
         Self {
@@ -104,6 +108,7 @@ impl Relay {
             seen,
             last: Instant::now(),
             timer: None,
+            watch,
         }
     }
 
@@ -153,7 +158,12 @@ impl Body for Relay {
                 if self.timer.is_some() {
                     self.last = Instant::now();
                 }
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| {
+                    frame.map_err(|error| match &self.watch {
+                        Some(watch) => watch.meaning(error),
+                        None => error,
+                    })
+                }))
             }
             Poll::Pending => self.poll_clock(cx).map(|kind| Some(Err(Error::new(kind)))),
         }
