@@ -415,7 +415,9 @@ fn every_line_that_the_demo_prints_works_when_pasted() {
 /// What the line prints, until it ends or `last` has come.
 fn pasted(line: &str, last: &str) -> String {
     // One process to end, whatever shell this is.
-    let line = line.strip_prefix("curl").map_or(line.to_owned(), |rest| format!("exec curl{rest}"));
+    let line = line
+        .strip_prefix("curl")
+        .map_or_else(|| line.to_owned(), |rest| format!("exec curl{rest}"));
     let mut shell = Command::new("sh")
         .args(["-c", &line])
         .stdin(Stdio::null())

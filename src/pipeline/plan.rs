@@ -82,6 +82,7 @@ pub struct GrpcPattern {
 
 /// What a route does.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each route, and most forward")]
 pub enum Action {
     /// Send it to a cluster.
     Forward(ForwardPlan),

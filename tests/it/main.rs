@@ -16,6 +16,7 @@ mod forwarded;
 mod h2c_upgrade;
 mod http1;
 mod http2;
+mod limits;
 mod listeners;
 mod routing;
 mod smoke;

@@ -149,9 +149,9 @@ struct Generations {
 impl Generations {
     fn due(&mut self, client: Client) -> &mut u64 {
         if self.young.len() >= GENERATION && !self.young.contains_key(&client) {
-            let known = self.old.remove(&client);
+            let due = self.old.remove(&client).unwrap_or(0);
             self.old = std::mem::take(&mut self.young);
-            return self.young.entry(client).or_insert(known.unwrap_or(0));
+            return self.young.entry(client).or_insert(due);
         }
         let old = &mut self.old;
         self.young.entry(client).or_insert_with(|| old.remove(&client).unwrap_or(0))

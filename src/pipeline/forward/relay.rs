@@ -60,7 +60,7 @@ pub async fn until_head<T>(
     loop {
         let next = match (due, deadline) {
             (Some(due), Some(deadline)) => Some(due.min(deadline.at)),
-            (due, deadline) => due.or(deadline.map(|deadline| deadline.at)),
+            (due, deadline) => due.or_else(|| deadline.map(|deadline| deadline.at)),
         };
         let Some(next) = next else { return answer.await };
         if let Ok(outcome) = tokio::time::timeout_at(next, answer.as_mut()).await {
@@ -116,7 +116,7 @@ impl Relay {
         let idle = self.idle.and_then(|idle| self.last.checked_add(idle));
         match (idle, self.deadline) {
             (Some(idle), Some(deadline)) => Some(idle.min(deadline.at)),
-            (idle, deadline) => idle.or(deadline.map(|deadline| deadline.at)),
+            (idle, deadline) => idle.or_else(|| deadline.map(|deadline| deadline.at)),
         }
     }
 

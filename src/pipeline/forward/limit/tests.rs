@@ -18,7 +18,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn new(pieces: &[(Duration, &'static [u8])]) -> Body {
+    fn body(pieces: &[(Duration, &'static [u8])]) -> Body {
         Body::boxed(Self { pieces: pieces.iter().copied().collect(), pause: None })
     }
 }
@@ -66,7 +66,7 @@ fn an_announced_length_is_refused_without_reading() {
     {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_LENGTH, length.parse().unwrap());
-        let body = Pieces::new(&[(SECOND, b"x")]);
+        let body = Pieces::body(&[(SECOND, b"x")]);
         let outcome = limit(&plan(Some(most), None), Class::Rest, &headers, body);
         let kind = outcome.err().map(|error| error.kind());
         assert_eq!(kind, refused.then_some(Kind::BodyTooLarge), "{length}");
@@ -97,7 +97,7 @@ fn each_class_has_the_limits_that_are_about_it() {
 
 #[test]
 fn what_has_no_limit_has_no_wrapper() {
-    let (body, watch) = limited(&plan(None, None), Class::Rest, Pieces::new(&[(SECOND, b"x")]));
+    let (body, watch) = limited(&plan(None, None), Class::Rest, Pieces::body(&[(SECOND, b"x")]));
     assert!(watch.is_none() && matches!(body, Body::Dyn(_)));
     let grpc = LimitsPlan::default();
     let (body, watch) = limited(&grpc, Class::Grpc, Body::Full(Bytes::from_static(b"x")));
@@ -109,9 +109,9 @@ fn what_has_no_limit_has_no_wrapper() {
 #[tokio::test(start_paused = true)]
 async fn bytes_are_counted_as_they_come() {
     let pieces = [(Duration::ZERO, &b"12345"[..]), (Duration::ZERO, b"67890"), (SECOND, b"")];
-    let (body, _) = limited(&plan(Some(10), None), Class::Rest, Pieces::new(&pieces));
+    let (body, _) = limited(&plan(Some(10), None), Class::Rest, Pieces::body(&pieces));
     assert_eq!(read(body).await, Ok(10));
-    let (mut body, watch) = limited(&plan(Some(9), None), Class::Rest, Pieces::new(&pieces));
+    let (mut body, watch) = limited(&plan(Some(9), None), Class::Rest, Pieces::body(&pieces));
     assert_eq!(frame(&mut body).await, Some(Ok(Bytes::from_static(b"12345"))));
     assert_eq!(frame(&mut body).await, Some(Err(Kind::BodyTooLarge)));
     // An upstream that only noticed a broken request did not fail.
@@ -126,10 +126,10 @@ fn patient() -> LimitsPlan {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_moves_may_be_slow_and_one_that_stands_still_may_not() {
     let moving = [(SECOND * 9, &b"x"[..]); 20];
-    let (body, _) = limited(&patient(), Class::Rest, Pieces::new(&moving));
+    let (body, _) = limited(&patient(), Class::Rest, Pieces::body(&moving));
     assert_eq!(read(body).await, Ok(20));
     let (body, _) =
-        limited(&patient(), Class::Rest, Pieces::new(&[(SECOND * 9, b"x"), (SECOND * 11, b"x")]));
+        limited(&patient(), Class::Rest, Pieces::body(&[(SECOND * 9, b"x"), (SECOND * 11, b"x")]));
     let begun = Instant::now();
     assert_eq!(read(body).await, Err(Kind::RequestTimeout));
     assert_eq!(begun.elapsed().as_secs(), 19);
@@ -138,7 +138,7 @@ async fn a_body_that_moves_may_be_slow_and_one_that_stands_still_may_not() {
 #[tokio::test(start_paused = true)]
 async fn the_clock_stands_while_nobody_asks_and_when_upstream_has_answered() {
     let pieces = [(Duration::ZERO, &b"x"[..]), (SECOND * 5, b"x"), (SECOND * 60, b"x")];
-    let (mut body, watch) = limited(&patient(), Class::Rest, Pieces::new(&pieces));
+    let (mut body, watch) = limited(&patient(), Class::Rest, Pieces::body(&pieces));
     let watch = watch.unwrap();
     assert!(frame(&mut body).await.is_some());
     // Upstream takes nothing for a minute.
