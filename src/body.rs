@@ -3,6 +3,7 @@
 //! Nothing is collected here: a frame is taken from one leg when the other has room for it
 //! (flow control is the only buffer).
 
+pub mod base64;
 pub mod pump;
 pub mod replay;
 

@@ -6,24 +6,36 @@
 //! `downstream/rescue`, from these values only.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use http::StatusCode;
 
 /// One failure of an exchange: what it is, and what caused it.
 pub struct Error {
     kind: Kind,
+    retry_after: Option<NonZeroU32>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     /// A failure of this kind without a deeper cause.
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, source: None }
+        Self { kind, retry_after: None, source: None }
     }
 
     /// A failure of this kind, with what caused it (kept whole for the access record).
     pub fn with(kind: Kind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { kind, source: Some(source.into()) }
+        Self { kind, retry_after: None, source: Some(source.into()) }
+    }
+
+    /// The same, where it is known after how many seconds the client may ask again.
+    pub fn after(self, seconds: NonZeroU32) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// After how many seconds the client may ask again, where that helps (RFC 9110 §10.2.3).
+    pub fn retry_after(&self) -> Option<u32> {
+        self.retry_after.map(NonZeroU32::get).or_else(|| self.kind.retry_after())
     }
 
     /// What went wrong.
@@ -213,7 +225,7 @@ impl Kind {
         StatusCode::from_u16(self.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// After how many seconds the client may ask again, where that helps (RFC 9110 §10.2.3).
+    /// After how many seconds the client may ask again where nothing tells more exactly.
     pub const fn retry_after(self) -> Option<u32> {
         match self.status_code() {
             429 | 503 => Some(1),

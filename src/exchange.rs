@@ -134,6 +134,36 @@ impl Identity {
     }
 }
 
+/// Whom caps and rates are counted for: an IPv4 address, or an IPv6 /64, which is what one
+/// subscriber is usually given (RFC 6177).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// The address.
+    V4(u32),
+    /// The upper half of the address.
+    V6(u64),
+}
+
+impl Client {
+    /// Who stands behind an address; an IPv4 address mapped into IPv6 is itself.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self::V4(v4.to_bits()),
+            IpAddr::V6(v6) => Self::V6((v6.to_bits() >> 64) as u64),
+        }
+    }
+
+    /// Which of `n` shards, at most 65 536, a client belongs to.
+    pub fn shard(self, n: usize) -> usize {
+        let bits = match self {
+            Self::V4(bits) => u64::from(bits),
+            Self::V6(bits) => bits,
+        };
+        // Fibonacci hashing: neighbours land in different shards.
+        ((bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize * n) >> 16
+    }
+}
+
 /// One connection of a client.
 #[derive(Debug)]
 pub struct Connection {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Request, Response, StatusCode};
 
+use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
 use self::plan::{Action, RoutePlan};
 use crate::body::Body;
@@ -27,14 +28,17 @@ pub struct Pipeline {
     table: RouteTable,
     /// By route; `None` where a route does not forward.
     clusters: Vec<Option<Rc<Cluster>>>,
+    rates: Arc<Rates>,
     /// By route: its number in the metrics.
     ids: Vec<usize>,
 }
 
 impl Pipeline {
-    /// Routes asked in their order; `cluster` finds a worker's cluster by name.
+    /// Routes asked in their order; `rates` are theirs, shared by all workers; `cluster` finds a
+    /// worker's cluster by name.
     pub fn new(
         routes: &[Arc<RoutePlan>],
+        rates: Arc<Rates>,
         metrics: &Metrics,
         cluster: impl Fn(&str) -> Option<Rc<Cluster>>,
     ) -> Self {
@@ -46,7 +50,7 @@ impl Pipeline {
             })
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
-        Self { table: RouteTable::new(routes.to_vec()), clusters, ids }
+        Self { table: RouteTable::new(routes.to_vec()), clusters, rates, ids }
     }
 
     /// Answers one request.
@@ -67,6 +71,7 @@ impl Pipeline {
         };
         exchange.route = Some(Arc::clone(&route.name));
         exchange.route_id = self.ids.get(index).copied();
+        self.rates.check(index, request.uri().path(), exchange.client)?;
         match &route.action {
             Action::Forward(plan) => {
                 let cluster = self.clusters.get(index).and_then(Option::as_ref);

@@ -21,6 +21,7 @@ use crate::downstream::certificates::watch::{Watch, watch as watch_certificates}
 use crate::downstream::connection::Secured;
 use crate::downstream::handshake;
 use crate::downstream::plan::{Address, ListenerPlan};
+use crate::pipeline::admit::rate::Rates;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Metrics;
@@ -80,7 +81,9 @@ impl Server {
     /// # Errors
     /// What cannot be bound, read or started; nothing is left behind.
     pub async fn start(plan: Plan) -> Result<Self, StartError> {
-        let live = Arc::new(Live { upstream_tls: upstream_tls(&plan.clusters)?, plan });
+        let upstream_tls = upstream_tls(&plan.clusters)?;
+        let rates = Arc::new(Rates::new(&plan.routes));
+        let live = Arc::new(Live { plan, upstream_tls, rates });
         let plan = &live.plan;
         let metrics = Metrics::new();
         let access = AccessWriter::spawn(&plan.access, metrics.dropped_records())

@@ -23,6 +23,7 @@ use crate::downstream::plan::ListenerPlan;
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::pipeline::Pipeline;
+use crate::pipeline::admit::rate::Rates;
 use crate::telemetry::Telemetry;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::transport::Tls;
@@ -36,6 +37,8 @@ pub struct Live {
     pub plan: Plan,
     /// TLS toward each endpoint of each cluster.
     pub upstream_tls: Vec<Vec<Option<Tls>>>,
+    /// How often each client has asked.
+    pub rates: Arc<Rates>,
 }
 
 /// How far the process has come.
@@ -197,7 +200,12 @@ impl Current {
             .map(|(plan, tls)| Cluster::new(plan, tls, telemetry))
             .collect();
         let by_name = |name: &str| clusters.iter().find(|cluster| &*cluster.name == name).cloned();
-        let pipeline = Rc::new(Pipeline::new(&live.plan.routes, &telemetry.metrics, by_name));
+        let pipeline = Rc::new(Pipeline::new(
+            &live.plan.routes,
+            Arc::clone(&live.rates),
+            &telemetry.metrics,
+            by_name,
+        ));
         Self { live, pipeline }
     }
 }

@@ -9,11 +9,13 @@ use http::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::compile::headers::SECRET;
+use crate::config::compile::routes::cost::ZITADEL_CLOUD;
 use crate::config::fault::without_userinfo;
 use crate::config::plan::Plan;
 use crate::downstream::plan::{Address, ClientAuth, ListenerPlan, TlsPlan};
 use crate::pipeline::plan::{
-    Action, ForwardPlan, HeaderEdits, HostPattern, Matcher, PathPattern, RoutePlan, Timeouts,
+    Action, ForwardPlan, HeaderEdits, HostPattern, LimitsPlan, Matcher, PathPattern, RatePlan,
+    RoutePlan, Timeouts,
 };
 use crate::telemetry::plan::{Format, Output};
 use crate::upstream::plan::{Address as Endpoint, ClusterPlan, EndpointPlan};
@@ -79,15 +81,18 @@ fn listener(plan: &ListenerPlan) -> Json {
         out.insert("redirect_to_https".into(), json!(port));
     }
     let limits = &plan.limits;
-    let limits = json!({
+    let mut limits = json!({
         "connections": limits.connections,
         "connections_per_client": limits.connections_per_client,
         "streams": limits.streams,
-        "header_size": size(limits.header_bytes),
+        "header_size": size(limits.header_bytes.into()),
         "header_fields": limits.header_fields,
         "head_time": duration(limits.head_time),
         "idle": duration(limits.idle),
     });
+    if let (Some(requests), Some(limits)) = (plan.limits.requests, limits.as_object_mut()) {
+        limits.insert("requests".into(), json!(requests));
+    }
     out.insert("limits".into(), limits);
     Json::Object(out)
 }
@@ -201,6 +206,27 @@ fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
         }
     }
     out.insert("timeouts".into(), timeouts(plan.timeouts));
+    out.insert("limits".into(), request_limits(&plan.limits));
+    out.insert("rate_limit".into(), rate_limit(plan.limits.rate));
+}
+
+fn request_limits(plan: &LimitsPlan) -> Json {
+    let cap = |bytes: Option<u64>| bytes.map_or_else(|| "off".to_owned(), size);
+    json!({
+        "body": cap(plan.body),
+        "grpc_message": cap(plan.grpc_message.map(u64::from)),
+        "body_idle": clock(plan.body_idle),
+    })
+}
+
+fn rate_limit(plan: Option<RatePlan>) -> Json {
+    match plan {
+        None => json!("off"),
+        Some(RatePlan::ZitadelCloud) => json!(ZITADEL_CLOUD),
+        Some(RatePlan::Own(rate)) => {
+            json!({ "per_minute": rate.per_minute, "burst": rate.burst })
+        }
+    }
 }
 
 fn edits_tree(edits: &HeaderEdits) -> Json {
@@ -212,7 +238,6 @@ fn edits_tree(edits: &HeaderEdits) -> Json {
 }
 
 fn timeouts(plan: Timeouts) -> Json {
-    let clock = |clock: Option<Duration>| clock.map_or_else(|| "off".to_owned(), duration);
     json!({
         "first_byte": clock(plan.first_byte),
         "idle": clock(plan.idle),
@@ -265,11 +290,15 @@ fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
+fn clock(clock: Option<Duration>) -> String {
+    clock.map_or_else(|| "off".to_owned(), duration)
+}
+
 fn duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-fn size(bytes: u32) -> String {
+fn size(bytes: u64) -> String {
     match bytes {
         bytes if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
         bytes if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),

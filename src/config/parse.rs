@@ -42,6 +42,11 @@ pub fn size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// A size as [`size`] reads it, or `off`.
+pub fn cap(text: &str) -> Option<Option<u64>> {
+    if text == "off" { Some(None) } else { size(text).map(Some) }
+}
+
 /// Where a listener listens, before its path is resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {

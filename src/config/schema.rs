@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::text::{
-    AdminText, AuthorityText, BodyText, ClockText, DurationText, EndpointText, FileText, GrpcText,
-    HeaderText, HostText, ListenText, MethodText, NameText, OneOrMany, OutputText, PathText,
-    PinText, RangeText, RegexText, SizeText, TargetText,
+    AdminText, AuthorityText, BodyText, CapText, ClockText, DurationText, EndpointText, FileText,
+    GrpcText, HeaderText, HostText, ListenText, MethodText, NameText, OneOrMany, OutputText,
+    PathText, PinText, RangeText, RateText, RegexText, SizeText, TargetText,
 };
 
 /// Configuration of Ravelin, the HTTP/2 front-end made for ZITADEL.
@@ -48,6 +48,11 @@ pub struct Document {
     pub routes: Option<Vec<Route>>,
     /// Clocks of all routes that do not set their own.
     pub timeouts: Option<Timeouts>,
+    /// Limits of all routes that do not set their own.
+    pub limits: Option<RequestLimits>,
+    /// Rate limit of all routes that do not set their own; each route counts for itself, those that
+    /// follow `zitadel-cloud` count together.
+    pub rate_limit: Option<RateLimit>,
     /// Named sets of endpoints that do the same.
     pub clusters: Option<BTreeMap<String, Cluster>>,
     /// Health, readiness and metrics, on a listener of their own.
@@ -209,6 +214,10 @@ pub struct Limits {
     /// Concurrent HTTP/2 streams of one connection.
     #[schemars(range(min = 1, max = 100000), extend("default" = 250))]
     pub streams: Option<u32>,
+    /// Requests of one connection, which is closed after them (HTTP/2: told to go). Without it: as
+    /// many as the client likes.
+    #[schemars(range(min = 1, max = 1000000000))]
+    pub requests: Option<u32>,
     /// Bytes of a request's head: names, values and 32 for each field. From 1KiB to 16MiB.
     #[schemars(extend("default" = "72KiB"))]
     pub header_size: Option<SizeText>,
@@ -247,6 +256,10 @@ pub struct Route {
     pub response_headers: Option<HeaderEdits>,
     /// Clocks of this route, before those at the top. Only with `to`.
     pub timeouts: Option<Timeouts>,
+    /// Limits of this route, before those at the top. Only with `to`.
+    pub limits: Option<RequestLimits>,
+    /// Rate limit of this route, before that at the top. Only with `to`.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// When a route applies.
@@ -368,6 +381,52 @@ pub struct Timeouts {
     /// For the whole exchange.
     #[schemars(extend("default" = "off"))]
     pub total: Option<ClockText>,
+}
+
+/// What a request may cost on a route; `off` switches one off. Refusals are in the caller's protocol:
+/// 413 or gRPC's RESOURCE_EXHAUSTED for a size, 408 or CANCELLED for silence.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestLimits {
+    /// Bytes of a request's body; of a gRPC or Connect stream: of all its messages. Not for
+    /// WebSockets.
+    #[schemars(extend("default" = "off"))]
+    pub body: Option<CapText>,
+    /// Bytes of one message of gRPC, gRPC-Web or Connect, as it is sent (compressed, if it is).
+    #[schemars(extend("default" = "off"))]
+    pub grpc_message: Option<CapText>,
+    /// How long a client may be silent within its body, until upstream has answered. Not for gRPC and
+    /// Connect streams and for WebSockets, which may be silent for long.
+    #[schemars(extend("default" = "60s"))]
+    pub body_idle: Option<ClockText>,
+}
+
+/// How often one client address (IPv6: one /64) may ask: a rate, or `zitadel-cloud`, ZITADEL Cloud's
+/// published policy (10 requests per second for `/ui`, 50 for everything else, averaged over a
+/// minute), or `off`, the default. More is refused with 429 or gRPC's RESOURCE_EXHAUSTED and the time
+/// after which to ask again. At most 65536 clients are remembered; then those unseen for longest are
+/// forgotten.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum RateLimit {
+    /// By name.
+    Named(RateText),
+    /// A rate of one's own.
+    Own(RateForm),
+}
+
+/// How often one client may ask.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["per_minute"]))]
+pub struct RateForm {
+    /// Requests per minute on average.
+    #[schemars(required, range(min = 1, max = 1000000))]
+    pub per_minute: Option<u32>,
+    /// Requests at once. Default: as many as ten seconds allow.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub burst: Option<u32>,
 }
 
 /// Endpoints that do the same.

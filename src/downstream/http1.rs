@@ -32,6 +32,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// What the exchanges of a connection share with it.
 #[derive(Default)]
 struct State {
+    /// Requests so far.
+    requests: Cell<u32>,
     /// An exchange is under way.
     busy: Cell<bool>,
     /// When the last exchange ended, and how many bytes the client had sent by then.
@@ -143,6 +145,8 @@ async fn exchange<S: Service>(
     request: Request<hyper::body::Incoming>,
 ) -> Result<Response<Delivery>, std::convert::Infallible> {
     state.busy.set(true);
+    state.requests.set(state.requests.get().saturating_add(1));
+    let last = peer.limits.requests.is_some_and(|most| state.requests.get() >= most);
     let done = Done(Rc::clone(&state), handle.clone());
     let mut exchange = Exchange::new(Rc::clone(&peer.connection));
     let bytes_in = Rc::clone(&exchange.bytes_in);
@@ -181,10 +185,11 @@ async fn exchange<S: Service>(
         state.becomes.replace(Some(Becomes::Tunnel(Box::new(delivery), give)));
         return Ok(Response::from_parts(parts, Delivery::silent()));
     }
-    if !whole.get() {
-        state.unread.set(true);
-        // The rest of the request stands between this answer and the next request: a client that
-        // is not told would use the connection again while it is being closed (RFC 9112 §9.3, §9.6).
+    if last || !whole.get() {
+        state.unread.set(!whole.get());
+        // The connection's last request; or the rest of this one stands between this answer and the
+        // next request. A client that is not told would use the connection again while it is being
+        // closed (RFC 9112 §9.3, §9.6).
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)

@@ -45,6 +45,9 @@ const RECHECK: Duration = Duration::from_secs(5);
 /// What the streams of a connection share with it.
 struct Streams {
     open: Cell<usize>,
+    /// Streams that may still come before the connection is told to go; below zero: that came
+    /// nevertheless.
+    left: Cell<Option<i64>>,
     last_end: Cell<Instant>,
     resets: Cell<f64>,
 }
@@ -75,6 +78,7 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
     let now = Instant::now();
     let streams = Rc::new(Streams {
         open: Cell::new(0),
+        left: Cell::new(peer.limits.requests.map(i64::from)),
         last_end: Cell::new(now),
         resets: Cell::new(RESETS),
     });
@@ -98,7 +102,18 @@ async fn run<S: Service>(
             drained = true;
             connection.graceful_shutdown();
         }
-        let ended = accept(&mut connection, &peer, &streams, cx);
+        let mut ended = accept(&mut connection, &peer, &streams, cx);
+        if let Some(left @ ..=0) = streams.left.get().filter(|_| !ended) {
+            if !drained {
+                drained = true;
+                connection.graceful_shutdown();
+            }
+            // What is under way while it learns of it is served; more is not to have understood.
+            if -left > i64::from(peer.limits.streams) {
+                connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+            }
+            ended = accept(&mut connection, &peer, &streams, cx);
+        }
         while timer.as_mut().poll(cx).is_ready() {
             let due = streams.last_end.get() + peer.limits.idle;
             let now = Instant::now();
@@ -139,6 +154,7 @@ fn accept<S: Service>(
         match connection.poll_accept(cx) {
             Poll::Ready(Some(Ok((request, respond)))) => {
                 streams.open.set(streams.open.get() + 1);
+                streams.left.set(streams.left.get().map(|left| left.saturating_sub(1)));
                 let open = OpenStream(Rc::clone(streams));
                 // Boxed, since tokio moves a task's future eight times until it runs and again
                 // when it has ended, and this one is several KiB: a seventh of a call's CPU.

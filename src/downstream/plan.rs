@@ -77,6 +77,9 @@ pub struct Limits {
     pub connections_per_client: usize,
     /// Concurrent h2 streams of one connection.
     pub streams: u32,
+    /// Requests of one connection: then it is closed, and the client opens another. `None`: as
+    /// many as it likes.
+    pub requests: Option<u32>,
     /// Bytes of a request's head: names, values and 32 per field (RFC 9113 §6.5.2).
     pub header_bytes: u32,
     /// Fields of a request's head.
@@ -94,6 +97,7 @@ impl Default for Limits {
             connections: 65_536,
             connections_per_client: 4_096,
             streams: 250,
+            requests: None,
             header_bytes: 64 * 1024 + 8 * 1024,
             header_fields: 200,
             head_time: Duration::from_secs(10),

@@ -90,24 +90,24 @@ impl Answer {
 pub fn rescue(error: &Error, caller: &Caller, request_id: Option<&str>) -> Response<Bytes> {
     let kind = error.kind();
     let answer = match caller.class {
-        Class::Grpc => grpc::trailers_only(kind, caller),
-        Class::GrpcWeb | Class::GrpcWebText => grpc::web(kind, caller),
+        Class::Grpc => grpc::trailers_only(error, caller),
+        Class::GrpcWeb | Class::GrpcWebText => grpc::web(error, caller),
         Class::Connect => connect::unary(kind),
         Class::ConnectStream => connect::stream(kind, caller),
         Class::Rest => problem::json(kind, request_id),
         Class::Page => page::html(kind, request_id),
         Class::Asset | Class::WebSocket => plain(kind),
     };
-    finish(answer, kind, caller, request_id)
+    finish(answer, error, caller, request_id)
 }
 
 /// How an answer ends that failed after its head.
 pub fn trailers(error: &Error, caller: &Caller) -> Ending {
     let kind = error.kind();
     match caller.class {
-        Class::Grpc => Ending::Trailers(grpc::status(kind)),
+        Class::Grpc => Ending::Trailers(grpc::status(error)),
         Class::GrpcWeb | Class::GrpcWebText => {
-            Ending::WebFrame(grpc::web_frame(kind, caller.class))
+            Ending::WebFrame(grpc::web_frame(error, caller.class))
         }
         Class::ConnectStream => Ending::ConnectEnd(connect::end_of_stream(kind)),
         Class::Connect | Class::Rest | Class::Asset | Class::Page | Class::WebSocket => {
@@ -127,7 +127,7 @@ fn plain(kind: Kind) -> Answer {
 /// What all answers have in common.
 fn finish(
     answer: Answer,
-    kind: Kind,
+    error: &Error,
     caller: &Caller,
     request_id: Option<&str>,
 ) -> Response<Bytes> {
@@ -135,7 +135,7 @@ fn finish(
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Some(seconds) = kind.retry_after() {
+    if let Some(seconds) = error.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if let Some(id) = request_id.and_then(|id| HeaderValue::from_str(id).ok()) {

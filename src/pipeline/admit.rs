@@ -8,6 +8,7 @@ pub mod normalise;
 pub mod classify;
 pub mod route;
 pub mod redirect;
+pub mod rate;
 
 use std::sync::Arc;
 

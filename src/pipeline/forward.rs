@@ -5,6 +5,7 @@ pub mod framing;
 pub mod headers;
 pub mod deadline;
 pub mod expect;
+pub mod limit;
 pub mod relay;
 pub mod websocket;
 
@@ -17,6 +18,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, Uri, Version};
 
 use self::headers::Passage;
+use self::limit::Watch;
 use self::relay::{Deadline, Relay};
 use super::authority::Authority;
 use super::path::rewrite_path;
@@ -52,14 +54,19 @@ pub async fn forward(
     let asked = deadline::asked(exchange.class, request.headers());
     let deadline = Deadline::earliest(exchange.started, asked, plan.timeouts.total);
     let (parts, body) = request.into_parts();
+    let (body, watch) = limit::limit(&plan.limits, exchange.class, &parts.headers, body)?;
     let leaving = Leaving::new(plan, pattern, parts, exchange)?;
     let moved = Rc::clone(&exchange.bytes_in);
     let response = {
         let attempts = pin!(attempts(&leaving, cluster, body, deadline, exchange));
-        relay::until_head(attempts, &plan.timeouts, deadline, &moved).await?
+        let waits = || watch.as_ref().is_some_and(|watch| watch.waits());
+        relay::until_head(attempts, &plan.timeouts, deadline, &moved, waits).await?
     };
     exchange.upstream_head = Some(exchange.started.elapsed());
-    arrive(plan, response, deadline, moved)
+    if let Some(watch) = &watch {
+        watch.answered();
+    }
+    arrive(plan, response, deadline, moved, watch)
 }
 
 /// What comes back: upstream's answer, or the far end of a WebSocket.
@@ -70,6 +77,7 @@ fn arrive(
     response: Arrived,
     deadline: Option<Deadline>,
     moved: Rc<std::cell::Cell<u64>>,
+    watch: Option<Rc<Watch>>,
 ) -> Result<Response<Body>, Error> {
     let (mut parts, body) = response.into_parts();
     framing::response_framing(parts.version, &parts.headers)?;
@@ -80,7 +88,7 @@ fn arrive(
             if http_body::Body::is_end_stream(&answer) {
                 Body::Empty
             } else {
-                Body::boxed(Relay::new(answer, &plan.timeouts, deadline, moved))
+                Body::boxed(Relay::new(answer, &plan.timeouts, deadline, moved, watch))
             }
         }
     };

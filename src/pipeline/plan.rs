@@ -82,7 +82,7 @@ pub struct GrpcPattern {
 
 /// What a route does.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "made once, and read without a further pointer")]
+#[expect(clippy::large_enum_variant, reason = "one for each route, and most forward")]
 pub enum Action {
     /// Send it to a cluster.
     Forward(ForwardPlan),
@@ -166,26 +166,52 @@ pub struct IdentityPlan {
     pub trusted: Vec<IpNet>,
 }
 
-/// What a request may cost.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a request may cost. `None`: no such limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitsPlan {
-    /// Bytes of a request's body.
+    /// Bytes of a request's body; of a gRPC stream: of all its messages.
     pub body: Option<u64>,
-    /// Bytes of one gRPC message.
+    /// Bytes of one message of gRPC, gRPC-Web or Connect, as it is sent.
     pub grpc_message: Option<u32>,
-    /// How long the client may be silent within its body.
+    /// How long the client may be silent within its body before upstream has answered. Not for
+    /// what may be silent for long by its nature: gRPC and Connect streams, WebSockets.
     pub body_idle: Option<Duration>,
     /// How often one client address (IPv6: one /64) may ask.
     pub rate: Option<RatePlan>,
 }
 
+impl Default for LimitsPlan {
+    fn default() -> Self {
+        let body_idle = Some(Duration::from_secs(60));
+        Self { body: None, grpc_message: None, body_idle, rate: None }
+    }
+}
+
+/// Which rate limit a route follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RatePlan {
+    /// One of its own, which no other route counts for.
+    Own(Rate),
+    /// ZITADEL Cloud's published policy (`docs/legal/policies/rate-limit-policy.md`): `/ui` and
+    /// everything else, [`Rate::CLOUD_UI`] and [`Rate::CLOUD_API`], each counted over all routes
+    /// that follow it.
+    ZitadelCloud,
+}
+
 /// How often one client may ask: on average, and at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RatePlan {
-    /// Requests per minute.
+pub struct Rate {
+    /// Requests per minute, at least one.
     pub per_minute: u32,
-    /// Requests at once.
+    /// Requests at once, at least one.
     pub burst: u32,
+}
+
+impl Rate {
+    /// Ten a second; the policy's average is over a minute, so a minute's worth may come at once.
+    pub const CLOUD_UI: Self = Self { per_minute: 600, burst: 600 };
+    /// Fifty a second, averaged over a minute.
+    pub const CLOUD_API: Self = Self { per_minute: 3_000, burst: 3_000 };
 }
 
 /// What becomes of gRPC-Web.

@@ -5,6 +5,8 @@
 
 use http::HeaderMap;
 
+use crate::body::base64::Group;
+
 /// UNKNOWN: what a client makes of a code it does not know (gRPC's `statuscodes.md`).
 const UNKNOWN: u8 = 2;
 /// How much of a trailer frame is kept.
@@ -37,7 +39,7 @@ impl WebTrailerScanner {
 
     /// For `application/grpc-web-text`: base64, padded wherever the sender chose to.
     pub const fn text() -> Self {
-        Self { base64: Some(Group { bits: 0, have: 0, pads: 0 }), frames: Frames::new() }
+        Self { base64: Some(Group::new()), frames: Frames::new() }
     }
 
     /// Looks at the next bytes of the body.
@@ -61,7 +63,7 @@ impl WebTrailerScanner {
     pub const fn between_frames(&self) -> bool {
         matches!(self.frames.state, State::Head { have: 0, .. })
             && match &self.base64 {
-                Some(group) => group.have == 0,
+                Some(group) => group.is_empty(),
                 None => true,
             }
     }
@@ -69,43 +71,6 @@ impl WebTrailerScanner {
     /// The status, once the trailer frame was there whole.
     pub const fn status(&self) -> Option<u8> {
         self.frames.status
-    }
-}
-
-/// Four characters of base64 on their way to three bytes.
-#[derive(Debug)]
-struct Group {
-    bits: u32,
-    have: u8,
-    pads: u8,
-}
-
-impl Group {
-    fn push(&mut self, byte: u8) -> Result<Option<([u8; 3], usize)>, ()> {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' if self.have >= 2 => {
-                self.pads += 1;
-                0
-            }
-            _ => return Err(()),
-        };
-        if self.pads > 0 && byte != b'=' {
-            return Err(());
-        }
-        self.bits = self.bits << 6 | u32::from(value);
-        self.have += 1;
-        if self.have < 4 {
-            return Ok(None);
-        }
-        let [_, one, two, three] = self.bits.to_be_bytes();
-        let length = 3 - usize::from(self.pads);
-        *self = Self { bits: 0, have: 0, pads: 0 };
-        Ok(Some(([one, two, three], length)))
     }
 }
 

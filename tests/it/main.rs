@@ -20,6 +20,7 @@ mod forwarded;
 mod h2c_upgrade;
 mod http1;
 mod http2;
+mod limits;
 mod listeners;
 mod metrics;
 mod process;

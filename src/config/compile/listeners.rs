@@ -226,6 +226,7 @@ fn limits(limits: Option<&LimitsText>, scope: &Scope<'_>) -> Limits {
             default.connections_per_client,
         ),
         streams: limits.streams.unwrap_or(default.streams),
+        requests: limits.requests.or(default.requests),
         header_bytes: limits
             .header_size
             .as_ref()

@@ -1,5 +1,6 @@
 //! `routes`, and the last route of the short form `upstream`.
 
+pub mod cost;
 mod matcher;
 mod reach;
 
@@ -19,7 +20,7 @@ use crate::config::schema::{
 use crate::config::scope::Scope;
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::plan::{
-    Action, ForwardPlan, Matcher, RedirectPlan, RespondPlan, RoutePlan, Timeouts,
+    Action, ForwardPlan, LimitsPlan, Matcher, RedirectPlan, RespondPlan, RoutePlan, Timeouts,
 };
 use crate::upstream::plan::ClusterPlan;
 
@@ -28,6 +29,7 @@ struct Known<'a> {
     listeners: &'a [ListenerPlan],
     clusters: &'a [ClusterPlan],
     timeouts: Timeouts,
+    limits: LimitsPlan,
 }
 
 /// Every route.
@@ -39,7 +41,9 @@ pub fn routes(
 ) -> Vec<RoutePlan> {
     let timeouts =
         timeouts(document.timeouts.as_ref(), Timeouts::default(), &scope.key("timeouts"));
-    let known = Known { listeners, clusters, timeouts };
+    let (written, rate) = (document.limits.as_ref(), document.rate_limit.as_ref());
+    let limits = cost::limits(written, rate, &LimitsPlan::default(), scope);
+    let known = Known { listeners, clusters, timeouts, limits };
     let below = scope.key("routes");
     let mut plans: Vec<(RoutePlan, Scope<'_>)> = Vec::new();
     for (i, written) in document.routes.iter().flatten().enumerate() {
@@ -82,8 +86,11 @@ fn short(
     if let Some((_, other)) = prior.iter().find(|(plan, _)| &*plan.name == SHORT) {
         other.key("name").bad(SHORT, "a name of its own (the short form \"upstream\" has it)");
     }
-    let action =
-        Action::Forward(ForwardPlan { timeouts: known.timeouts, ..ForwardPlan::to(SHORT.into()) });
+    let action = Action::Forward(ForwardPlan {
+        timeouts: known.timeouts,
+        limits: known.limits.clone(),
+        ..ForwardPlan::to(SHORT.into())
+    });
     Some(RoutePlan { name: SHORT.into(), matcher, action })
 }
 
@@ -138,7 +145,9 @@ fn action(
 }
 
 fn only_with_to(scope: &Scope<'_>) {
-    for key in ["rewrite", "request_headers", "response_headers", "timeouts"] {
+    for key in
+        ["rewrite", "request_headers", "response_headers", "timeouts", "limits", "rate_limit"]
+    {
         if scope.key(key).given() {
             scope.key(key).fault("it on a route that does not forward", "it beside \"to\" only");
         }
@@ -164,6 +173,12 @@ fn forward(
             &scope.key("response_headers"),
         ),
         timeouts: timeouts(route.timeouts.as_ref(), known.timeouts, &scope.key("timeouts")),
+        limits: cost::limits(
+            route.limits.as_ref(),
+            route.rate_limit.as_ref(),
+            &known.limits,
+            scope,
+        ),
         ..ForwardPlan::to(Arc::from(route.to.as_deref().unwrap_or_default()))
     };
     let to = route.to.as_ref()?;

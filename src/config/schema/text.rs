@@ -63,6 +63,10 @@ texts! {
     ClockText: ["string"], "a duration such as 10s, 5m or \"off\"";
     /// A number of bytes.
     SizeText: ["string", "integer"], "a size such as 64KiB, 1MiB or 65536";
+    /// A number of bytes, or no such limit.
+    CapText: ["string", "integer"], "a size such as 64KiB, 1MiB or 65536, or \"off\"";
+    /// A rate limit by name.
+    RateText: ["string"], "zitadel-cloud, \"off\", or per_minute and burst";
     /// Where a listener listens.
     ListenText: ["string", "integer"], "an address such as \"[::]:8443\", :8443, 8443 or unix:/run/ravelin.sock";
     /// Where the admin listener listens.

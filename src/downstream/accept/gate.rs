@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::downstream::plan::ListenerPlan;
+use crate::exchange::Client;
 
 /// Workers lock one of these for a moment at a connection's begin and end; 16 keep them apart.
 const SHARDS: usize = 16;
@@ -45,31 +46,6 @@ pub enum Refused {
     Client,
 }
 
-/// An IPv4 address, or an IPv6 /64: what one subscriber is usually given (RFC 6177).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Client {
-    V4(u32),
-    V6(u64),
-}
-
-impl Client {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self::V4(v4.to_bits()),
-            IpAddr::V6(v6) => Self::V6((v6.to_bits() >> 64) as u64),
-        }
-    }
-
-    fn shard(self) -> usize {
-        let bits = match self {
-            Self::V4(bits) => u64::from(bits),
-            Self::V6(bits) => bits,
-        };
-        // Fibonacci hashing: neighbours land in different shards.
-        (bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize
-    }
-}
-
 impl Gate {
     /// The gate of a listener. Where the PROXY protocol is spoken, a peer is a balancer and not a
     /// client: connections are then counted for a client only by [`Permit::attribute`].
@@ -106,7 +82,7 @@ impl Gate {
 
     fn clients(&self, client: Client) -> Option<MutexGuard<'_, HashMap<Client, usize>>> {
         // Counting cannot panic half-way, so a poisoned map is still whole.
-        let shard = self.clients.get(client.shard())?;
+        let shard = self.clients.get(client.shard(SHARDS))?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

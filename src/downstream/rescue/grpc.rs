@@ -8,7 +8,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use super::{Answer, Caller, framed, repeated};
-use crate::error::Kind;
+use crate::error::Error;
 use crate::exchange::Class;
 
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -19,15 +19,15 @@ static GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-
 const TRAILER_FRAME: u8 = 0x80;
 
 /// An answer of a head alone, its status among the headers.
-pub(super) fn trailers_only(kind: Kind, caller: &Caller) -> Answer {
+pub(super) fn trailers_only(error: &Error, caller: &Caller) -> Answer {
     let kind_of_call = repeated(caller, "application/grpc", "application/grpc");
     let mut answer = Answer::new(StatusCode::OK, kind_of_call, Bytes::new());
-    answer.headers = status(kind);
+    answer.headers = status(error);
     answer
 }
 
 /// An answer whose body is one trailer frame, in the request's own kind of gRPC-Web.
-pub(super) fn web(kind: Kind, caller: &Caller) -> Answer {
+pub(super) fn web(error: &Error, caller: &Caller) -> Answer {
     let (beginning, otherwise) = match caller.class {
         Class::GrpcWebText => ("application/grpc-web-text", "application/grpc-web-text+proto"),
         _ => ("application/grpc-web", "application/grpc-web+proto"),
@@ -35,19 +35,19 @@ pub(super) fn web(kind: Kind, caller: &Caller) -> Answer {
     Answer::new(
         StatusCode::OK,
         repeated(caller, beginning, otherwise),
-        web_frame(kind, caller.class),
+        web_frame(error, caller.class),
     )
 }
 
 /// The status as trailers.
-pub(super) fn status(kind: Kind) -> HeaderMap {
+pub(super) fn status(error: &Error) -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(8);
-    trailers.insert(&GRPC_STATUS, HeaderValue::from(u16::from(kind.grpc_code())));
-    if let Ok(message) = HeaderValue::try_from(percent_encoded(kind.message())) {
+    trailers.insert(&GRPC_STATUS, HeaderValue::from(u16::from(error.kind().grpc_code())));
+    if let Ok(message) = HeaderValue::try_from(percent_encoded(error.kind().message())) {
         trailers.insert(&GRPC_MESSAGE, message);
     }
     // gRFC A6: a client whose policy retries this code waits so long.
-    if let Some(seconds) = kind.retry_after() {
+    if let Some(seconds) = error.retry_after() {
         trailers.insert(&GRPC_RETRY_PUSHBACK_MS, HeaderValue::from(u64::from(seconds) * 1_000));
     }
     trailers
@@ -55,9 +55,9 @@ pub(super) fn status(kind: Kind) -> HeaderMap {
 
 /// The status as the last frame of a body. In text mode the frame is encoded by itself, which
 /// clients must read even after padding.
-pub(super) fn web_frame(kind: Kind, class: Class) -> Bytes {
+pub(super) fn web_frame(error: &Error, class: Class) -> Bytes {
     let mut lines = Vec::new();
-    for (name, value) in &status(kind) {
+    for (name, value) in &status(error) {
         lines.extend_from_slice(name.as_str().as_bytes());
         lines.extend_from_slice(b": ");
         lines.extend_from_slice(value.as_bytes());

@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::error::{Error, Kind};
+use crate::pipeline::forward::limit::Watch;
 use crate::pipeline::plan::Timeouts;
 use crate::upstream::Answer;
 
@@ -44,13 +45,14 @@ impl Deadline {
     }
 }
 
-/// Waits for the head of an answer. `moved` counts the request's bytes: while they come, the
-/// first-byte clock starts anew.
+/// Waits for the head of an answer. `moved` counts the request's bytes: while they come, or while
+/// it `waits` for the client to send more, the first-byte clock starts anew.
 pub async fn until_head<T>(
     mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
     timeouts: &Timeouts,
     deadline: Option<Deadline>,
     moved: &Cell<u64>,
+    waits: impl Fn() -> bool,
 ) -> Result<T, Error> {
     let first_byte = |now: Instant| timeouts.first_byte.and_then(|after| now.checked_add(after));
     let mut due = first_byte(Instant::now());
@@ -67,7 +69,7 @@ pub async fn until_head<T>(
         if let Some(deadline) = deadline.filter(|deadline| deadline.at <= next) {
             return Err(Error::new(deadline.kind));
         }
-        if moved.get() == seen {
+        if moved.get() == seen && !waits() {
             return Err(Error::new(Kind::FirstByteTimeout));
         }
         seen = moved.get();
@@ -87,6 +89,7 @@ pub struct Relay<B = Answer> {
     /// A frame was given out since the body last had none.
     given: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    watch: Option<Rc<Watch>>,
 }
 
 impl<B> Relay<B> {
@@ -96,6 +99,7 @@ impl<B> Relay<B> {
         timeouts: &Timeouts,
         deadline: Option<Deadline>,
         moved: Rc<Cell<u64>>,
+        watch: Option<Rc<Watch>>,
     ) -> Self {
         let seen = moved.get();
         Self {
@@ -107,6 +111,7 @@ impl<B> Relay<B> {
             last: Instant::now(),
             given: false,
             timer: None,
+            watch,
         }
     }
 
@@ -154,7 +159,12 @@ impl<B: Body<Data = Bytes, Error = Error> + Unpin> Body for Relay<B> {
         match Pin::new(&mut self.answer).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.given = true;
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| {
+                    frame.map_err(|error| match &self.watch {
+                        Some(watch) => watch.meaning(error),
+                        None => error,
+                    })
+                }))
             }
             Poll::Pending => {
                 // Who asks for the next has handed over the last: that moved until now.
