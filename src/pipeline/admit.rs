@@ -3,11 +3,13 @@
 //!
 //! Nothing here waits, and an ordinary request allocates nothing.
 
+pub mod client;
 pub mod coverage;
 pub mod normalise;
 pub mod classify;
 pub mod route;
 pub mod redirect;
+pub mod site;
 
 use std::sync::Arc;
 
@@ -33,7 +35,8 @@ pub enum Admitted {
 /// # Errors
 /// `BadRequest` and `Unsupported` for what is malformed, `HeadersTooLarge` for too many fields,
 /// `Misdirected` for a coalesced connection whose certificate does not cover the host, `UnknownHost`
-/// (over TLS) and `NoRoute`.
+/// (over TLS; else `NoRoute`) for a host or port that no route is about or the route's site does not
+/// know, and `NoRoute`.
 pub fn admit(
     table: &RouteTable,
     request: &Request<Body>,
@@ -45,11 +48,13 @@ pub fn admit(
     // First of all, since it decides how every refusal looks.
     exchange.class = classify::classify(method, version, uri, headers, extended);
     identify(headers, exchange);
+    client::believe(headers, exchange);
     if headers.len() > exchange.connection.header_fields {
         return Err(Kind::HeadersTooLarge.into());
     }
     let authority = normalise::target(method, version, uri, headers, extended)?;
-    if let Some(port) = exchange.connection.redirect_to_https {
+    let https = exchange.identity().https();
+    if let Some(port) = exchange.connection.redirect_to_https.filter(|_| !https) {
         return Ok(Admitted::Secure(redirect::https_location(&authority, port, uri)));
     }
     if let Some(tls) = &exchange.connection.tls {
@@ -61,14 +66,25 @@ pub fn admit(
     }
     let listener = &exchange.connection.listener;
     match table.find(listener, authority.host, method, uri.path(), headers) {
-        Some((index, route)) => Ok(Admitted::Route(index, Arc::clone(route))),
-        None if table.serves(listener, authority.host) => Err(Kind::NoRoute.into()),
-        // 421 tells the client to come again on a connection of its own (RFC 9110 §15.5.20): without
-        // TLS no connection is about a host, and it would only come again.
-        None if exchange.connection.tls.is_none() => {
-            Err(Error::with(Kind::NoRoute, "no route is about this host"))
+        Some((index, route)) => {
+            exchange.authority = match table.site(index).map(|site| site.find(&authority, https)) {
+                Some(Some(known)) => Some(known),
+                Some(None) => return Err(unknown_host(exchange)),
+                None => None,
+            };
+            Ok(Admitted::Route(index, Arc::clone(route)))
         }
-        None => Err(Kind::UnknownHost.into()),
+        None if table.serves(listener, authority.host) => Err(Kind::NoRoute.into()),
+        None => Err(unknown_host(exchange)),
+    }
+}
+
+/// 421 tells the client to come again on a connection of its own (RFC 9110 §15.5.20): without TLS no
+/// connection is about a host, and it would only come again.
+fn unknown_host(exchange: &Exchange) -> Error {
+    match exchange.connection.tls {
+        Some(_) => Kind::UnknownHost.into(),
+        None => Error::with(Kind::NoRoute, "no route is about this host"),
     }
 }
 
@@ -96,7 +112,7 @@ pub fn location(
     exchange: &Exchange,
 ) -> Result<HeaderValue, Error> {
     let authority = authority_text(request).ok_or(Kind::BadRequest)?;
-    let scheme = exchange.connection.identity.scheme();
+    let scheme = exchange.identity().scheme();
     Ok(redirect::redirect_location(plan, path, scheme, authority, request.uri()))
 }
 

@@ -1,5 +1,6 @@
 //! `routes`, and the last route of the short form `upstream`.
 
+mod identity;
 mod matcher;
 mod reach;
 
@@ -138,7 +139,8 @@ fn action(
 }
 
 fn only_with_to(scope: &Scope<'_>) {
-    for key in ["rewrite", "request_headers", "response_headers", "timeouts"] {
+    let keys = ["rewrite", "public_hosts", "identity", "instance_host"];
+    for key in keys.into_iter().chain(["request_headers", "response_headers", "timeouts"]) {
         if scope.key(key).given() {
             scope.key(key).fault("it on a route that does not forward", "it beside \"to\" only");
         }
@@ -155,6 +157,8 @@ fn forward(
     let plan = ForwardPlan {
         rewrite_path,
         authority,
+        hosts: identity::hosts(route, scope),
+        identity: identity::identity(route, scope),
         request_headers: headers::edits(
             route.request_headers.as_ref(),
             &scope.key("request_headers"),
