@@ -151,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn an_exact_host_s_spelling_is_shared_and_not_made_anew() {
+        let site = site();
+        let find = |asked| site.find(&Authority::parse(asked).unwrap(), true).unwrap();
+        let (one, two) = (find("id.example.com"), find("ID.EXAMPLE.com:443"));
+        assert_eq!(one.as_bytes().as_ptr(), two.as_bytes().as_ptr());
+    }
+
+    #[test]
     fn without_hosts_there_is_no_site() {
         assert!(Site::new(&[]).is_none());
     }
