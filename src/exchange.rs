@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use ipnet::IpNet;
 use tokio::time::Instant;
 
 use crate::error::Kind;
@@ -176,6 +177,9 @@ pub struct Connection {
     pub protocol: Protocol,
     /// What upstream is told about the client.
     pub identity: Identity,
+    /// The proxies in front that are believed, where the client is one of them: what it says of
+    /// its own client counts.
+    pub trusted: Option<Arc<[IpNet]>>,
     /// The listener sends everything to https on this port.
     pub redirect_to_https: Option<u16>,
     /// What TLS settled, where there is TLS.
@@ -200,6 +204,10 @@ pub struct Exchange {
     pub started: Instant,
     /// The client's address: the connection's, or what a trusted proxy in front says.
     pub client: Option<IpAddr>,
+    /// What a trusted proxy in front says of its client; `None`: what the connection says.
+    pub forwarded: Option<Identity>,
+    /// The authority that upstream sees, where the route knows its hosts; `None`: the one asked for.
+    pub authority: Option<HeaderValue>,
     /// What it is.
     pub class: Class,
     /// The request's id: the client's own where it is well formed, else a new one.
@@ -234,6 +242,8 @@ impl Exchange {
             client: connection.client_ip(),
             connection,
             started: Instant::now(),
+            forwarded: None,
+            authority: None,
             class: Class::default(),
             request_id: None,
             trace_id: None,
@@ -247,5 +257,10 @@ impl Exchange {
             interim: None,
             refused: None,
         }
+    }
+
+    /// What upstream is told about the client: the connection's word, or that of a trusted proxy.
+    pub fn identity(&self) -> &Identity {
+        self.forwarded.as_ref().unwrap_or(&self.connection.identity)
     }
 }

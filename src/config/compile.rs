@@ -4,6 +4,7 @@
 pub mod clusters;
 pub mod headers;
 pub mod listeners;
+pub mod proxies;
 pub mod routes;
 
 use std::net::SocketAddr;
@@ -21,7 +22,9 @@ use crate::telemetry::plan::{AccessPlan, Format, Output};
 /// The plan of a document. It is complete only if nothing was reported.
 pub fn document(document: &Document, scope: &Scope<'_>) -> Plan {
     let admin = admin(document.admin.as_ref(), scope);
-    let listeners = listeners::listeners(document, admin, scope);
+    let trusted =
+        proxies::trusted(document.trusted_proxies.as_ref(), &scope.key("trusted_proxies"));
+    let listeners = listeners::listeners(document, admin, &trusted, scope);
     let clusters = clusters::clusters(document, scope);
     let routes = routes::routes(document, &listeners, &clusters, scope);
     Plan {

@@ -3,6 +3,7 @@
 //! The text is a configuration again: loading it gives the same plan, except for masked values.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
@@ -15,7 +16,7 @@ use crate::config::plan::Plan;
 use crate::downstream::plan::{Address, ClientAuth, ListenerPlan, TlsPlan};
 use crate::pipeline::plan::{
     Action, ForwardPlan, HeaderEdits, HostPattern, LimitsPlan, Matcher, PathPattern, RatePlan,
-    RoutePlan, Timeouts,
+    RoutePlan, SiteHost, Timeouts,
 };
 use crate::telemetry::plan::{Format, Output};
 use crate::upstream::plan::{Address as Endpoint, ClusterPlan, EndpointPlan};
@@ -36,8 +37,13 @@ fn tree(plan: &Plan) -> Json {
         .iter()
         .map(|cluster| (cluster.name.to_string(), cluster_tree(cluster)))
         .collect();
+    // Every listener has the same: they are one key.
+    let trusted = plan.listeners.first().map(|listener| Arc::clone(&listener.trusted_proxies));
+    let trusted: Vec<String> =
+        trusted.iter().flat_map(|t| t.iter()).map(ToString::to_string).collect();
     json!({
         "workers": plan.workers,
+        "trusted_proxies": trusted,
         "listeners": plan.listeners.iter().map(|l| listener(l)).collect::<Vec<_>>(),
         "routes": plan.routes.iter().map(|r| route(r)).collect::<Vec<_>>(),
         "clusters": clusters,
@@ -152,11 +158,7 @@ fn matcher(plan: &Matcher) -> Map<String, Json> {
         out.insert("listeners".into(), json!(names));
     }
     if !plan.hosts.is_empty() {
-        let host = |host: &HostPattern| match host {
-            HostPattern::Exact(host) => host.to_string(),
-            HostPattern::Suffix(suffix) => format!("*{suffix}"),
-        };
-        out.insert("host".into(), json!(plan.hosts.iter().map(host).collect::<Vec<_>>()));
+        out.insert("host".into(), plan.hosts.iter().map(host_text).collect());
     }
     let path = match &plan.path {
         PathPattern::Any => None,
@@ -190,6 +192,13 @@ fn matcher(plan: &Matcher) -> Map<String, Json> {
     out
 }
 
+fn host_text(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Exact(host) => host.to_string(),
+        HostPattern::Suffix(suffix) => format!("*{suffix}"),
+    }
+}
+
 fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
     out.insert("to".into(), json!(*plan.cluster));
     let mut rewrite = Map::new();
@@ -198,6 +207,7 @@ fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
     if !rewrite.is_empty() {
         out.insert("rewrite".into(), Json::Object(rewrite));
     }
+    identity(plan, out);
     for (key, edits) in
         [("request_headers", &plan.request_headers), ("response_headers", &plan.response_headers)]
     {
@@ -226,6 +236,24 @@ fn rate_limit(plan: Option<RatePlan>) -> Json {
         Some(RatePlan::Own(rate)) => {
             json!({ "per_minute": rate.per_minute, "burst": rate.burst })
         }
+    }
+}
+
+fn identity(plan: &ForwardPlan, out: &mut Map<String, Json>) {
+    if !plan.hosts.is_empty() {
+        let port = |host: &SiteHost| match host.port {
+            443 => String::new(),
+            port => format!(":{port}"),
+        };
+        let host = |host: &SiteHost| format!("{}{}", host_text(&host.pattern), port(host));
+        out.insert("public_hosts".into(), plan.hosts.iter().map(host).collect());
+    }
+    if plan.identity.zitadel || plan.identity.login {
+        let word = if plan.identity.login { "login" } else { "zitadel" };
+        out.insert("identity".into(), json!(word));
+    }
+    if let Some(host) = &plan.identity.instance_host {
+        out.insert("instance_host".into(), json!(text(host)));
     }
 }
 

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ipnet::IpNet;
 
-use crate::pipeline::plan::{GrpcPattern, HostPattern};
+use crate::pipeline::plan::{GrpcPattern, HostPattern, SiteHost};
 use crate::upstream::plan::Protocol;
 
 /// A duration by humantime, at most a year: more is a slip, and overflows clocks.
@@ -152,6 +152,16 @@ pub fn host(text: &str) -> Option<HostPattern> {
     domain(text).map(|name| HostPattern::Exact(name.into()))
 }
 
+/// A host pattern and its port; without one, 443, which need not be named (nor need 80).
+pub fn site(text: &str) -> Option<SiteHost> {
+    let (name, port) = match text.rsplit_once(':') {
+        // The colons of `[::1]` are the host's own.
+        Some((name, port)) if !port.ends_with(']') => (name, decimal(port).filter(|p| *p > 0)?),
+        _ => (text, 443),
+    };
+    Some(SiteHost { pattern: host(name)?, port, shows_port: ![80, 443].contains(&port) })
+}
+
 /// `package.Service`, or `package.Service/Method`.
 pub fn grpc(text: &str) -> Option<GrpcPattern> {
     let text = text.strip_prefix('/').unwrap_or(text);
@@ -236,17 +246,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_site_shows_every_port_but_those_of_the_schemes() {
+        for (text, port, shows_port) in [
+            ("id.example.com", 443, false),
+            ("id.example.com:443", 443, false),
+            ("id.example.com:80", 80, false),
+            ("ID.example.com:8443", 8443, true),
+            ("*.example.com:9000", 9000, true),
+            ("[::1]", 443, false),
+            ("[::1]:8443", 8443, true),
+        ] {
+            let site = site(text).unwrap();
+            assert_eq!((site.port, site.shows_port), (port, shows_port), "{text}");
+        }
+        for bad in
+            ["", ":443", "a:", "a:0", "a:b", "a:1:2", "a:65536", "https://a", "a/b", "*", "::1"]
+        {
+            assert_eq!(site(bad), None, "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,40}") {
             let _ = (duration(&text), clock(&text), size(&text), listen(&text), endpoint(&text));
-            let _ = (host(&text), grpc(&text), path(&text), range(&text), pin(&text), authority(&text));
+            let _ = (host(&text), grpc(&text), path(&text), range(&text), pin(&text), authority(&text), site(&text));
         }
 
         #[test]
         fn no_likely_text_makes_a_parser_panic(text in "[0-9a-z:/+.*\\[\\]-]{0,24}") {
             let _ = (duration(&text), clock(&text), size(&text), listen(&text), endpoint(&text));
-            let _ = (host(&text), grpc(&text), path(&text), range(&text), pin(&text), authority(&text));
+            let _ = (host(&text), grpc(&text), path(&text), range(&text), pin(&text), authority(&text), site(&text));
         }
 
         #[test]

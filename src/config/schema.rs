@@ -14,7 +14,7 @@ use serde::Deserialize;
 use self::text::{
     AdminText, AuthorityText, BodyText, CapText, ClockText, DurationText, EndpointText, FileText,
     GrpcText, HeaderText, HostText, ListenText, MethodText, NameText, OneOrMany, OutputText,
-    PathText, PinText, RangeText, RateText, RegexText, SizeText, TargetText,
+    PathText, PinText, ProxyText, RangeText, RateText, RegexText, SiteText, SizeText, TargetText,
 };
 
 /// Configuration of Ravelin, the HTTP/2 front-end made for ZITADEL.
@@ -46,6 +46,12 @@ pub struct Document {
     pub listeners: Option<Vec<Listener>>,
     /// What happens to a request. Asked from the first to the last; the first that matches wins.
     pub routes: Option<Vec<Route>>,
+    /// Proxies in front that are believed: addresses, ranges, or the sets `cloudflare` (its published
+    /// ranges) and `private` (RFC 1918, RFC 4193, loopback). Where the client of a connection (by its
+    /// own address or by the PROXY protocol) is one of them, the client is the first address from the
+    /// right of `X-Forwarded-For` that is not, and the last `X-Forwarded-Proto` is its scheme. Default:
+    /// nobody is believed.
+    pub trusted_proxies: Option<OneOrMany<ProxyText>>,
     /// Clocks of all routes that do not set their own.
     pub timeouts: Option<Timeouts>,
     /// Limits of all routes that do not set their own.
@@ -250,6 +256,18 @@ pub struct Route {
     pub respond: Option<Respond>,
     /// What upstream sees instead of what the client asked for. Only with `to`.
     pub rewrite: Option<Rewrite>,
+    /// The hosts that upstream knows, each with its port where that is not the scheme's own:
+    /// `id.example.com`, `id.example.com:8443`, `*.example.com`. Other hosts and ports are answered
+    /// with 421 (without TLS 404). Upstream sees the host in this spelling, in `Host` and in
+    /// `X-Forwarded-Host`. Default: any, as the client spells it. Only with `to`.
+    pub public_hosts: Option<OneOrMany<SiteText>>,
+    /// Which words of clients about host, client and trace upstream would believe and must not see.
+    /// Only with `to`.
+    #[schemars(extend("default" = "none"))]
+    pub identity: Option<Identity>,
+    /// The host of ZITADEL's instance, whatever the client asked for: `x-zitadel-instance-host`. Only
+    /// with `identity: zitadel` or `login`.
+    pub instance_host: Option<AuthorityText>,
     /// Edits of the request's headers, after Ravelin's own. Only with `to`.
     pub request_headers: Option<HeaderEdits>,
     /// Edits of the answer's headers. Only with `to`.
@@ -260,6 +278,22 @@ pub struct Route {
     pub limits: Option<RequestLimits>,
     /// Rate limit of this route, before that at the top. Only with `to`.
     pub rate_limit: Option<RateLimit>,
+}
+
+/// Whom upstream believes what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Identity {
+    /// Nothing but `Forwarded` and `X-Forwarded-{For,Host,Proto,Port}`, which are replaced always.
+    None,
+    /// ZITADEL: every `x-zitadel-*` but `x-zitadel-orgid`, `Grpc-Metadata-*`, other names for host
+    /// and client, and trace context go.
+    Zitadel,
+    /// As `zitadel`, and upstream is told the instance's and the public host
+    /// (`x-zitadel-instance-host`, `x-zitadel-public-host`): for ZITADEL's login, and for ZITADEL
+    /// where public hosts are trusted domains of the instance.
+    Login,
 }
 
 /// When a route applies.

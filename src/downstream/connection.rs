@@ -2,12 +2,13 @@
 //! first bytes, each under the listener's head clock, in the connection's own task.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -145,6 +146,7 @@ async fn establish<S: Service>(
         client,
         protocol,
         identity: Identity::new(client.map(|client| client.ip()), tls.is_some()),
+        trusted: trusted(&plan.trusted_proxies, client.map(|client| client.ip())),
         redirect_to_https: plan.redirect_to_https,
         tls,
     };
@@ -156,6 +158,19 @@ async fn establish<S: Service>(
         telemetry: Rc::clone(&listening.telemetry),
     };
     Some((io, peer))
+}
+
+/// The proxies that are believed, where `peer` is one of them. A Unix socket's peer has no address:
+/// its folder's permissions say who may connect.
+fn trusted(proxies: &Arc<[IpNet]>, peer: Option<IpAddr>) -> Option<Arc<[IpNet]>> {
+    let known = match peer {
+        Some(peer) => {
+            let peer = peer.to_canonical();
+            proxies.iter().any(|network| network.contains(&peer))
+        }
+        None => !proxies.is_empty(),
+    };
+    known.then(|| Arc::clone(proxies))
 }
 
 async fn secure<S>(

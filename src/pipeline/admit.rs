@@ -3,12 +3,14 @@
 //!
 //! Nothing here waits, and an ordinary request allocates nothing.
 
+pub mod client;
 pub mod coverage;
 pub mod normalise;
 pub mod classify;
 pub mod route;
 pub mod redirect;
 pub mod rate;
+pub mod site;
 
 use std::sync::Arc;
 
@@ -34,7 +36,8 @@ pub enum Admitted {
 /// # Errors
 /// `BadRequest` and `Unsupported` for what is malformed, `HeadersTooLarge` for too many fields,
 /// `Misdirected` for a coalesced connection whose certificate does not cover the host, `UnknownHost`
-/// (`NoHost` without TLS) and `NoRoute`.
+/// (`NoHost` without TLS) for a host or port that no route is about or the route's site does not
+/// know, and `NoRoute`.
 pub fn admit(
     table: &RouteTable,
     request: &Request<Body>,
@@ -46,11 +49,13 @@ pub fn admit(
     // First of all, since it decides how every refusal looks.
     exchange.class = classify::classify(method, version, uri, headers, extended);
     identify(headers, exchange);
+    client::believe(headers, exchange);
     if let Some(kind) = exchange.refused {
         return Err(kind.into());
     }
     let authority = normalise::target(method, version, uri, headers, extended)?;
-    if let Some(port) = exchange.connection.redirect_to_https {
+    let https = exchange.identity().https();
+    if let Some(port) = exchange.connection.redirect_to_https.filter(|_| !https) {
         return Ok(Admitted::Secure(redirect::https_location(&authority, port, uri)));
     }
     if let Some(tls) = &exchange.connection.tls {
@@ -62,10 +67,25 @@ pub fn admit(
     }
     let listener = &exchange.connection.listener;
     match table.find(listener, authority.host, method, uri.path(), headers) {
-        Some((index, route)) => Ok(Admitted::Route(index, Arc::clone(route))),
+        Some((index, route)) => {
+            exchange.authority = match table.site(index).map(|site| site.find(&authority, https)) {
+                Some(Some(known)) => Some(known),
+                Some(None) => return Err(unknown_host(exchange)),
+                None => None,
+            };
+            Ok(Admitted::Route(index, Arc::clone(route)))
+        }
         None if table.serves(listener, authority.host) => Err(Kind::NoRoute.into()),
-        None if exchange.connection.tls.is_none() => Err(Kind::NoHost.into()),
-        None => Err(Kind::UnknownHost.into()),
+        None => Err(unknown_host(exchange)),
+    }
+}
+
+/// 421 tells the client to come again on a connection of its own (RFC 9110 §15.5.20): without TLS no
+/// connection is about a host, and it would only come again.
+fn unknown_host(exchange: &Exchange) -> Error {
+    match exchange.connection.tls {
+        Some(_) => Kind::UnknownHost.into(),
+        None => Kind::NoHost.into(),
     }
 }
 
@@ -93,7 +113,7 @@ pub fn location(
     exchange: &Exchange,
 ) -> Result<HeaderValue, Error> {
     let authority = authority_text(request).ok_or(Kind::BadRequest)?;
-    let scheme = exchange.connection.identity.scheme();
+    let scheme = exchange.identity().scheme();
     Ok(redirect::redirect_location(plan, path, scheme, authority, request.uri()))
 }
 

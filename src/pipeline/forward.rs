@@ -3,6 +3,7 @@
 
 pub mod framing;
 pub mod headers;
+pub mod identity;
 pub mod deadline;
 pub mod expect;
 pub mod limit;
@@ -187,6 +188,18 @@ async fn switch(
     }
 }
 
+/// The authority that was asked for, in the route's own spelling where it has one.
+fn asked(parts: &http::request::Parts, exchange: &Exchange) -> Result<HeaderValue, Error> {
+    if let Some(authority) = &exchange.authority {
+        return Ok(authority.clone());
+    }
+    match parts.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str())
+            .map_err(|error| Error::with(Kind::BadRequest, error)),
+        None => Ok(parts.headers.get(HOST).ok_or(Kind::BadRequest)?.clone()),
+    }
+}
+
 /// A request's head as it leaves, before it is known to which endpoint.
 struct Leaving<'a> {
     plan: &'a ForwardPlan,
@@ -204,14 +217,16 @@ impl<'a> Leaving<'a> {
     fn new(
         plan: &'a ForwardPlan,
         pattern: &PathPattern,
-        parts: http::request::Parts,
+        mut parts: http::request::Parts,
         exchange: &Exchange,
     ) -> Result<Self, Error> {
-        let asked = match parts.uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()),
-            None => Ok(parts.headers.get(HOST).ok_or(Kind::BadRequest)?.clone()),
-        };
-        let asked = asked.map_err(|error| Error::with(Kind::BadRequest, error))?;
+        let asked = asked(&parts, exchange)?;
+        identity::settle(
+            &mut parts.headers,
+            &plan.identity,
+            &asked,
+            exchange.connection.trusted.is_some(),
+        );
         let asked_port =
             asked.to_str().ok().and_then(Authority::parse).and_then(|asked| asked.port);
         let path = parts.uri.path_and_query().cloned();
@@ -247,7 +262,7 @@ impl<'a> Leaving<'a> {
                 received: self.version,
                 upstream_h2: h2,
                 class: exchange.class,
-                identity: &exchange.connection.identity,
+                identity: exchange.identity(),
                 asked: &self.asked,
                 asked_port: self.asked_port,
                 authority: &self.authority,

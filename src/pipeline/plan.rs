@@ -146,24 +146,39 @@ impl ForwardPlan {
 pub struct SiteHost {
     /// The host, without port.
     pub pattern: HostPattern,
-    /// The public port. A client may leave it out, or must not name another, by the rule of its
-    /// scheme: 443 and no port are equal under https, 80 and no port under http.
+    /// The public port. A client that names another asks for another site.
     pub port: u16,
-    /// Whether upstream sees the port; `false` where it is the scheme's own.
+    /// Whether the port is part of the authority: upstream sees it, and clients must name it.
+    /// `false` where it is the public scheme's own: upstream does not see it, clients may leave it
+    /// out or name it (443; without TLS also 80).
     pub shows_port: bool,
 }
 
-/// Headers that say who asks, and from where (`zitadel.md` §4.4).
+/// Headers that say who asks, and from where.
+///
+/// ZITADEL finds its instance by the first of `x-zitadel-instance-host`, forwarded hosts and `Host`,
+/// and builds issuer, links and redirects on `x-zitadel-public-host` where that is given, else on
+/// the instance's host (`internal/api/http/middleware/origin_interceptor.go`). So there are three
+/// set-ups:
+///
+/// - *The public host is a domain of the instance* (the ordinary one): `zitadel` alone. Upstream sees
+///   the authority asked for as `Host` and `X-Forwarded-Host`, and no `x-zitadel-*-host`.
+/// - *One instance, whatever is asked for*: `zitadel` and `instance_host`. Every host reaches that
+///   instance, and issuer and links name it.
+/// - *The public host is another than the instance's* (a trusted domain, the login on a domain of its
+///   own): `login` and `instance_host`, also on the route to ZITADEL itself. Both headers are set:
+///   the instance's from `instance_host`, the public one from the authority asked for (in the
+///   spelling of [`ForwardPlan::hosts`]). ZITADEL refuses a public host that is neither a domain nor
+///   a trusted domain of the instance, so `hosts` must name nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityPlan {
     /// Remove what chooses ZITADEL's instance, origin or metadata from what clients send.
     pub zitadel: bool,
-    /// For ZITADEL's login: tell it the instance's and the public host.
+    /// As `zitadel`, and tell upstream the instance's and the public host: ZITADEL's login builds
+    /// its links and its calls to ZITADEL on them.
     pub login: bool,
     /// The instance whatever the client asked for (`force_instance_host`).
     pub instance_host: Option<HeaderValue>,
-    /// Proxies in front whose `X-Forwarded-For` is believed, counted from the right.
-    pub trusted: Vec<IpNet>,
 }
 
 /// What a request may cost. `None`: no such limit.

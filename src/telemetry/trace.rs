@@ -1,6 +1,7 @@
 //! Which ids an exchange carries: the W3C trace id that came with it, and its request id.
 //!
-//! Only reads: a `traceparent` goes upstream as it came, for Ravelin opens no span of its own.
+//! Only reads: a `traceparent` goes upstream as it came or not at all, by whom the route believes;
+//! Ravelin opens no span of its own.
 
 /// How long a request id may be.
 const REQUEST_ID_MAX: usize = 128;

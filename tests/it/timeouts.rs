@@ -51,7 +51,8 @@ async fn the_first_byte_clock_begins_anew_while_the_upload_moves() {
     let standin = standin().await;
     for scheme in ["h2c", "http"] {
         let upstream = format!("{scheme}://{}", standin.address());
-        let ravelin = before(&upstream, "", "timeouts: {first_byte: 300ms}\nlimits: {body_idle: 400ms}");
+        let ravelin =
+            before(&upstream, "", "timeouts: {first_byte: 300ms}\nlimits: {body_idle: 400ms}");
         let client = Client::plain(ravelin.plain()).await;
         let request = post("localhost", "/sink", "").map(|_| ());
         let (answer, mut body) = client.open(request, false).await.unwrap();

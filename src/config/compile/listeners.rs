@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use crate::config::compile::{item, lasting};
 use crate::config::parse::{self, Listen};
 use crate::config::schema::text::{ListenText, RangeText, SizeText};
@@ -19,14 +21,15 @@ use crate::downstream::plan::{
 const TLS_PORT: u16 = 8443;
 const PLAIN_PORT: u16 = 8000;
 
-/// Every listener; at least one.
+/// Every listener; at least one. `trusted` are the proxies in front of them.
 pub fn listeners(
     document: &Document,
     admin: Option<SocketAddr>,
+    trusted: &Arc<[IpNet]>,
     scope: &Scope<'_>,
 ) -> Vec<ListenerPlan> {
     let Some(written) = &document.listeners else {
-        let listener = short(document, scope);
+        let listener = short(document, trusted, scope);
         overlaps(&[(listener.clone(), scope.key("listen"))], admin);
         return vec![listener];
     };
@@ -42,7 +45,7 @@ pub fn listeners(
     let mut plans: Vec<(ListenerPlan, Scope<'_>)> = Vec::new();
     for (i, listener) in written.iter().enumerate() {
         let below = scope.index(i);
-        if let Some(plan) = full(listener, &plans, &below) {
+        if let Some(plan) = full(listener, trusted, &plans, &below) {
             plans.push((plan, below));
         }
     }
@@ -56,7 +59,7 @@ pub fn listeners(
     plans.into_iter().map(|(plan, _)| plan).collect()
 }
 
-fn short(document: &Document, scope: &Scope<'_>) -> ListenerPlan {
+fn short(document: &Document, trusted: &Arc<[IpNet]>, scope: &Scope<'_>) -> ListenerPlan {
     let tls = document.certificate.as_ref().map(|pair| {
         let certificate = pair_plan(pair, true, &scope.key("certificate"));
         TlsPlan {
@@ -74,6 +77,7 @@ fn short(document: &Document, scope: &Scope<'_>) -> ListenerPlan {
         address,
         tls,
         proxy_protocol: Vec::new(),
+        trusted_proxies: Arc::clone(trusted),
         redirect_to_https: None,
         limits: Limits::default(),
     }
@@ -81,6 +85,7 @@ fn short(document: &Document, scope: &Scope<'_>) -> ListenerPlan {
 
 fn full(
     listener: &Listener,
+    trusted: &Arc<[IpNet]>,
     prior: &[(ListenerPlan, Scope<'_>)],
     scope: &Scope<'_>,
 ) -> Option<ListenerPlan> {
@@ -99,7 +104,16 @@ fn full(
     }
     let address = address(listener.address.as_ref()?, &scope.key("address"))?;
     let name = name(listener, &address, prior, scope);
-    Some(ListenerPlan { name, address, tls, proxy_protocol, redirect_to_https, limits })
+    let trusted_proxies = Arc::clone(trusted);
+    Some(ListenerPlan {
+        name,
+        address,
+        tls,
+        proxy_protocol,
+        trusted_proxies,
+        redirect_to_https,
+        limits,
+    })
 }
 
 fn name(
@@ -198,7 +212,7 @@ fn client_auth(auth: Option<&ClientAuthText>, scope: &Scope<'_>) -> ClientAuth {
     }
 }
 
-fn proxy(proxy: Option<&ProxyProtocol>, scope: &Scope<'_>) -> Vec<ipnet::IpNet> {
+fn proxy(proxy: Option<&ProxyProtocol>, scope: &Scope<'_>) -> Vec<IpNet> {
     let scope = scope.key("from");
     let Some(from) = proxy.and_then(|proxy| proxy.from.as_ref()) else { return Vec::new() };
     // An empty list would switch the protocol off, which nobody who wrote the key can want.

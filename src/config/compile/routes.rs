@@ -1,6 +1,7 @@
 //! `routes`, and the last route of the short form `upstream`.
 
 pub mod cost;
+mod identity;
 mod matcher;
 mod reach;
 
@@ -145,9 +146,8 @@ fn action(
 }
 
 fn only_with_to(scope: &Scope<'_>) {
-    for key in
-        ["rewrite", "request_headers", "response_headers", "timeouts", "limits", "rate_limit"]
-    {
+    let keys = ["rewrite", "public_hosts", "identity", "instance_host", "limits", "rate_limit"];
+    for key in keys.into_iter().chain(["request_headers", "response_headers", "timeouts"]) {
         if scope.key(key).given() {
             scope.key(key).fault("it on a route that does not forward", "it beside \"to\" only");
         }
@@ -164,6 +164,8 @@ fn forward(
     let plan = ForwardPlan {
         rewrite_path,
         authority,
+        hosts: identity::hosts(route, scope),
+        identity: identity::identity(route, scope),
         request_headers: headers::edits(
             route.request_headers.as_ref(),
             &scope.key("request_headers"),

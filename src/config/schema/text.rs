@@ -77,6 +77,10 @@ texts! {
     HostText: ["string"], "a host such as id.example.com or *.example.com, without scheme, port or path";
     /// An address range.
     RangeText: ["string"], "an address or a range such as 10.0.0.0/8 or fd00::/8";
+    /// Where proxies in front come from.
+    ProxyText: ["string"], "an address, a range such as 10.0.0.0/8, or one of the sets cloudflare, private";
+    /// A public host, exact or with a wildcard, and its port.
+    SiteText: ["string"], "a host such as id.example.com, id.example.com:8443 or *.example.com, without scheme or path";
     /// The value of a header.
     HeaderText: ["string", "integer", "number"], "a text of visible characters";
     /// A service, and perhaps a method of it.

@@ -10,9 +10,10 @@ use http::{HeaderMap, Method};
 use regex::Regex;
 
 use super::classify::rpc;
+use super::site::Site;
 use crate::pipeline::path::rest_after;
 use crate::pipeline::plan::{
-    GrpcPattern, HeaderPattern, HostPattern, Matcher, PathPattern, RoutePlan,
+    Action, GrpcPattern, HeaderPattern, HostPattern, Matcher, PathPattern, RoutePlan,
 };
 
 /// The routes of a plan, prepared for asking.
@@ -25,6 +26,7 @@ pub struct RouteTable {
 struct Entry {
     plan: Arc<RoutePlan>,
     path: Path,
+    site: Option<Site>,
 }
 
 /// [`PathPattern`], with what can be known before the first request.
@@ -43,7 +45,14 @@ enum Path {
 impl RouteTable {
     /// A table that asks `routes` in their order.
     pub fn new(routes: Vec<Arc<RoutePlan>>) -> Self {
-        let entry = |plan: Arc<RoutePlan>| Entry { path: Path::new(&plan.matcher.path), plan };
+        let entry = |plan: Arc<RoutePlan>| Entry {
+            path: Path::new(&plan.matcher.path),
+            site: match &plan.action {
+                Action::Forward(forward) => Site::new(&forward.hosts),
+                Action::Redirect(_) | Action::Respond(_) | Action::Deny => None,
+            },
+            plan,
+        };
         Self { entries: routes.into_iter().map(entry).collect() }
     }
 
@@ -76,6 +85,11 @@ impl RouteTable {
         let about =
             |matcher: &Matcher| listener_holds(matcher, listener) && host_holds(matcher, host);
         self.entries.iter().any(|entry| about(&entry.plan.matcher))
+    }
+
+    /// The hosts that upstream of this route knows; `None`: any.
+    pub fn site(&self, index: usize) -> Option<&Site> {
+        self.entries.get(index)?.site.as_ref()
     }
 
     /// How many routes there are.
@@ -129,7 +143,7 @@ fn host_holds(matcher: &Matcher, host: &str) -> bool {
 }
 
 /// Whether `host` ends in `suffix` and has at least one label before it.
-fn below(host: &str, suffix: &str) -> bool {
+pub(super) fn below(host: &str, suffix: &str) -> bool {
     host.len()
         .checked_sub(suffix.len())
         .filter(|start| *start > 0)

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use super::text::{escaped, millis, number, time};
@@ -23,7 +23,9 @@ pub struct Record<'a> {
     /// The listener's name.
     pub listener: &'a str,
     /// The client; `None` on a Unix socket.
-    pub client: Option<SocketAddr>,
+    pub client: Option<IpAddr>,
+    /// The other end of the connection; another than the client behind a trusted proxy.
+    pub peer: Option<SocketAddr>,
     /// The HTTP version of the client's connection.
     pub protocol: Protocol,
     /// `TLSv1.3`, say.
@@ -76,6 +78,7 @@ impl Default for Record<'_> {
             duration: Duration::ZERO,
             listener: "",
             client: None,
+            peer: None,
             protocol: Protocol::H2,
             tls: None,
             class: Class::default(),
@@ -108,9 +111,14 @@ pub fn write_json(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"duration_ms\":");
     millis(record.duration, out);
     string("listener", Some(record.listener.as_bytes()), out);
-    if let Some(client) = record.client {
+    if record.client.is_some() {
         out.extend_from_slice(b",\"client.addr\":\"");
-        let _ = write!(out, "{client}");
+        client(record, out);
+        out.push(b'"');
+    }
+    if let Some(peer) = record.peer.filter(|peer| Some(peer.ip()) != record.client) {
+        out.extend_from_slice(b",\"peer.addr\":\"");
+        let _ = write!(out, "{peer}");
         out.push(b'"');
     }
     string("protocol", Some(record.protocol.label().as_bytes()), out);
@@ -144,6 +152,15 @@ pub fn write_json(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
+/// The client, with its port where the connection is its own.
+fn client(record: &Record<'_>, out: &mut Vec<u8>) {
+    let _ = match (record.client, record.peer) {
+        (Some(client), Some(peer)) if peer.ip() == client => write!(out, "{peer}"),
+        (Some(client), _) => write!(out, "{client}"),
+        (None, _) => write!(out, "-"),
+    };
+}
+
 /// `,"name":"value"`; names are plain words.
 fn string(name: &str, value: Option<&[u8]>, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
@@ -171,12 +188,7 @@ fn host(authority: &str) -> &str {
 pub fn write_text(record: &Record<'_>, out: &mut Vec<u8>) {
     time(record.started, out);
     out.push(b' ');
-    match record.client {
-        Some(client) => {
-            let _ = write!(out, "{client}");
-        }
-        None => out.push(b'-'),
-    }
+    client(record, out);
     out.extend_from_slice(b" \"");
     escaped(record.method.as_bytes(), out);
     out.push(b' ');
@@ -239,7 +251,8 @@ mod tests {
             started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             duration: Duration::from_micros(4567),
             listener: "public",
-            client: Some("[2001:db8::1]:4711".parse().unwrap()),
+            client: Some("2001:db8::1".parse().unwrap()),
+            peer: Some("[2001:db8::1]:4711".parse().unwrap()),
             tls: Some("TLSv1.3"),
             class: Class::Grpc,
             method: "POST",
@@ -283,6 +296,19 @@ mod tests {
                 "user_agent": "curl/8 \u{fffd}\n", "referer": "https://redacted@h/cb?state=redacted",
             })
         );
+    }
+
+    #[test]
+    fn behind_a_trusted_proxy_client_and_peer_are_two() {
+        let record = Record { client: Some("203.0.113.7".parse().unwrap()), ..full() };
+        let mut out = Vec::new();
+        write_json(&record, &mut out);
+        let json = serde_json::from_slice::<Value>(&out).unwrap();
+        assert_eq!(json["client.addr"], "203.0.113.7");
+        assert_eq!(json["peer.addr"], "[2001:db8::1]:4711");
+        out.clear();
+        write_text(&record, &mut out);
+        assert!(String::from_utf8(out).unwrap().contains("Z 203.0.113.7 \"POST"));
     }
 
     #[test]
