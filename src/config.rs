@@ -18,6 +18,7 @@ pub mod parse;
 pub mod compile;
 pub mod explain;
 pub mod reference;
+pub mod zitadel;
 
 use std::path::{Path, PathBuf};
 

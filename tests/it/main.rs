@@ -13,6 +13,7 @@ mod support;
 mod certificates;
 mod constant_memory;
 mod forwarded;
+mod guards;
 mod h2c_upgrade;
 mod http1;
 mod http2;
