@@ -31,11 +31,29 @@ pub enum Sight<'a> {
 /// # Errors
 /// `BadRequest` for a path that is refused.
 pub fn sight(path: &str) -> Result<Sight<'_>, Error> {
+    if is_ordinary(path) {
+        return Ok(Sight::Clear(Cow::Borrowed(path)));
+    }
     let seen = decoded(path)?;
     if seen.contains("//") || seen.split('/').any(|segment| matches!(segment, "." | "..")) {
         return resolved(path).map(Sight::Detour);
     }
     Ok(Sight::Clear(seen))
+}
+
+/// Whether one look at each byte shows that there is nothing to do, as for nearly every request.
+fn is_ordinary(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix('/') else { return false };
+    let mut after_slash = true;
+    for byte in rest.bytes() {
+        match byte {
+            b'%' | 0..=0x1f | 0x7f.. => return false,
+            // Perhaps an empty or a dot segment.
+            b'/' | b'.' if after_slash => return false,
+            _ => after_slash = byte == b'/',
+        }
+    }
+    true
 }
 
 /// A path of the configuration, encoded or not, as requests are seen; `None` for one that no request
@@ -143,6 +161,7 @@ mod tests {
             "/ui/console/",
             "/zitadel.user.v2.UserService/GetUserByID",
             "/a..b/...",
+            "/.well-known/x",
             "/+;=@",
         ] {
             assert!(
@@ -200,6 +219,7 @@ mod tests {
     fn empty_and_dot_segments_are_a_detour_to_what_they_mean() {
         for (path, clean) in [
             ("//", "/"),
+            ("../x", "/x"),
             ("/.", "/"),
             ("/..", "/"),
             ("/../..//x", "/x"),
