@@ -19,6 +19,7 @@ pub mod compile;
 pub mod explain;
 pub mod reference;
 pub mod proxies;
+pub mod zitadel;
 
 use std::path::{Path, PathBuf};
 

@@ -64,7 +64,7 @@ impl Pipeline {
     ) -> Result<Response<Body>, Error> {
         let admitted = admit::admit(&self.table, &request, exchange)?;
         let (index, route) = match admitted {
-            admit::Admitted::Secure(location) => {
+            admit::Admitted::Elsewhere(location) => {
                 return Ok(moved(StatusCode::PERMANENT_REDIRECT, location));
             }
             admit::Admitted::Route(index, route) => (index, route),

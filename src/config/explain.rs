@@ -14,6 +14,7 @@ use crate::config::compile::routes::cost::ZITADEL_CLOUD;
 use crate::config::fault::without_userinfo;
 use crate::config::plan::Plan;
 use crate::downstream::plan::{Address, ClientAuth, ListenerPlan, TlsPlan};
+use crate::pipeline::path::decode::encoded;
 use crate::pipeline::plan::{
     Action, ForwardPlan, HeaderEdits, HostPattern, LimitsPlan, Matcher, PathPattern, RatePlan,
     RoutePlan, SiteHost, Timeouts,
@@ -162,8 +163,8 @@ fn matcher(plan: &Matcher) -> Map<String, Json> {
     }
     let path = match &plan.path {
         PathPattern::Any => None,
-        PathPattern::Exact(path) => Some(json!({ "exact": path })),
-        PathPattern::Prefix(path) => Some(json!({ "prefix": path })),
+        PathPattern::Exact(path) => Some(json!({ "exact": encoded(path) })),
+        PathPattern::Prefix(path) => Some(json!({ "prefix": encoded(path) })),
         PathPattern::Regex(regex) => {
             let inner = regex.as_str().strip_prefix("^(?:").and_then(|r| r.strip_suffix(")$"));
             Some(json!({ "regex": inner.unwrap_or(regex.as_str()) }))
@@ -184,6 +185,10 @@ fn matcher(plan: &Matcher) -> Map<String, Json> {
             .map(|one| (one.name.to_string(), header(&one.name, one.value.as_ref())))
             .collect();
         out.insert("headers".into(), Json::Object(headers));
+    }
+    if !plan.clients.is_empty() {
+        let ranges: Vec<String> = plan.clients.iter().map(ToString::to_string).collect();
+        out.insert("clients".into(), json!(ranges));
     }
     if let Some(grpc) = &plan.grpc {
         let method = grpc.method.as_ref().map(|method| format!("/{method}")).unwrap_or_default();

@@ -239,7 +239,7 @@ pub struct Limits {
     pub idle: Option<DurationText>,
 }
 
-/// When, and what then: exactly one of `to`, `redirect` and `respond`.
+/// When, and what then: exactly one of `to`, `redirect`, `respond` and `deny`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Route {
@@ -254,6 +254,9 @@ pub struct Route {
     pub redirect: Option<Redirect>,
     /// Answer at once.
     pub respond: Option<Respond>,
+    /// `true`: refuse, as if nothing were there (404, for gRPC 12): a guard. A route before it with
+    /// `match.listeners` or `match.clients` opens what it refuses.
+    pub deny: Option<bool>,
     /// What upstream sees instead of what the client asked for. Only with `to`.
     pub rewrite: Option<Rewrite>,
     /// The hosts that upstream knows, each with its port where that is not the scheme's own:
@@ -305,12 +308,17 @@ pub struct Match {
     /// Hosts, without port; `*.example.com` holds for one or more labels before it.
     pub host: Option<OneOrMany<HostText>>,
     /// The path, without query. A text is a prefix by segments: `/ui` holds for `/ui` and `/ui/x`,
-    /// not for `/uix`.
+    /// not for `/uix`. Matched is the path percent-decoded once, so `/%75i` is `/ui`; what goes
+    /// upstream stays as it was sent. Faulty encodings, encoded slashes and control characters are a
+    /// 400; `//`, `/./` and `/../`, encoded or not, are a 308 to the path that they mean, and a 400
+    /// for RPC and for methods other than GET and HEAD.
     pub path: Option<PathMatch>,
     /// Request methods.
     pub methods: Option<OneOrMany<MethodText>>,
     /// Headers: `true` wants the header to be there, a text wants it to hold this value.
     pub headers: Option<BTreeMap<String, HeaderMatch>>,
+    /// Addresses or ranges of clients.
+    pub clients: Option<OneOrMany<RangeText>>,
     /// gRPC, gRPC-Web or Connect service, or one of its methods. Not together with `path`.
     pub grpc: Option<GrpcText>,
 }

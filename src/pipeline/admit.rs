@@ -1,5 +1,6 @@
 //! May it enter, and as what? The pure decisions on a request's head, in the order in which they
-//! are asked: is the target sound, what class is it, which route takes it.
+//! are asked: what class is it, is the target sound, can the path be read in one way only, which route
+//! takes it.
 //!
 //! Nothing here waits, and an ordinary request allocates nothing.
 
@@ -12,21 +13,25 @@ pub mod redirect;
 pub mod rate;
 pub mod site;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 
 use self::route::RouteTable;
+use super::path::decode::{Sight, sight};
 use super::plan::{PathPattern, RedirectPlan, RoutePlan};
 use crate::body::Body;
 use crate::error::{Error, Kind};
-use crate::exchange::Exchange;
+use crate::exchange::{Class, Exchange};
 use crate::telemetry::trace;
 
 /// What an admitted request is to get.
+#[derive(Debug)]
 pub enum Admitted {
-    /// It came without TLS to a listener that wants TLS: go there.
-    Secure(HeaderValue),
+    /// A permanent redirect there: it came without TLS to a listener that wants TLS, or its path has
+    /// empty or dot segments.
+    Elsewhere(HeaderValue),
     /// This route, and its place in the table.
     Route(usize, Arc<RoutePlan>),
 }
@@ -34,39 +39,68 @@ pub enum Admitted {
 /// Decides on a request's head, and writes into `exchange` what was decided.
 ///
 /// # Errors
-/// `BadRequest` and `Unsupported` for what is malformed, `HeadersTooLarge` for too many fields,
-/// `Misdirected` for a coalesced connection whose certificate does not cover the host, `UnknownHost`
-/// (`NoHost` without TLS) for a host or port that no route is about or the route's site does not
-/// know, and `NoRoute`.
+/// Those of [`decide`], and `HeadersTooLarge`.
 pub fn admit(
     table: &RouteTable,
     request: &Request<Body>,
     exchange: &mut Exchange,
 ) -> Result<Admitted, Error> {
-    let (method, version, uri, headers) =
-        (request.method(), request.version(), request.uri(), request.headers());
-    let extended = request.extensions().get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
+    let extended = extended(request);
     // First of all, since it decides how every refusal looks.
-    exchange.class = classify::classify(method, version, uri, headers, extended);
-    identify(headers, exchange);
-    client::believe(headers, exchange);
+    exchange.class = classify::classify(
+        request.method(),
+        request.version(),
+        request.uri(),
+        request.headers(),
+        extended,
+    );
+    identify(request.headers(), exchange);
+    client::believe(request.headers(), exchange);
     if let Some(kind) = exchange.refused {
         return Err(kind.into());
     }
-    let authority = normalise::target(method, version, uri, headers, extended)?;
+    decide(table, request, exchange)
+}
+
+/// Decides on the head of a request whose class and client are known; allocates nothing for an
+/// ordinary one.
+///
+/// # Errors
+/// `BadRequest` and `Unsupported` for what is malformed, `Misdirected` for a coalesced connection
+/// whose certificate does not cover the host, `UnknownHost` (`NoHost` without TLS) for a host or port
+/// that no route is about or the route's site does not know, and `NoRoute`.
+pub fn decide(
+    table: &RouteTable,
+    request: &Request<Body>,
+    exchange: &mut Exchange,
+) -> Result<Admitted, Error> {
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    let connection = Rc::clone(&exchange.connection);
+    let authority = normalise::target(method, request.version(), uri, headers, extended(request))?;
     let https = exchange.identity().https();
-    if let Some(port) = exchange.connection.redirect_to_https.filter(|_| !https) {
-        return Ok(Admitted::Secure(redirect::https_location(&authority, port, uri)));
+    if let Some(port) = connection.redirect_to_https.filter(|_| !https) {
+        return Ok(Admitted::Elsewhere(redirect::https_location(&authority, port, uri)));
     }
-    if let Some(tls) = &exchange.connection.tls {
+    if let Some(tls) = &connection.tls {
         let asked_by_name =
             tls.sni.as_deref().is_some_and(|sni| !sni.eq_ignore_ascii_case(authority.host));
         if asked_by_name && !coverage::covers(&tls.names, authority.host) {
             return Err(Kind::Misdirected.into());
         }
     }
-    let listener = &exchange.connection.listener;
-    match table.find(listener, authority.host, method, uri.path(), headers) {
+    let path = match sight(uri.path())? {
+        Sight::Clear(path) => path,
+        Sight::Detour(clean) => {
+            may_be_redirected(method, exchange.class)?;
+            if !table.serves(&connection.listener, authority.host) {
+                return Err(unknown_host(exchange));
+            }
+            return Ok(Admitted::Elsewhere(redirect::clean_location(clean, uri)));
+        }
+    };
+    let found =
+        table.find(&connection.listener, authority.host, exchange.client, method, &path, headers);
+    match found {
         Some((index, route)) => {
             exchange.authority = match table.site(index).map(|site| site.find(&authority, https)) {
                 Some(Some(known)) => Some(known),
@@ -75,9 +109,24 @@ pub fn admit(
             };
             Ok(Admitted::Route(index, Arc::clone(route)))
         }
-        None if table.serves(listener, authority.host) => Err(Kind::NoRoute.into()),
+        None if table.serves(&connection.listener, authority.host) => Err(Kind::NoRoute.into()),
         None => Err(unknown_host(exchange)),
     }
+}
+
+/// The `:protocol` of an extended CONNECT.
+fn extended(request: &Request<Body>) -> Option<&str> {
+    request.extensions().get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str)
+}
+
+/// Only what a browser or a REST client reads is redirected: an RPC client does not follow, and a
+/// write would be sent twice.
+fn may_be_redirected(method: &Method, class: Class) -> Result<(), Error> {
+    let reads = *method == Method::GET || *method == Method::HEAD;
+    if reads && matches!(class, Class::Page | Class::Asset | Class::Rest) {
+        return Ok(());
+    }
+    Err(Error::with(Kind::BadRequest, "the path has empty or dot segments"))
 }
 
 /// 421 tells the client to come again on a connection of its own (RFC 9110 §15.5.20): without TLS no

@@ -1,6 +1,8 @@
 //! Decides how paths are taken apart and put together: what lies below a prefix, and what path a
 //! rewritten request leaves with. Shared by the stages, so that a route and its rewrite agree on
-//! what a prefix is.
+//! what a prefix is. Routes match the path as `decode` sees it; what leaves is made of what was sent.
+
+pub mod decode;
 
 use http::uri::PathAndQuery;
 
@@ -14,8 +16,17 @@ pub fn rest_after<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
+/// What of the path as it was sent lies below a prefix that its decoded form has matched: both have
+/// the same segments ([`decode`]), so they are counted off.
+pub fn sent_after<'a>(prefix: &str, sent: &'a str) -> &'a str {
+    let segments = prefix.trim_end_matches('/').matches('/').count();
+    let below = sent.match_indices('/').nth(segments);
+    below.and_then(|(at, _)| sent.get(at..)).unwrap_or_default()
+}
+
 /// The path that a request leaves with; `None`: its own. The replacement stands in the place of the
-/// matched prefix, or of the whole path for other patterns.
+/// matched prefix, or of the whole path for other patterns; what is below a prefix stays encoded as
+/// it was sent.
 pub fn rewrite_path(
     plan: &ForwardPlan,
     pattern: &PathPattern,
@@ -23,7 +34,7 @@ pub fn rewrite_path(
 ) -> Result<Option<PathAndQuery>, Error> {
     let Some(replacement) = plan.rewrite_path.as_deref() else { return Ok(None) };
     let rest = match pattern {
-        PathPattern::Prefix(prefix) => rest_after(prefix, asked.path()).unwrap_or_default(),
+        PathPattern::Prefix(prefix) => sent_after(prefix, asked.path()),
         PathPattern::Any | PathPattern::Exact(_) | PathPattern::Regex(_) => "",
     };
     let mut path = joined(replacement, rest);
@@ -82,6 +93,10 @@ mod tests {
             ("", prefix("/a"), "/a/x", "/x"),
             ("b", prefix("/a"), "/a", "/b"),
             ("/b", prefix("/"), "/x", "/b/x"),
+            ("/b", prefix("/a"), "/%61/x", "/b/x"),
+            ("/b", prefix("/a/c"), "/%61/%63/%78?y=%61", "/b/%78?y=%61"),
+            ("/b", prefix("/a c"), "/a%20c", "/b"),
+            ("/", prefix("/é"), "/%C3%A9/%C3%A9/", "/%C3%A9/"),
             ("/b", exact("/a"), "/a?y=1", "/b?y=1"),
             ("/b", PathPattern::Any, "/a/x", "/b"),
         ] {

@@ -48,7 +48,7 @@ pub enum HostPattern {
     Suffix(Box<str>),
 }
 
-/// A path.
+/// A path, percent-decoded: patterns are held against what `path::decode` sees.
 #[derive(Clone, Debug, Default)]
 pub enum PathPattern {
     /// Every path.

@@ -172,6 +172,7 @@ fn when(matcher: &Matcher) -> String {
     }
     words.extend(matcher.methods.iter().map(ToString::to_string));
     words.extend(matcher.headers.iter().map(|header| format!("header {}", header.name)));
+    words.extend(matcher.clients.iter().map(|range| format!("from {range}")));
     words.extend(matcher.listeners.iter().map(|listener| format!("listener {listener}")));
     if words.is_empty() { "always".into() } else { words.join(", ") }
 }

@@ -17,6 +17,7 @@ mod counts;
 mod drain;
 mod errors;
 mod forwarded;
+mod guards;
 mod h2c_upgrade;
 mod hosts;
 mod http1;

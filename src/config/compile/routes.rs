@@ -125,14 +125,18 @@ fn action(
     known: &Known<'_>,
     scope: &Scope<'_>,
 ) -> Option<Action> {
-    let given: Vec<&str> =
-        ["to", "redirect", "respond"].into_iter().filter(|key| scope.key(key).given()).collect();
+    let actions = ["to", "redirect", "respond", "deny"];
+    let given: Vec<&str> = actions.into_iter().filter(|key| scope.key(key).given()).collect();
     match given.as_slice() {
         ["to"] => {}
         [_] => only_with_to(scope),
-        [] => scope.fault("no action", "one of to, redirect, respond"),
-        several => scope.fault(several.join(" and "), "exactly one of to, redirect, respond"),
+        [] => scope.fault("no action", "one of to, redirect, respond, deny"),
+        several => scope.fault(several.join(" and "), "exactly one of to, redirect, respond, deny"),
     }
+    if route.deny == Some(false) {
+        scope.key("deny").fault("false", "true, or not the key at all");
+    }
+    let deny = route.deny.map(|_| Action::Deny);
     // Each that is there is judged, so that its faults show beside that of their number.
     let redirect = route
         .redirect
@@ -142,7 +146,7 @@ fn action(
         .respond
         .as_ref()
         .and_then(|written| respond(written, &scope.key("respond")).map(Action::Respond));
-    forward(route, matcher, known, scope).map(Action::Forward).or(redirect).or(respond)
+    forward(route, matcher, known, scope).map(Action::Forward).or(redirect).or(respond).or(deny)
 }
 
 fn only_with_to(scope: &Scope<'_>) {

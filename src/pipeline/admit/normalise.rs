@@ -1,7 +1,7 @@
 //! Decides whether a request's target and host are sound, and which authority it asks for
 //! (RFC 9112 §3.2, RFC 9113 §8.3.1). Nothing is rewritten: what passes goes on as it came.
 //!
-//! Percent-encoding is left alone here: guards that decode the path decide about it. A fragment
+//! Percent-encoding is left alone here: `path::decode` decides about it. A fragment
 //! cannot be seen, since `http::Uri` drops it while parsing; it never leaves either.
 
 use http::header::HOST;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use http::{HeaderValue, Uri};
 
 use crate::pipeline::authority::Authority;
-use crate::pipeline::path::{append_query, joined, rest_after};
+use crate::pipeline::path::{append_query, joined, sent_after};
 use crate::pipeline::plan::{PathPattern, RedirectPlan};
 
 /// `Location` of a redirect (RFC 9110 §10.2.2), always absolute: a relative one that begins with
@@ -47,10 +47,18 @@ pub fn https_location(authority: &Authority<'_>, port: u16, uri: &Uri) -> Header
     into_value(location)
 }
 
-/// What of the path the pattern has not consumed.
+/// `Location` of a path with empty or dot segments (308): the path that it means, on the same host
+/// and scheme because it names none. `clean` begins with exactly one slash.
+pub fn clean_location(clean: String, uri: &Uri) -> HeaderValue {
+    let mut location = clean;
+    append_query(&mut location, [uri.query(), None]);
+    into_value(location)
+}
+
+/// What of the path, as it was sent, the pattern has not consumed.
 fn remainder<'a>(pattern: &PathPattern, path: &'a str) -> &'a str {
     match pattern {
-        PathPattern::Prefix(prefix) => rest_after(prefix, path).unwrap_or(path),
+        PathPattern::Prefix(prefix) => sent_after(prefix, path),
         PathPattern::Exact(_) => "",
         PathPattern::Any | PathPattern::Regex(_) => path,
     }
@@ -102,6 +110,7 @@ mod tests {
                 "/old//evil.example",
                 "https://a.example:8443//evil.example",
             ),
+            ("/new", true, prefix("/old"), "/%6fld/%78", "https://a.example:8443/new/%78"),
             ("http://b.example/x", false, PathPattern::Any, "/y", "http://b.example/x"),
         ] {
             let plan =

@@ -4,6 +4,7 @@
 //! A table of some tens of routes is asked from top to bottom: each question is a comparison of a
 //! few bytes, the cheap ones come first, and nothing is allocated.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
@@ -57,11 +58,12 @@ impl RouteTable {
     }
 
     /// The first route that matches, and its place in the table. `host` is without its port, in any
-    /// case; `path` is without its query, as the client sent it.
+    /// case; `path` is without its query, as [`decode`](crate::pipeline::path::decode) sees it.
     pub fn find(
         &self,
         listener: &str,
         host: &str,
+        client: Option<IpAddr>,
         method: &Method,
         path: &str,
         headers: &HeaderMap,
@@ -72,6 +74,7 @@ impl RouteTable {
                 && listener_holds(matcher, listener)
                 && host_holds(matcher, host)
                 && entry.path.holds(path)
+                && client_holds(matcher, client)
                 && matcher.grpc.as_ref().is_none_or(|pattern| grpc_holds(pattern, path))
                 && matcher.headers.iter().all(|pattern| header_holds(pattern, headers))
         };
@@ -142,6 +145,15 @@ fn host_holds(matcher: &Matcher, host: &str) -> bool {
         })
 }
 
+/// A client without an address (a Unix socket's) is in no range. An IPv4 client of a dual-stack
+/// socket is in those of IPv4.
+fn client_holds(matcher: &Matcher, client: Option<IpAddr>) -> bool {
+    matcher.clients.is_empty()
+        || client
+            .map(|client| client.to_canonical())
+            .is_some_and(|client| matcher.clients.iter().any(|range| range.contains(&client)))
+}
+
 /// Whether `host` ends in `suffix` and has at least one label before it.
 pub(super) fn below(host: &str, suffix: &str) -> bool {
     host.len()
@@ -191,7 +203,7 @@ mod tests {
     fn find(table: &RouteTable, listener: &str, host: &str, line: &str) -> Option<usize> {
         let (method, path) = line.split_once(' ').unwrap();
         table
-            .find(listener, host, &method.parse().unwrap(), path, &HeaderMap::new())
+            .find(listener, host, None, &method.parse().unwrap(), path, &HeaderMap::new())
             .map(|(index, _)| index)
     }
 
@@ -286,6 +298,25 @@ mod tests {
     }
 
     #[test]
+    fn clients_match_by_range_and_none_is_in_no_range() {
+        let table = table(vec![Matcher {
+            clients: vec!["10.0.0.0/8".parse().unwrap(), "fd00::1/128".parse().unwrap()],
+            ..Matcher::default()
+        }]);
+        let holds = |client: Option<&str>| {
+            let client = client.map(|client| client.parse().unwrap());
+            table.find("l", "h", client, &Method::GET, "/", &HeaderMap::new()).is_some()
+        };
+        for client in ["10.0.0.1", "10.255.255.255", "::ffff:10.1.2.3", "fd00::1"] {
+            assert!(holds(Some(client)), "{client}");
+        }
+        for client in ["11.0.0.1", "::ffff:11.0.0.1", "fd00::2", "::10.0.0.1", "::"] {
+            assert!(!holds(Some(client)), "{client}");
+        }
+        assert!(!holds(None));
+    }
+
+    #[test]
     fn headers_match_by_presence_or_by_any_of_their_values() {
         let name = HeaderName::from_static("x-tenant");
         let pattern = |value: Option<&'static str>| Matcher {
@@ -298,7 +329,7 @@ mod tests {
         let table = table(vec![pattern(Some("b")), pattern(None)]);
         let mut headers = HeaderMap::new();
         let index = |headers: &HeaderMap| {
-            table.find("l", "h", &Method::GET, "/", headers).map(|(index, _)| index)
+            table.find("l", "h", None, &Method::GET, "/", headers).map(|(index, _)| index)
         };
         assert_eq!(index(&headers), None);
         headers.append(&name, HeaderValue::from_static("a"));
@@ -314,7 +345,7 @@ mod tests {
                 hosts: vec![HostPattern::Suffix(".é".into()), HostPattern::Suffix(".b".into())],
                 ..super::tests::path(PathPattern::Prefix("/ä".into()))
             }]);
-            table.find("l", &host, &Method::GET, &path, &HeaderMap::new());
+            table.find("l", &host, None, &Method::GET, &path, &HeaderMap::new());
         }
     }
 }

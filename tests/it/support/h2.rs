@@ -54,7 +54,10 @@ impl Client {
 
     /// By prior knowledge, without TLS.
     pub async fn plain(address: SocketAddr) -> Self {
-        Self::over(TcpStream::connect(address).await.unwrap()).await
+        let stream = TcpStream::connect(address).await.unwrap();
+        // Head and body are two writes: without this the second waits for a delayed ACK.
+        stream.set_nodelay(true).unwrap();
+        Self::over(stream).await
     }
 
     pub async fn over(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {

@@ -7,11 +7,15 @@ use crate::config::compile::{headers, item};
 use crate::config::fault::nearest;
 use crate::config::parse;
 use crate::config::schema::text::{
-    GrpcText, HeaderText, HostText, MethodText, OneOrMany, PathText, RegexText,
+    GrpcText, HeaderText, HostText, MethodText, OneOrMany, PathText, RangeText, RegexText,
 };
 use crate::config::schema::{HeaderMatch, Match, PathForm, PathMatch};
 use crate::config::scope::Scope;
+use crate::pipeline::path::decode;
 use crate::pipeline::plan::{HeaderPattern, Matcher, PathPattern};
+
+/// Of a path that is well formed.
+const SEEN: &str = "a path that a request can have: percent-encoded or plain, without empty or dot segments, encoded slashes or control characters";
 
 /// The matcher of a route; `listeners` are the names that exist.
 pub(super) fn matcher(written: Option<&Match>, listeners: &[&str], scope: &Scope<'_>) -> Matcher {
@@ -37,7 +41,9 @@ pub(super) fn matcher(written: Option<&Match>, listeners: &[&str], scope: &Scope
             .grpc
             .as_ref()
             .and_then(|text| scope.key("grpc").parsed(text, parse::grpc(text), GrpcText::EXPECTED)),
-        ..Matcher::default()
+        clients: each(written.clients.as_ref(), &scope.key("clients"), |text, scope| {
+            scope.parsed(text, parse::range(text), RangeText::EXPECTED)
+        }),
     }
 }
 
@@ -66,7 +72,8 @@ fn method(text: &MethodText, scope: &Scope<'_>) -> Option<Method> {
 
 fn path(written: Option<&PathMatch>, scope: &Scope<'_>) -> PathPattern {
     let plain = |text: &PathText, scope: &Scope<'_>| -> Option<Box<str>> {
-        scope.parsed(text, parse::path(text).map(Into::into), PathText::EXPECTED)
+        let path = scope.parsed(text, parse::path(text), PathText::EXPECTED)?;
+        scope.parsed(text, decode::pattern(path), SEEN)
     };
     let pattern = match written {
         None => None,

@@ -30,6 +30,7 @@ pub(super) fn check(routes: &[(RoutePlan, Scope<'_>)]) {
 fn covers(a: &Matcher, b: &Matcher) -> bool {
     covers_list(&a.listeners, &b.listeners, |a, b| a == b)
         && covers_list(&a.hosts, &b.hosts, covers_host)
+        && covers_list(&a.clients, &b.clients, |a, b| a.contains(b))
         && covers_list(&a.methods, &b.methods, |a, b| a == b)
         && covers_path(&a.path, b)
         && a.headers.iter().all(|a| b.headers.iter().any(|b| covers_header(a, b)))
@@ -102,6 +103,19 @@ mod tests {
         assert!(covers(&ui, &path(PathPattern::Exact("/ui".into()))));
         assert!(!covers(&ui, &path(PathPattern::Exact("/uix".into()))));
         assert!(!covers(&ui, &path(PathPattern::Any)));
+    }
+
+    #[test]
+    fn a_range_covers_the_ranges_in_it_and_never_every_client() {
+        let clients = |text: &str| Matcher {
+            clients: parse::range(text).into_iter().collect(),
+            ..Matcher::default()
+        };
+        assert!(covers(&clients("10.0.0.0/8"), &clients("10.1.0.0/16")));
+        assert!(covers(&Matcher::default(), &clients("10.1.0.0/16")));
+        assert!(!covers(&clients("10.1.0.0/16"), &clients("10.0.0.0/8")));
+        assert!(!covers(&clients("10.0.0.0/8"), &clients("fd00::/8")));
+        assert!(!covers(&clients("10.0.0.0/8"), &Matcher::default()));
     }
 
     #[test]

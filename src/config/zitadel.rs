@@ -1,0 +1,3 @@
+//! What Ravelin knows of ZITADEL beyond its protocols.
+
+pub mod guards;
