@@ -78,7 +78,7 @@ async fn an_unknown_host_or_port_ends_here_counted_by_cause() {
     }
     assert!(standin.requests().is_empty(), "{:?}", standin.requests());
     let counted = |cause: &str| ravelin.metric(&format!("ravelin_errors_total{{cause=\"{cause}\""));
-    assert_eq!((counted("no_route"), counted("unknown_host")), (7.0, 3.0));
+    assert_eq!((counted("no_host"), counted("unknown_host")), (7.0, 3.0));
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ fn no_generated_authority_reaches_upstream_in_another_spelling() {
         (standin, ravelin, client)
     });
     let mut runner =
-        TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
+        TestRunner::new(Config { cases: 600, failure_persistence: None, ..Config::default() });
     let mut reached = 0;
     let check = |text: &str| {
         let all = standin.requests();
@@ -213,5 +213,6 @@ fn no_generated_authority_reaches_upstream_in_another_spelling() {
             Ok(())
         })
         .unwrap();
-    assert!((check.borrow_mut())("") > 10, "too few reached upstream to tell");
+    let reached = (check.borrow_mut())("");
+    assert!(reached > 10, "too few reached upstream to tell: {reached}");
 }
