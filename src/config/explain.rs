@@ -1,25 +1,36 @@
 //! Plan → YAML: what is in effect, with every default filled in and without secrets.
 //!
 //! The text is a configuration again: loading it gives the same plan, except for masked values.
+//! What `zitadel` brings is shown as comments where it stands: it comes again from `zitadel`.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
+use ipnet::IpNet;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::compile::headers::SECRET;
 use crate::config::fault::without_userinfo;
 use crate::config::plan::Plan;
+use crate::config::zitadel::{Installation, Mode, Opening};
 use crate::downstream::plan::{Address, ClientAuth, ListenerPlan, TlsPlan};
 use crate::pipeline::plan::{
-    Action, ForwardPlan, HeaderEdits, HostPattern, Matcher, PathPattern, RoutePlan, Timeouts,
+    Action, ForwardPlan, HeaderEdits, HostPattern, Matcher, PathPattern, RoutePlan, SiteHost,
+    Timeouts,
 };
-use crate::telemetry::plan::{Format, Output};
-use crate::upstream::plan::{Address as Endpoint, ClusterPlan, EndpointPlan};
+use crate::telemetry::plan::{AccessPlan, Format, Output};
+use crate::upstream::plan::{
+    Address as Endpoint, ClusterPlan, EndpointPlan, TlsPlan as UpstreamTls,
+};
 
 /// What stands in the place of a secret.
 const MASK: &str = "***";
+
+/// A key that begins so is a comment: what is below it is shown, not said.
+const COMMENT: &str = "# ";
+/// The heading of what an installation brings.
+const FROM_PRESET: &str = "# from zitadel";
 
 /// The effective configuration.
 pub fn yaml(plan: &Plan) -> String {
@@ -29,33 +40,124 @@ pub fn yaml(plan: &Plan) -> String {
 }
 
 fn tree(plan: &Plan) -> Json {
-    let clusters: Map<String, Json> = plan
-        .clusters
-        .iter()
-        .map(|cluster| (cluster.name.to_string(), cluster_tree(cluster)))
-        .collect();
+    let mut out = Map::new();
+    out.insert("workers".into(), json!(plan.workers));
+    let listeners = plan.listeners.iter().map(|l| listener(l)).collect();
+    out.insert("listeners".into(), listeners);
+    if !plan.zitadel.is_empty() {
+        out.insert("zitadel".into(), plan.zitadel.iter().map(installation).collect());
+    }
+    let routes = plan.routes.iter().map(|one| match plan.preset.routes.contains(&one.name) {
+        true => json!({ FROM_PRESET: [route(one, true)] }),
+        false => route(one, false),
+    });
+    out.insert("routes".into(), routes.collect());
+    let mut clusters = Map::new();
+    for cluster in &plan.clusters {
+        let one = Map::from_iter([(cluster.name.to_string(), cluster_tree(cluster))]);
+        if plan.preset.clusters.contains(&cluster.name) {
+            clusters.insert(format!("{FROM_PRESET} {}", cluster.name), Json::Object(one));
+        } else {
+            clusters.extend(one);
+        }
+    }
+    out.insert("clusters".into(), Json::Object(clusters));
+    let admin = plan.admin.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    out.insert("admin".into(), json!(admin));
+    out.insert("access_log".into(), access_log(&plan.access));
+    let shutdown = json!({
+        "delay": duration(plan.shutdown.delay),
+        "grace": duration(plan.shutdown.grace),
+    });
+    out.insert("shutdown".into(), shutdown);
+    Json::Object(out)
+}
+
+fn access_log(plan: &AccessPlan) -> Json {
     json!({
-        "workers": plan.workers,
-        "listeners": plan.listeners.iter().map(|l| listener(l)).collect::<Vec<_>>(),
-        "routes": plan.routes.iter().map(|r| route(r)).collect::<Vec<_>>(),
-        "clusters": clusters,
-        "admin": plan.admin.map_or_else(|| "off".to_owned(), |address| address.to_string()),
-        "access_log": {
-            "format": match plan.access.format {
-                Format::Off => "off",
-                Format::Json => "json",
-                Format::Text => "text",
-            },
-            "output": match &plan.access.output {
-                Output::Stdout => "stdout".to_owned(),
-                Output::File(path) => path.display().to_string(),
-            },
+        "format": match plan.format {
+            Format::Off => "off",
+            Format::Json => "json",
+            Format::Text => "text",
         },
-        "shutdown": {
-            "delay": duration(plan.shutdown.delay),
-            "grace": duration(plan.shutdown.grace),
+        "output": match &plan.output {
+            Output::Stdout => "stdout".to_owned(),
+            Output::File(path) => path.display().to_string(),
         },
     })
+}
+
+fn installation(site: &Installation) -> Json {
+    let mut out = Map::new();
+    out.insert("name".into(), json!(*site.name));
+    out.insert("upstream".into(), site.upstream.iter().map(endpoint).collect());
+    if site.mode == Mode::Enabled {
+        out.insert("tls".into(), cluster_tls(&site.tls));
+    }
+    out.insert("domain".into(), site.hosts.iter().map(site_host).collect());
+    out.insert("tls_mode".into(), json!(site.mode.word()));
+    if !site.login.is_empty() {
+        out.insert("login".into(), site.login.iter().map(endpoint).collect());
+    }
+    if !site.login_hosts.is_empty() {
+        out.insert("login_domain".into(), site.login_hosts.iter().map(site_host).collect());
+    }
+    let host = site.instance_host.as_ref();
+    out.extend(host.map(|host| ("instance_host".to_owned(), json!(text(host)))));
+    let mut guards = Map::new();
+    if !site.guards.open.is_empty() {
+        guards.insert("open".into(), site.guards.open.iter().map(opening).collect());
+    }
+    guards.insert("health".into(), json!(site.guards.health));
+    guards.extend(ranges("import_export", &site.guards.import_export));
+    out.insert("guards".into(), Json::Object(guards));
+    let limits = &site.limits;
+    let limit = |limit: Option<u64>| limit.map_or_else(|| "off".to_owned(), size);
+    let limits = json!({
+        "assets": limit(limits.assets),
+        "scim": limit(limits.scim),
+        "grpc_message": limit(limits.grpc_message.map(u64::from)),
+        "body_idle": clock(limits.body_idle),
+        "rate": if limits.cloud_rate { "cloud" } else { "off" },
+    });
+    out.insert("limits".into(), limits);
+    edits_of(&site.request_headers, &site.response_headers, &mut out);
+    Json::Object(out)
+}
+
+fn opening(opening: &Opening) -> Json {
+    let mut out = Map::new();
+    if !opening.names.is_empty() {
+        out.insert("names".into(), json!(opening.names));
+    }
+    if !opening.paths.is_empty() {
+        out.insert("paths".into(), json!(opening.paths));
+    }
+    if !opening.listeners.is_empty() {
+        out.insert(
+            "listeners".into(),
+            opening.listeners.iter().map(|name| json!(**name)).collect(),
+        );
+    }
+    out.extend(ranges("clients", &opening.clients));
+    Json::Object(out)
+}
+
+fn ranges(key: &str, ranges: &[IpNet]) -> Option<(String, Json)> {
+    let texts: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| (key.to_owned(), json!(texts)))
+}
+
+fn host_text(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Exact(host) => host.to_string(),
+        HostPattern::Suffix(suffix) => format!("*{suffix}"),
+    }
+}
+
+fn site_host(host: &SiteHost) -> Json {
+    let name = host_text(&host.pattern);
+    json!(if host.shows_port { format!("{name}:{}", host.port) } else { name })
 }
 
 fn listener(plan: &ListenerPlan) -> Json {
@@ -75,6 +177,7 @@ fn listener(plan: &ListenerPlan) -> Json {
         let from: Vec<String> = plan.proxy_protocol.iter().map(ToString::to_string).collect();
         out.insert("proxy_protocol".into(), json!({ "from": from }));
     }
+    out.extend(ranges("trusted_proxies", &plan.trusted_proxies));
     if let Some(port) = plan.redirect_to_https {
         out.insert("redirect_to_https".into(), json!(port));
     }
@@ -83,7 +186,7 @@ fn listener(plan: &ListenerPlan) -> Json {
         "connections": limits.connections,
         "connections_per_client": limits.connections_per_client,
         "streams": limits.streams,
-        "header_size": size(limits.header_bytes),
+        "header_size": size(limits.header_bytes.into()),
         "header_fields": limits.header_fields,
         "head_time": duration(limits.head_time),
         "idle": duration(limits.idle),
@@ -109,7 +212,8 @@ fn listener_tls(plan: &TlsPlan) -> Json {
     })
 }
 
-fn route(plan: &RoutePlan) -> Json {
+/// `whole`: also what only an installation can say.
+fn route(plan: &RoutePlan, whole: bool) -> Json {
     let mut out = Map::new();
     out.insert("name".into(), json!(*plan.name));
     let matcher = matcher(&plan.matcher);
@@ -117,7 +221,12 @@ fn route(plan: &RoutePlan) -> Json {
         out.insert("match".into(), Json::Object(matcher));
     }
     match &plan.action {
-        Action::Forward(forward) => forward_tree(forward, &mut out),
+        Action::Forward(forward) => {
+            forward_tree(forward, &mut out);
+            if whole {
+                site_tree(forward, &mut out);
+            }
+        }
         Action::Redirect(redirect) => {
             let to = without_userinfo(&redirect.to.to_string());
             let status = redirect.status.as_u16();
@@ -147,11 +256,7 @@ fn matcher(plan: &Matcher) -> Map<String, Json> {
         out.insert("listeners".into(), json!(names));
     }
     if !plan.hosts.is_empty() {
-        let host = |host: &HostPattern| match host {
-            HostPattern::Exact(host) => host.to_string(),
-            HostPattern::Suffix(suffix) => format!("*{suffix}"),
-        };
-        out.insert("host".into(), json!(plan.hosts.iter().map(host).collect::<Vec<_>>()));
+        out.insert("host".into(), json!(plan.hosts.iter().map(host_text).collect::<Vec<_>>()));
     }
     let path = match &plan.path {
         PathPattern::Any => None,
@@ -178,6 +283,7 @@ fn matcher(plan: &Matcher) -> Map<String, Json> {
             .collect();
         out.insert("headers".into(), Json::Object(headers));
     }
+    out.extend(ranges("clients", &plan.clients));
     if let Some(grpc) = &plan.grpc {
         let method = grpc.method.as_ref().map(|method| format!("/{method}")).unwrap_or_default();
         out.insert("grpc".into(), json!(format!("{}{method}", grpc.service)));
@@ -193,14 +299,40 @@ fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
     if !rewrite.is_empty() {
         out.insert("rewrite".into(), Json::Object(rewrite));
     }
-    for (key, edits) in
-        [("request_headers", &plan.request_headers), ("response_headers", &plan.response_headers)]
-    {
+    edits_of(&plan.request_headers, &plan.response_headers, out);
+    out.insert("timeouts".into(), timeouts(plan.timeouts));
+}
+
+/// What holds for the requests of an installation and has no key of a route.
+fn site_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
+    out.insert("hosts".into(), plan.hosts.iter().map(site_host).collect());
+    let identity = &plan.identity;
+    let mut words = Vec::new();
+    words.extend(
+        identity.zitadel.then(|| "x-zitadel-* and forwarded headers are Ravelin's".to_owned()),
+    );
+    words.extend(identity.login.then(|| "the login is told instance and public host".to_owned()));
+    let host = identity.instance_host.as_ref();
+    words.extend(host.map(|host| format!("the instance is {}", text(host))));
+    out.insert("identity".into(), json!(words));
+    let mut limits = Map::new();
+    let mut limit = |key: &str, value: Option<String>| {
+        limits.extend(value.map(|value| (key.to_owned(), json!(value))));
+    };
+    limit("body", plan.limits.body.map(size));
+    limit("grpc_message", plan.limits.grpc_message.map(|bytes| size(bytes.into())));
+    limit("body_idle", plan.limits.body_idle.map(duration));
+    let rate = plan.limits.rate;
+    limit("rate", rate.map(|rate| format!("{} a minute, {} at once", rate.per_minute, rate.burst)));
+    out.insert("limits".into(), Json::Object(limits));
+}
+
+fn edits_of(request: &HeaderEdits, response: &HeaderEdits, out: &mut Map<String, Json>) {
+    for (key, edits) in [("request_headers", request), ("response_headers", response)] {
         if !edits.is_empty() {
             out.insert(key.into(), edits_tree(edits));
         }
     }
-    out.insert("timeouts".into(), timeouts(plan.timeouts));
 }
 
 fn edits_tree(edits: &HeaderEdits) -> Json {
@@ -212,7 +344,6 @@ fn edits_tree(edits: &HeaderEdits) -> Json {
 }
 
 fn timeouts(plan: Timeouts) -> Json {
-    let clock = |clock: Option<Duration>| clock.map_or_else(|| "off".to_owned(), duration);
     json!({
         "first_byte": clock(plan.first_byte),
         "idle": clock(plan.idle),
@@ -220,29 +351,37 @@ fn timeouts(plan: Timeouts) -> Json {
     })
 }
 
+fn clock(clock: Option<Duration>) -> String {
+    clock.map_or_else(|| "off".to_owned(), duration)
+}
+
 fn cluster_tree(plan: &ClusterPlan) -> Json {
     let mut out = Map::new();
     out.insert("endpoints".into(), plan.endpoints.iter().map(endpoint).collect());
     if plan.endpoints.iter().any(|endpoint| endpoint.protocol.is_tls()) {
-        let mut tls = Map::new();
-        tls.extend(plan.tls.ca.as_ref().map(|ca| ("ca".to_owned(), json!(ca))));
-        let name = plan.tls.server_name.as_ref();
-        tls.extend(name.map(|name| ("server_name".to_owned(), json!(name))));
-        if !plan.tls.pins.is_empty() {
-            use base64::Engine as _;
-            let encode = |pin: &[u8; 32]| base64::prelude::BASE64_STANDARD.encode(pin);
-            let pins: Vec<String> = plan.tls.pins.iter().map(encode).collect();
-            tls.insert("pins".into(), json!(pins));
-        }
-        let pair = plan.tls.client_certificate.as_ref();
-        let pair = pair.map(|(cert, key)| json!({ "cert": cert, "key": key }));
-        tls.extend(pair.map(|pair| ("certificate".to_owned(), pair)));
-        tls.insert("insecure_skip_verify".into(), json!(plan.tls.insecure_skip_verify));
-        out.insert("tls".into(), Json::Object(tls));
+        out.insert("tls".into(), cluster_tls(&plan.tls));
     }
     out.insert("connect_timeout".into(), json!(duration(plan.connect_timeout)));
     out.insert("idle".into(), json!(duration(plan.idle)));
     Json::Object(out)
+}
+
+fn cluster_tls(plan: &UpstreamTls) -> Json {
+    let mut tls = Map::new();
+    tls.extend(plan.ca.as_ref().map(|ca| ("ca".to_owned(), json!(ca))));
+    let name = plan.server_name.as_ref();
+    tls.extend(name.map(|name| ("server_name".to_owned(), json!(name))));
+    if !plan.pins.is_empty() {
+        use base64::Engine as _;
+        let encode = |pin: &[u8; 32]| base64::prelude::BASE64_STANDARD.encode(pin);
+        let pins: Vec<String> = plan.pins.iter().map(encode).collect();
+        tls.insert("pins".into(), json!(pins));
+    }
+    let pair = plan.client_certificate.as_ref();
+    let pair = pair.map(|(cert, key)| json!({ "cert": cert, "key": key }));
+    tls.extend(pair.map(|pair| ("certificate".to_owned(), pair)));
+    tls.insert("insecure_skip_verify".into(), json!(plan.insecure_skip_verify));
+    Json::Object(tls)
 }
 
 fn endpoint(plan: &EndpointPlan) -> Json {
@@ -269,7 +408,7 @@ fn duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-fn size(bytes: u32) -> String {
+fn size(bytes: u64) -> String {
     match bytes {
         bytes if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
         bytes if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
@@ -283,12 +422,20 @@ fn emit(value: &Json, depth: usize, out: &mut String) {
     match value {
         Json::Object(map) => {
             for (key, value) in map {
-                let _ = write!(out, "{indent}{}:", key_text(key));
-                emit_below(value, depth, out);
+                if key.starts_with(COMMENT) {
+                    commented(value, depth, out);
+                } else {
+                    let _ = write!(out, "{indent}{}:", key_text(key));
+                    emit_below(value, depth, out);
+                }
             }
         }
         Json::Array(items) => {
             for item in items {
+                if let Some(shown) = item.get(FROM_PRESET) {
+                    commented(shown, depth, out);
+                    continue;
+                }
                 let mut text = String::new();
                 if is_block(item) {
                     emit(item, depth + 1, &mut text);
@@ -301,6 +448,17 @@ fn emit(value: &Json, depth: usize, out: &mut String) {
         other => {
             let _ = writeln!(out, "{indent}{}", flow(other));
         }
+    }
+}
+
+/// What an installation brings, every line a comment.
+fn commented(value: &Json, depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    let mut text = String::new();
+    emit(value, 0, &mut text);
+    let _ = writeln!(out, "{indent}{FROM_PRESET}:");
+    for line in text.lines() {
+        let _ = writeln!(out, "{indent}#   {line}");
     }
 }
 

@@ -147,6 +147,21 @@ pub fn host(text: &str) -> Option<HostPattern> {
     domain(text).map(|name| HostPattern::Exact(name.into()))
 }
 
+/// A public host and the port that clients use: `id.example.com`, `id.example.com:8443`,
+/// `*.example.com`, `[::1]:8443`.
+pub fn site(text: &str) -> Option<(HostPattern, Option<u16>)> {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(decimal(port)?)),
+        _ => (text, None),
+    };
+    (port != Some(0)).then(|| Some((host(name)?, port)))?
+}
+
+/// A size, or `off`, which is no limit at all.
+pub fn limit(text: &str) -> Option<Option<u64>> {
+    if text == "off" { Some(None) } else { size(text).map(Some) }
+}
+
 /// `package.Service`, or `package.Service/Method`.
 pub fn grpc(text: &str) -> Option<GrpcPattern> {
     let text = text.strip_prefix('/').unwrap_or(text);
@@ -231,17 +246,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_public_host_may_name_its_port() {
+        let exact = |name: &str| HostPattern::Exact(name.into());
+        assert_eq!(site("ID.example.com"), Some((exact("id.example.com"), None)));
+        assert_eq!(site("localhost:8443"), Some((exact("localhost"), Some(8443))));
+        assert_eq!(site("[::1]"), Some((exact("[::1]"), None)));
+        assert_eq!(site("[::1]:80"), Some((exact("[::1]"), Some(80))));
+        assert_eq!(
+            site("*.example.com:1"),
+            Some((HostPattern::Suffix(".example.com".into()), Some(1)))
+        );
+        for bad in ["", ":1", "a:0", "a:", "a:b", "a:1:2", "https://a", "a/b", "::1", "a:65536"] {
+            assert_eq!(site(bad), None, "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,40}") {
             let _ = (duration(&text), clock(&text), size(&text), listen(&text), endpoint(&text));
-            let _ = (host(&text), grpc(&text), path(&text), range(&text), pin(&text), authority(&text));
+            let _ = (host(&text), grpc(&text), path(&text), range(&text), pin(&text), authority(&text), site(&text));
         }
 
         #[test]
         fn no_likely_text_makes_a_parser_panic(text in "[0-9a-z:/+.*\\[\\]-]{0,24}") {
             let _ = (duration(&text), clock(&text), size(&text), listen(&text), endpoint(&text));
-            let _ = (host(&text), grpc(&text), path(&text), range(&text), pin(&text), authority(&text));
+            let _ = (host(&text), grpc(&text), path(&text), range(&text), pin(&text), authority(&text), site(&text));
         }
 
         #[test]

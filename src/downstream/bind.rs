@@ -232,6 +232,7 @@ mod tests {
             address,
             tls: None,
             proxy_protocol: Vec::new(),
+            trusted_proxies: [].into(),
             redirect_to_https: None,
             limits: Limits::default(),
         }

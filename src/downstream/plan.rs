@@ -19,7 +19,10 @@ pub struct ListenerPlan {
     /// Peers whose PROXY protocol header is required and believed; others are refused one.
     /// Empty: the protocol is not spoken.
     pub proxy_protocol: Vec<IpNet>,
-    /// Answer everything with a 308 to https on this port.
+    /// Proxies in front whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. A peer on a
+    /// Unix socket counts as one of them, where there are any.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// Answer everything with a 308 to https on this port. Not what came by https to a trusted proxy.
     pub redirect_to_https: Option<u16>,
     /// What a connection may cost.
     pub limits: Limits,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::compile::{item, lasting};
 use crate::config::parse::{self, Listen};
-use crate::config::schema::text::{ListenText, RangeText, SizeText};
+use crate::config::schema::text::{ListenText, OneOrMany, RangeText, SizeText};
 use crate::config::schema::{
     Certificate, ClientAuth as ClientAuthText, ClientAuthMode, Document, Https, KeyPair,
     Limits as LimitsText, Listener, ListenerTls, ProxyProtocol, TlsVersion,
@@ -30,7 +30,7 @@ pub fn listeners(
         overlaps(&[(listener.clone(), scope.key("listen"))], admin);
         return vec![listener];
     };
-    for key in ["listen", "certificate"] {
+    for key in ["listen", "certificate", "trusted_proxies"] {
         if scope.key(key).given() {
             scope.key(key).fault("it beside \"listeners\"", "either the short form or the list");
         }
@@ -74,6 +74,7 @@ fn short(document: &Document, scope: &Scope<'_>) -> ListenerPlan {
         address,
         tls,
         proxy_protocol: Vec::new(),
+        trusted_proxies: trusted(document.trusted_proxies.as_ref(), scope),
         redirect_to_https: None,
         limits: Limits::default(),
     }
@@ -86,6 +87,7 @@ fn full(
 ) -> Option<ListenerPlan> {
     let tls = listener.tls.as_ref().map(|written| tls(written, &scope.key("tls")));
     let proxy_protocol = proxy(listener.proxy_protocol.as_ref(), &scope.key("proxy_protocol"));
+    let trusted_proxies = trusted(listener.trusted_proxies.as_ref(), scope);
     let limits = limits(listener.limits.as_ref(), &scope.key("limits"));
     let redirect_to_https = match listener.redirect_to_https {
         Some(Https::Port(port)) => Some(port),
@@ -99,7 +101,15 @@ fn full(
     }
     let address = address(listener.address.as_ref()?, &scope.key("address"))?;
     let name = name(listener, &address, prior, scope);
-    Some(ListenerPlan { name, address, tls, proxy_protocol, redirect_to_https, limits })
+    Some(ListenerPlan {
+        name,
+        address,
+        tls,
+        proxy_protocol,
+        trusted_proxies,
+        redirect_to_https,
+        limits,
+    })
 }
 
 fn name(
@@ -199,8 +209,16 @@ fn client_auth(auth: Option<&ClientAuthText>, scope: &Scope<'_>) -> ClientAuth {
 }
 
 fn proxy(proxy: Option<&ProxyProtocol>, scope: &Scope<'_>) -> Vec<ipnet::IpNet> {
-    let scope = scope.key("from");
-    let Some(from) = proxy.and_then(|proxy| proxy.from.as_ref()) else { return Vec::new() };
+    let from = proxy.and_then(|proxy| proxy.from.as_ref());
+    ranges(from, &scope.key("from"))
+}
+
+fn trusted(written: Option<&OneOrMany<RangeText>>, scope: &Scope<'_>) -> Arc<[ipnet::IpNet]> {
+    ranges(written, &scope.key("trusted_proxies")).into()
+}
+
+fn ranges(written: Option<&OneOrMany<RangeText>>, scope: &Scope<'_>) -> Vec<ipnet::IpNet> {
+    let Some(from) = written else { return Vec::new() };
     // An empty list would switch the protocol off, which nobody who wrote the key can want.
     if from.iter().next().is_none() && !matches!(scope.place(), crate::config::fault::Place::Whole)
     {
@@ -208,7 +226,7 @@ fn proxy(proxy: Option<&ProxyProtocol>, scope: &Scope<'_>) -> Vec<ipnet::IpNet> 
     }
     from.iter()
         .filter_map(|(i, text)| {
-            item(&scope, i).parsed(text, parse::range(text), RangeText::EXPECTED)
+            item(scope, i).parsed(text, parse::range(text), RangeText::EXPECTED)
         })
         .collect()
 }

@@ -14,51 +14,163 @@ use crate::config::fault::nearest;
 use crate::config::parse;
 use crate::config::schema::text::{AuthorityText, ClockText, HostText, PathText, TargetText};
 use crate::config::schema::{
-    Document, Redirect, Respond, Rewrite, Route, Timeouts as TimeoutsText,
+    Document, HeaderEdits as HeaderEditsText, Redirect, Respond, Rewrite, Route,
+    Timeouts as TimeoutsText,
 };
 use crate::config::scope::Scope;
+use crate::config::zitadel::Installation;
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::plan::{
     Action, ForwardPlan, Matcher, RedirectPlan, RespondPlan, RoutePlan, Timeouts,
 };
 use crate::upstream::plan::ClusterPlan;
 
-/// What routes may name.
-struct Known<'a> {
-    listeners: &'a [ListenerPlan],
-    clusters: &'a [ClusterPlan],
-    timeouts: Timeouts,
+/// What routes may name, and the clocks of those without.
+pub struct Known<'a> {
+    /// Every listener.
+    pub listeners: &'a [ListenerPlan],
+    /// Every cluster.
+    pub clusters: &'a [ClusterPlan],
+    /// Clocks at the top.
+    pub timeouts: Timeouts,
 }
 
-/// Every route.
-pub fn routes(
+/// What installations bring, each route with where its installation was written.
+#[derive(Default)]
+pub struct Preset<'a> {
+    sites: Vec<&'a Installation>,
+    guards: Vec<(RoutePlan, Scope<'a>)>,
+    routes: Vec<(RoutePlan, Scope<'a>)>,
+    /// Names of routes that were taken over, by whom.
+    taken: Vec<(Arc<str>, Scope<'a>)>,
+}
+
+impl<'a> Preset<'a> {
+    /// Adds an installation's.
+    pub fn add(
+        &mut self,
+        site: &'a Installation,
+        guards: Vec<RoutePlan>,
+        routes: Vec<RoutePlan>,
+        scope: &Scope<'a>,
+    ) {
+        self.sites.push(site);
+        self.guards.extend(guards.into_iter().map(|route| (route, scope.clone())));
+        self.routes.extend(routes.into_iter().map(|route| (route, scope.clone())));
+    }
+
+    fn find(&mut self, name: &str) -> Option<&mut (RoutePlan, Scope<'a>)> {
+        let mut all = self.guards.iter_mut().chain(&mut self.routes);
+        all.find(|(route, _)| &*route.name == name)
+    }
+
+    fn taken_by(&self, name: &str) -> Option<&Scope<'a>> {
+        self.taken.iter().find(|(taken, _)| &**taken == name).map(|(_, scope)| scope)
+    }
+
+    /// What a route of the user's to this cluster begins with: an installation's own, as far as
+    /// the route is about its hosts.
+    fn base(&self, cluster: &str, matcher: &Matcher, clocks: Timeouts) -> Option<ForwardPlan> {
+        let site = self.sites.iter().find(|site| &*site.name == cluster)?;
+        let mut base = site.forward(clocks);
+        let patterns = site.host_patterns();
+        if !matcher.hosts.iter().all(|host| patterns.contains(host)) {
+            base.hosts.clear();
+        }
+        Some(base)
+    }
+}
+
+/// The clocks of routes that do not set their own.
+pub fn clocks(document: &Document, scope: &Scope<'_>) -> Timeouts {
+    timeouts(document.timeouts.as_ref(), Timeouts::default(), &scope.key("timeouts"))
+}
+
+/// Every route, in the order in which they are asked: guards of installations, those of the user,
+/// those of installations, the short form's. Beside it the names of what is the preset's own.
+pub fn routes<'a>(
     document: &Document,
-    listeners: &[ListenerPlan],
-    clusters: &[ClusterPlan],
-    scope: &Scope<'_>,
-) -> Vec<RoutePlan> {
-    let timeouts =
-        timeouts(document.timeouts.as_ref(), Timeouts::default(), &scope.key("timeouts"));
-    let known = Known { listeners, clusters, timeouts };
+    known: &Known<'_>,
+    mut preset: Preset<'a>,
+    scope: &Scope<'a>,
+) -> (Vec<RoutePlan>, Vec<Arc<str>>) {
     let below = scope.key("routes");
-    let mut plans: Vec<(RoutePlan, Scope<'_>)> = Vec::new();
+    let mut plans: Vec<(RoutePlan, Scope<'a>)> = Vec::new();
     for (i, written) in document.routes.iter().flatten().enumerate() {
         let below = below.index(i);
-        if let Some(plan) = route(i, written, &known, &plans, &below) {
+        let name = written.name.as_deref().unwrap_or_default();
+        if let Some(other) = preset.taken_by(name) {
+            let expected = format!("a name of its own ({} has it)", other.path());
+            below.key("name").bad(name, expected);
+        } else if preset.find(name).is_some() {
+            take_over(name, written, known, &mut preset, &below);
+        } else if let Some(plan) = route(i, written, known, &preset, &plans, &below) {
             plans.push((plan, below));
         }
     }
-    if let Some(plan) = short(document, &known, &plans, scope) {
+    if let Some(plan) = short(document, known, &plans, scope) {
         plans.push((plan, scope.key(SHORT)));
     }
     if plans.is_empty()
+        && preset.routes.is_empty()
         && document.routes.as_ref().is_none_or(Vec::is_empty)
         && !scope.key(SHORT).given()
+        && !scope.key("zitadel").given()
     {
-        below.fault("no routes", "\"routes\", or the short form \"upstream\" (or --upstream)");
+        below.fault(
+            "no routes",
+            "\"zitadel\" (or --zitadel), \"routes\", or the short form \"upstream\" (or --upstream)",
+        );
     }
     reach::check(&plans);
-    plans.into_iter().map(|(plan, _)| plan).collect()
+    in_order(plans, preset)
+}
+
+fn in_order(
+    mut own: Vec<(RoutePlan, Scope<'_>)>,
+    preset: Preset<'_>,
+) -> (Vec<RoutePlan>, Vec<Arc<str>>) {
+    let taken: Vec<&str> = preset.taken.iter().map(|(name, _)| &**name).collect();
+    let names = preset.guards.iter().chain(&preset.routes).map(|(route, _)| &route.name);
+    let names = names.filter(|name| !taken.contains(&&***name)).cloned().collect();
+    let last = own.pop_if(|(route, _)| &*route.name == SHORT);
+    let all = preset.guards.into_iter().chain(own).chain(preset.routes).chain(last);
+    (all.map(|(route, _)| route).collect(), names)
+}
+
+/// A route of the user's with the name of the preset's takes its place. What it does not say itself
+/// stays as it was: when it applies, what is done, and how.
+fn take_over<'a>(
+    name: &str,
+    written: &Route,
+    known: &Known<'_>,
+    preset: &mut Preset<'a>,
+    scope: &Scope<'a>,
+) {
+    let Some((plan, _)) = preset.find(name) else { return };
+    let names: Vec<&str> = known.listeners.iter().map(|listener| &*listener.name).collect();
+    if written.matcher.is_some() {
+        plan.matcher = matcher::matcher(written.matcher.as_ref(), &names, &scope.key("match"));
+    }
+    let acts = ["to", "redirect", "respond", "deny"].iter().any(|key| scope.key(key).given());
+    match std::mem::replace(&mut plan.action, Action::Deny) {
+        Action::Forward(base) if !acts || written.to.is_some() => {
+            let base = Some(base);
+            if let Some(forward) = forward(written, &plan.matcher, known, base, scope) {
+                plan.action = Action::Forward(forward);
+            }
+        }
+        _ if acts => {
+            if let Some(action) = action(written, &plan.matcher, known, None, scope) {
+                plan.action = action;
+            }
+        }
+        kept => {
+            only_with_to(scope);
+            plan.action = kept;
+        }
+    }
+    preset.taken.push((name.into(), scope.clone()));
 }
 
 fn short(
@@ -70,7 +182,10 @@ fn short(
     let domain = scope.key("domain");
     if !scope.key(SHORT).given() {
         if domain.given() {
-            domain.fault("it without \"upstream\"", "both, or \"match.host\" in \"routes\"");
+            domain.fault(
+                "it without \"upstream\"",
+                "both, or \"domain\" in \"zitadel\", or \"match.host\" in \"routes\"",
+            );
         }
         return None;
     }
@@ -91,6 +206,7 @@ fn route(
     i: usize,
     route: &Route,
     known: &Known<'_>,
+    preset: &Preset<'_>,
     prior: &[(RoutePlan, Scope<'_>)],
     scope: &Scope<'_>,
 ) -> Option<RoutePlan> {
@@ -107,7 +223,9 @@ fn route(
     }
     let names: Vec<&str> = known.listeners.iter().map(|listener| &*listener.name).collect();
     let matcher = matcher::matcher(route.matcher.as_ref(), &names, &scope.key("match"));
-    let action = action(route, &matcher, known, scope);
+    let to = route.to.as_deref().unwrap_or_default();
+    let base = preset.base(to, &matcher, known.timeouts);
+    let action = action(route, &matcher, known, base, scope);
     Some(RoutePlan { name, matcher, action: action? })
 }
 
@@ -115,6 +233,7 @@ fn action(
     route: &Route,
     matcher: &Matcher,
     known: &Known<'_>,
+    base: Option<ForwardPlan>,
     scope: &Scope<'_>,
 ) -> Option<Action> {
     let given: Vec<&str> =
@@ -134,7 +253,7 @@ fn action(
         .respond
         .as_ref()
         .and_then(|written| respond(written, &scope.key("respond")).map(Action::Respond));
-    forward(route, matcher, known, scope).map(Action::Forward).or(redirect).or(respond)
+    forward(route, matcher, known, base, scope).map(Action::Forward).or(redirect).or(respond)
 }
 
 fn only_with_to(scope: &Scope<'_>) {
@@ -145,28 +264,43 @@ fn only_with_to(scope: &Scope<'_>) {
     }
 }
 
+/// What is written, over what the preset has in its place.
 fn forward(
     route: &Route,
     matcher: &Matcher,
     known: &Known<'_>,
+    base: Option<ForwardPlan>,
     scope: &Scope<'_>,
 ) -> Option<ForwardPlan> {
     let (rewrite_path, authority) = rewrite(route.rewrite.as_ref(), &scope.key("rewrite"));
-    let plan = ForwardPlan {
-        rewrite_path,
-        authority,
-        request_headers: headers::edits(
-            route.request_headers.as_ref(),
-            &scope.key("request_headers"),
-        ),
-        response_headers: headers::edits(
-            route.response_headers.as_ref(),
-            &scope.key("response_headers"),
-        ),
-        timeouts: timeouts(route.timeouts.as_ref(), known.timeouts, &scope.key("timeouts")),
-        ..ForwardPlan::to(Arc::from(route.to.as_deref().unwrap_or_default()))
+    let edits = |written: Option<&HeaderEditsText>, base, key: &str| match written {
+        None => base,
+        some => headers::edits(some, &scope.key(key)),
     };
-    let to = route.to.as_ref()?;
+    let cluster = route.to.as_deref().map(Arc::from);
+    let whole = base.is_some();
+    let base = base.unwrap_or_else(|| ForwardPlan {
+        timeouts: known.timeouts,
+        ..ForwardPlan::to(Arc::from(""))
+    });
+    let plan = ForwardPlan {
+        cluster: cluster.unwrap_or(base.cluster),
+        rewrite_path: rewrite_path.or(base.rewrite_path),
+        authority: authority.or(base.authority),
+        request_headers: edits(
+            route.request_headers.as_ref(),
+            base.request_headers,
+            "request_headers",
+        ),
+        response_headers: edits(
+            route.response_headers.as_ref(),
+            base.response_headers,
+            "response_headers",
+        ),
+        timeouts: timeouts(route.timeouts.as_ref(), base.timeouts, &scope.key("timeouts")),
+        ..base
+    };
+    let Some(to) = route.to.as_ref() else { return whole.then_some(plan) };
     let place = scope.key("to");
     match known.clusters.iter().find(|cluster| *cluster.name == **to) {
         None => {

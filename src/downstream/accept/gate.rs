@@ -169,6 +169,7 @@ mod tests {
             address: Address::Unix("unused".into()),
             tls: None,
             proxy_protocol: proxied.then(|| "10.0.0.0/8".parse().unwrap()).into_iter().collect(),
+            trusted_proxies: Arc::default(),
             redirect_to_https: None,
             limits: Limits { connections, connections_per_client, ..Limits::default() },
         })

@@ -14,6 +14,7 @@ fn plan(address: Address, connections: usize) -> ListenerPlan {
         address,
         tls: None,
         proxy_protocol: Vec::new(),
+        trusted_proxies: Arc::default(),
         redirect_to_https: None,
         limits: Limits { connections, ..Limits::default() },
     }

@@ -30,6 +30,7 @@ pub(super) fn check(routes: &[(RoutePlan, Scope<'_>)]) {
 fn covers(a: &Matcher, b: &Matcher) -> bool {
     covers_list(&a.listeners, &b.listeners, |a, b| a == b)
         && covers_list(&a.hosts, &b.hosts, covers_host)
+        && covers_list(&a.clients, &b.clients, |a, b| a.contains(b))
         && covers_list(&a.methods, &b.methods, |a, b| a == b)
         && covers_path(&a.path, b)
         && a.headers.iter().all(|a| b.headers.iter().any(|b| covers_header(a, b)))
