@@ -22,3 +22,4 @@ mod smoke;
 mod upstream_http1;
 mod upstream_tls;
 mod websocket;
+mod zitadel_wiring;
