@@ -17,6 +17,7 @@ mod h2c_upgrade;
 mod http1;
 mod http2;
 mod listeners;
+mod live;
 mod routing;
 mod smoke;
 mod upstream_http1;
