@@ -7,6 +7,7 @@ pub mod args;
 pub mod run;
 pub mod demo;
 pub mod check;
+pub mod live;
 pub mod schema;
 pub mod completions;
 pub mod health;
@@ -34,6 +35,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let (name, below) = matches.subcommand().unwrap_or(("run", &matches));
     match name {
+        "check" if below.get_flag("live") => live::check(args::source(below)),
         "check" => check::check(&args::source(below), below.get_flag("explain")),
         "schema" => schema::schema(below.get_flag("reference")),
         "completions" => completions::completions(below),

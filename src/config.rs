@@ -14,12 +14,12 @@ pub mod fault;
 pub mod tree;
 pub mod scope;
 pub mod walk;
+pub mod zitadel;
 pub mod parse;
 pub mod compile;
 pub mod explain;
 pub mod reference;
 pub mod proxies;
-pub mod zitadel;
 
 use std::path::{Path, PathBuf};
 
@@ -119,8 +119,13 @@ fn compile(
             return Err(Faults::new(context.take(), text));
         }
     };
-    for one in &overrides.0 {
+    for one in overrides.0.iter().filter(|one| one.key != "domain") {
         set(&mut root, one);
+    }
+    // Last, since a flag or variable may bring the installation whose host it is.
+    if let Some(domain) = overrides.0.iter().find(|one| one.key == "domain") {
+        let key = if has_one_zitadel(&root) { "zitadel.domain" } else { "domain" };
+        set(&mut root, &Override { key, ..domain.clone() });
     }
     let schema = schema::json_schema();
     let left = walk::walk(&root, walk::Rules::new(&schema), &scope);
@@ -137,6 +142,13 @@ fn compile(
         }
     }
     Err(Faults::new(context.take(), text))
+}
+
+/// Whether there is one installation, which `--domain` is then about.
+fn has_one_zitadel(root: &Node) -> bool {
+    let Value::Map(entries) = &root.value else { return false };
+    let one = |entry: &Entry| entry.key == "zitadel" && matches!(entry.value.value, Value::Map(_));
+    entries.iter().any(one)
 }
 
 /// Puts an override's value into the tree, with its origin as its place.

@@ -54,6 +54,7 @@
 //! |---|---|
 //! | a flag, a variable, an exit code | `command::args`, [`command`] |
 //! | a key of the file, its default and its faults | `config::schema`, `config::compile` |
+//! | what `zitadel` brings; asking ZITADEL whether it agrees | `config::zitadel`; `command::live` |
 //! | why a connection was refused | `downstream::accept::gate`, `proxy_protocol`, `handshake` |
 //! | which certificate is shown, and reloading it | `downstream::certificates` |
 //! | why this route | `pipeline::admit::route`; the class of a request: `admit::classify` |

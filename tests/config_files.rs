@@ -57,19 +57,44 @@ fn ready_configurations_load_and_name_the_schema() {
 }
 
 #[test]
-fn the_readme_s_configuration_loads() {
+fn the_readme_s_configurations_load() {
     let readme = read("README.md");
-    let (_, rest) = readme.split_once("```yaml\n").unwrap();
-    let (yaml, _) = rest.split_once("```").unwrap();
-    let plan = config::load_str("README", yaml, &Overrides::default(), Files::Ignored);
-    let plan = plan.unwrap_or_else(|faults| panic!("{faults}"));
-    assert_eq!((plan.listeners.len(), plan.routes.len(), plan.clusters.len()), (2, 2, 2));
+    let loaded = readme.split("```yaml\n").skip(1).map(|rest| {
+        let (yaml, _) = rest.split_once("```").unwrap();
+        let plan = config::load_str("README", yaml, &Overrides::default(), Files::Ignored);
+        let plan = plan.unwrap_or_else(|faults| panic!("{faults}"));
+        (plan.listeners.len(), plan.zitadel.len(), plan.clusters.len())
+    });
+    assert_eq!(loaded.collect::<Vec<_>>(), [(1, 1, 2), (2, 0, 2)]);
+}
+
+/// A row of docs/zitadel.md that names a test that does not exist would cure nothing.
+#[test]
+fn the_tests_that_the_documentation_names_exist() {
+    let tests: String = std::fs::read_dir(repository().join("tests/it"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())
+        .chain([read("tests/config_files.rs")])
+        .collect();
+    let docs = read("docs/zitadel.md");
+    let (_, table) = docs.split_once("## Troubles").unwrap();
+    let words = table.split('`').filter(|word| word.matches('_').count() > 3);
+    let mut count = 0;
+    for name in words.filter(|word| {
+        word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    }) {
+        count += 1;
+        assert!(tests.contains(&format!("fn {name}()")), "{name}");
+    }
+    assert!(count > 10, "only {count}");
 }
 
 #[test]
 fn what_is_explained_loads_to_the_same() {
     let ready = ["config/edge.yaml", "config/sidecar.yaml", "config/dev.yaml"];
-    for path in ready.into_iter().chain(["tests/config/everything.yaml"]) {
+    for path in
+        ready.into_iter().chain(["tests/config/everything.yaml", "tests/config/zitadel.yaml"])
+    {
         let load = |text: &str| {
             config::load_str(path, text, &Overrides::default(), Files::Ignored).unwrap()
         };
@@ -139,6 +164,111 @@ fn a_sidecar_needs_no_file() {
     assert_eq!(stdout(&output), "configuration: ok (1 listener, 1 route, 1 cluster)\n");
 }
 
+/// What `check --explain` says of a command line without a file.
+fn explained(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [&["check", "--explain"], arguments].concat();
+    let output = ravelin(&arguments, variables, folder.path());
+    assert!(output.status.success(), "{}", stderr(&output));
+    stdout(&output)
+}
+
+#[test]
+fn a_zitadel_needs_no_file() {
+    let flags = ["--zitadel", "h2c://z:8080", "--domain", "id.example.com:8443"];
+    let text = explained(&flags, &[("RAVELIN_LOGIN", "http://login:3000")]);
+    for line in [
+        "      - \"id.example.com:8443\"\n    tls_mode: disabled\n    login:\n      - \"http://login:3000\"\n",
+        "  # from zitadel:\n  #   - name: zitadel-login\n",
+        "  # from zitadel:\n  #   zitadel-login:\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    // The same through variables alone.
+    let variables = [
+        ("RAVELIN_ZITADEL", "h2c://z:8080"),
+        ("RAVELIN_DOMAIN", "id.example.com:8443"),
+        ("RAVELIN_LOGIN", "http://login:3000"),
+        ("RAVELIN_TLS_MODE", "disabled"),
+    ];
+    assert_eq!(explained(&[], &variables), text);
+}
+
+#[test]
+fn a_domain_from_outside_is_the_zitadel_s_where_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "zitadel: {upstream: h2c://z:1, domain: file.example}\n";
+    std::fs::write(folder.path().join("ravelin.yaml"), text).unwrap();
+    let output = ravelin(&["check", "--explain", "--domain", "flag.example"], &[], folder.path());
+    let text = stdout(&output);
+    assert!(text.contains("- flag.example\n") && !text.contains("file.example"), "{text}");
+}
+
+/// Every name of a route, in the order in which they are asked.
+fn names(yaml: &str) -> Vec<String> {
+    let plan = config::load_str("t", yaml, &Overrides::default(), Files::Ignored).unwrap();
+    plan.routes.iter().map(|route| route.name.to_string()).collect()
+}
+
+#[test]
+fn guards_come_before_routes_of_one_s_own_and_everything_else_behind() {
+    let names = names(
+        "zitadel: {upstream: h2c://z:1, domain: a.example, guards: {health: true, import_export: 10.0.0.0/8}}\nroutes: [{name: own, match: {path: /own}, respond: {}}]\n",
+    );
+    let own = names.iter().position(|name| name == "own").unwrap();
+    let (before, behind) = names.split_at(own);
+    assert!(before.iter().all(|name| {
+        ["guard-", "health", "ready", "import", "export"]
+            .iter()
+            .any(|what| name.starts_with(&format!("zitadel-{what}")))
+    }));
+    // An exception counts before what it is one from.
+    let at = |name: &str| before.iter().position(|known| known == name).unwrap();
+    assert!(at("zitadel-ready") < at("zitadel-guard-debug"));
+    assert!(at("zitadel-import-grpc") < at("zitadel-guard-import-grpc"));
+    assert_eq!(behind.get(1).map(String::as_str), Some("zitadel-login"));
+    assert_eq!(behind.last().map(String::as_str), Some("zitadel"));
+}
+
+#[test]
+fn what_a_zitadel_needs_is_in_the_plan_of_each_of_its_routes() {
+    use ravelin::pipeline::plan::{Action, RatePlan};
+    let text = "zitadel: {upstream: h2c://z:1, domain: [a.example, 'b.example:8443'], login: http://l:1, login_domain: l.example, limits: {rate: cloud}}\ncertificate: {cert: c, key: k}\nroutes: [{name: own, match: {host: a.example, path: /own}, to: zitadel}]\ntimeouts: {first_byte: 5s}\n";
+    let plan = config::load_str("t", text, &Overrides::default(), Files::Ignored).unwrap();
+    let forward = |name: &str| {
+        let route = plan.routes.iter().find(|route| &*route.name == name).unwrap();
+        let Action::Forward(forward) = &route.action else { panic!("{name} does not forward") };
+        forward
+    };
+    for name in ["zitadel", "own", "zitadel-login", "zitadel-assets", "zitadel-import"] {
+        let (hosts, identity) = (&forward(name).hosts, &forward(name).identity);
+        assert_eq!(
+            hosts.iter().map(|h| (h.port, h.shows_port)).collect::<Vec<_>>(),
+            [(443, false), (8443, true)]
+        );
+        assert!(identity.zitadel && identity.login == (name == "zitadel-login"), "{name}");
+    }
+    let elsewhere = forward("zitadel-login-domain");
+    assert_eq!((elsewhere.hosts.len(), &*elsewhere.cluster), (1, "zitadel-login"));
+    assert_eq!(elsewhere.identity.instance_host.as_ref().unwrap(), "a.example");
+    let limits = |name: &str| &forward(name).limits;
+    assert_eq!(
+        (limits("zitadel-assets").body, limits("zitadel-scim").body),
+        (Some(1 << 20), Some(1_000_000))
+    );
+    assert_eq!((limits("zitadel").body, limits("zitadel").grpc_message), (None, Some(4 << 20)));
+    assert_eq!(limits("zitadel-import-grpc").grpc_message, None);
+    for name in ["zitadel", "own", "zitadel-login", "zitadel-assets"] {
+        assert_eq!(limits(name).rate, Some(RatePlan::ZitadelCloud), "{name}");
+    }
+    // Seconds that fit every other call would break these.
+    let first_byte = |name: &str| forward(name).timeouts.first_byte.unwrap().as_secs();
+    assert_eq!(
+        (first_byte("zitadel"), first_byte("zitadel-saml"), first_byte("zitadel-export")),
+        (5, 30, 1800)
+    );
+}
+
 #[test]
 fn a_relative_path_is_relative_to_the_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -170,9 +300,11 @@ fn documented_defaults_are_the_defaults() {
         let keys = keys.filter_map(|(key, rule)| Some(format!("{key}: {}", rule.get("default")?)));
         format!("{{{}}}", keys.collect::<Vec<_>>().join(", "))
     };
-    let short = "listeners: [{address: 1}]\nclusters: {c: {endpoints: 'h2c://z'}}\nroutes: [{match: {path: /x}, to: c}, {match: {path: /r}, redirect: {to: /}}, {respond: {}}]\n";
+    let short = "zitadel: {upstream: h2c://z, domain: d.example}\nlisteners: [{address: 1}]\nclusters: {c: {endpoints: 'h2c://z'}}\nroutes: [{match: {path: /x}, to: c}, {match: {path: /r}, redirect: {to: /}}, {respond: {}}]\n";
     let long = format!(
-        "listeners: [{{address: 1, limits: {}}}]\nclusters: {{c: {}}}\nroutes: [{{match: {{path: /x}}, to: c}}, {{match: {{path: /r}}, redirect: {}}}, {{respond: {}}}]\ntimeouts: {}\nadmin: {}\naccess_log: {}\nshutdown: {}\n",
+        "zitadel: {{upstream: h2c://z, domain: d.example, guards: {}, limits: {}}}\nlisteners: [{{address: 1, limits: {}}}]\nclusters: {{c: {}}}\nroutes: [{{match: {{path: /x}}, to: c}}, {{match: {{path: /r}}, redirect: {}}}, {{respond: {}}}]\ntimeouts: {}\nadmin: {}\naccess_log: {}\nshutdown: {}\n",
+        defaults("Guards"),
+        defaults("SiteLimits"),
         defaults("Limits"),
         defaults("Cluster").replacen('{', "{endpoints: 'h2c://z', ", 1),
         defaults("Redirect").replacen('{', "{to: /, ", 1),

@@ -13,13 +13,16 @@ const EXAMPLES: &str = "\
 Examples:
   ravelin demo
       Try it: a stand-in for ZITADEL with Ravelin before it, https://localhost:8443
-  ravelin --upstream h2c://127.0.0.1:8080 --domain id.example.com
-      Without a file, in plaintext on [::]:8000
-  ravelin --upstream h2c://127.0.0.1:8080 --cert tls.crt --key tls.key
-      With TLS on [::]:8443
+  ravelin --zitadel h2c://zitadel:8080 --login http://login:3000 --domain id.example.com \
+      --cert tls.crt --key tls.key
+      In front of ZITADEL and its login, with TLS on [::]:8443
+  ravelin --upstream h2c://127.0.0.1:8080
+      In front of anything, in plaintext on [::]:8000
   ravelin --config /etc/ravelin/ravelin.yaml
   ravelin check --explain --config config/edge.yaml
       What is in effect, or every fault at once
+  ravelin check --live
+      Ask ZITADEL and its login whether their settings agree with Ravelin's
 
 Flags stand before variables, variables before the file.
 Without --config: ./ravelin.yaml, else /etc/ravelin/ravelin.yaml, else no file.
@@ -47,7 +50,14 @@ struct Flag {
     help: &'static str,
 }
 
-const FLAGS: [Flag; 10] = [
+const FLAGS: [Flag; 13] = [
+    Flag {
+        name: "zitadel",
+        env: "RAVELIN_ZITADEL",
+        key: "zitadel.upstream",
+        value: "URL",
+        help: "Where ZITADEL is: h2c://host:port, or h2://host:port with TLS of its own; needs --domain",
+    },
     Flag {
         name: "upstream",
         env: "RAVELIN_UPSTREAM",
@@ -60,7 +70,21 @@ const FLAGS: [Flag; 10] = [
         env: "RAVELIN_DOMAIN",
         key: "domain",
         value: "HOST",
-        help: "The host to serve with --upstream [default: every host]",
+        help: "The public host, with its port unless that is the usual one; with --upstream a host without port [default: every host]",
+    },
+    Flag {
+        name: "login",
+        env: "RAVELIN_LOGIN",
+        key: "zitadel.login",
+        value: "URL",
+        help: "Where ZITADEL's login application is: http://host:3000",
+    },
+    Flag {
+        name: "tls-mode",
+        env: "RAVELIN_TLS_MODE",
+        key: "zitadel.tls_mode",
+        value: "MODE",
+        help: "ZITADEL's own --tlsMode: disabled, external or enabled [default: what --zitadel and --cert say]",
     },
     Flag {
         name: "listen",
@@ -163,8 +187,13 @@ fn check() -> Command {
         .long("explain")
         .action(ArgAction::SetTrue)
         .help("Print the effective configuration, defaults filled in, secrets removed");
-    let check = Command::new("check").about("Report every fault of a configuration").arg(explain);
-    configured(check.after_help(PRECEDENCE))
+    let live = Arg::new("live")
+        .long("live")
+        .action(ArgAction::SetTrue)
+        .conflicts_with("explain")
+        .help("Ask ZITADEL and its login too: exit code 1 and one line for each disagreement");
+    let check = Command::new("check").about("Report every fault of a configuration");
+    configured(check.arg(explain).arg(live).after_help(PRECEDENCE))
 }
 
 fn schema() -> Command {

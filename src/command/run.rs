@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::command::live::Questions;
 use crate::config::{self, Source};
 use crate::server::life;
 use crate::telemetry::log;
@@ -17,7 +18,8 @@ pub fn run(source: Source) -> ExitCode {
         eprintln!("ravelin: {error}");
         return super::USAGE.into();
     }
-    match life::run(plan, |_| {}) {
+    let questions = Questions::of(&plan);
+    match life::run(plan, |_| questions.warn_beside()) {
         Ok(life::End::Drained) => ExitCode::SUCCESS,
         Ok(life::End::Cut) => ExitCode::FAILURE,
         Err(error) => {

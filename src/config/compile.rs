@@ -6,6 +6,7 @@ pub mod headers;
 pub mod listeners;
 pub mod proxies;
 pub mod routes;
+pub mod zitadel;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::config::parse;
-use crate::config::plan::{Plan, ShutdownPlan};
+use crate::config::plan::{FromPreset, Plan, ShutdownPlan};
 use crate::config::schema::text::{AdminText, DurationText};
 use crate::config::schema::{AccessLog, Admin, Document, LogFormat, Shutdown};
 use crate::config::scope::Scope;
@@ -25,13 +26,31 @@ pub fn document(document: &Document, scope: &Scope<'_>) -> Plan {
     let trusted =
         proxies::trusted(document.trusted_proxies.as_ref(), &scope.key("trusted_proxies"));
     let listeners = listeners::listeners(document, admin, &trusted, scope);
-    let clusters = clusters::clusters(document, scope);
-    let routes = routes::routes(document, &listeners, &clusters, scope);
+    let limits = routes::limits(document, scope);
+    let sites = zitadel::installations(document, &listeners, &limits, scope);
+    let clocks = routes::clocks(document, scope);
+    let mut preset = routes::Preset::default();
+    let mut preset_clusters = Vec::new();
+    for (site, scope) in &sites {
+        let expansion = site.expand(clocks);
+        preset_clusters.extend(expansion.clusters);
+        preset.add(site, expansion.guards, expansion.routes, scope);
+    }
+    let written = |name: &str| document.clusters.iter().any(|all| all.contains_key(name));
+    preset_clusters.retain(|plan| !written(&plan.name));
+    let preset_names = preset_clusters.iter().map(|plan| Arc::clone(&plan.name)).collect();
+    let clusters = clusters::clusters(document, preset_clusters, scope);
+    let known =
+        routes::Known { listeners: &listeners, clusters: &clusters, timeouts: clocks, limits };
+    let (routes, from_preset) = routes::routes(document, &known, preset, scope);
+    let preset = FromPreset { routes: from_preset, clusters: preset_names };
     Plan {
         workers: document.workers.map_or_else(processors, usize::from),
         listeners: listeners.into_iter().map(Arc::new).collect(),
         routes: routes.into_iter().map(Arc::new).collect(),
         clusters: clusters.into_iter().map(Arc::new).collect(),
+        zitadel: sites.into_iter().map(|(site, _)| site).collect(),
+        preset,
         admin,
         access: access(document.access_log.as_ref(), &scope.key("access_log")),
         shutdown: shutdown(document.shutdown.as_ref(), &scope.key("shutdown")),

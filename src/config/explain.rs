@@ -1,12 +1,15 @@
 //! Plan → YAML: what is in effect, with every default filled in and without secrets.
 //!
 //! The text is a configuration again: loading it gives the same plan, except for masked values.
+//! What `zitadel` brings is shown as comments where it stands: it comes again from `zitadel`.
+
+mod zitadel;
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
+use ipnet::IpNet;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::compile::headers::SECRET;
@@ -19,11 +22,18 @@ use crate::pipeline::plan::{
     Action, ForwardPlan, HeaderEdits, HostPattern, LimitsPlan, Matcher, PathPattern, RatePlan,
     RoutePlan, SiteHost, Timeouts,
 };
-use crate::telemetry::plan::{Format, Output};
-use crate::upstream::plan::{Address as Endpoint, ClusterPlan, EndpointPlan};
+use crate::telemetry::plan::{AccessPlan, Format, Output};
+use crate::upstream::plan::{
+    Address as Endpoint, ClusterPlan, EndpointPlan, TlsPlan as UpstreamTls,
+};
 
 /// What stands in the place of a secret.
 const MASK: &str = "***";
+
+/// A key that begins so is a comment: what is below it is shown, not said.
+const COMMENT: &str = "# ";
+/// The heading of what an installation brings.
+const FROM_PRESET: &str = "# from zitadel";
 
 /// The effective configuration.
 pub fn yaml(plan: &Plan) -> String {
@@ -33,38 +43,73 @@ pub fn yaml(plan: &Plan) -> String {
 }
 
 fn tree(plan: &Plan) -> Json {
-    let clusters: Map<String, Json> = plan
-        .clusters
-        .iter()
-        .map(|cluster| (cluster.name.to_string(), cluster_tree(cluster)))
-        .collect();
+    let mut out = Map::new();
+    out.insert("workers".into(), json!(plan.workers));
     // Every listener has the same: they are one key.
-    let trusted = plan.listeners.first().map(|listener| Arc::clone(&listener.trusted_proxies));
+    let trusted = plan.listeners.first().map(|listener| &listener.trusted_proxies);
     let trusted: Vec<String> =
-        trusted.iter().flat_map(|t| t.iter()).map(ToString::to_string).collect();
+        trusted.into_iter().flat_map(|all| all.iter()).map(ToString::to_string).collect();
+    out.insert("trusted_proxies".into(), json!(trusted));
+    let listeners = plan.listeners.iter().map(|l| listener(l)).collect();
+    out.insert("listeners".into(), listeners);
+    if !plan.zitadel.is_empty() {
+        out.insert("zitadel".into(), plan.zitadel.iter().map(zitadel::installation).collect());
+    }
+    let routes = plan.routes.iter().map(|one| match plan.preset.routes.contains(&one.name) {
+        true => json!({ FROM_PRESET: [route(one)] }),
+        false => route(one),
+    });
+    out.insert("routes".into(), routes.collect());
+    let mut clusters = Map::new();
+    for cluster in &plan.clusters {
+        let one = Map::from_iter([(cluster.name.to_string(), cluster_tree(cluster))]);
+        if plan.preset.clusters.contains(&cluster.name) {
+            clusters.insert(format!("{FROM_PRESET} {}", cluster.name), Json::Object(one));
+        } else {
+            clusters.extend(one);
+        }
+    }
+    out.insert("clusters".into(), Json::Object(clusters));
+    let admin = plan.admin.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    out.insert("admin".into(), json!(admin));
+    out.insert("access_log".into(), access_log(&plan.access));
+    let shutdown = json!({
+        "delay": duration(plan.shutdown.delay),
+        "grace": duration(plan.shutdown.grace),
+    });
+    out.insert("shutdown".into(), shutdown);
+    Json::Object(out)
+}
+
+fn access_log(plan: &AccessPlan) -> Json {
     json!({
-        "workers": plan.workers,
-        "trusted_proxies": trusted,
-        "listeners": plan.listeners.iter().map(|l| listener(l)).collect::<Vec<_>>(),
-        "routes": plan.routes.iter().map(|r| route(r)).collect::<Vec<_>>(),
-        "clusters": clusters,
-        "admin": plan.admin.map_or_else(|| "off".to_owned(), |address| address.to_string()),
-        "access_log": {
-            "format": match plan.access.format {
-                Format::Off => "off",
-                Format::Json => "json",
-                Format::Text => "text",
-            },
-            "output": match &plan.access.output {
-                Output::Stdout => "stdout".to_owned(),
-                Output::File(path) => path.display().to_string(),
-            },
+        "format": match plan.format {
+            Format::Off => "off",
+            Format::Json => "json",
+            Format::Text => "text",
         },
-        "shutdown": {
-            "delay": duration(plan.shutdown.delay),
-            "grace": duration(plan.shutdown.grace),
+        "output": match &plan.output {
+            Output::Stdout => "stdout".to_owned(),
+            Output::File(path) => path.display().to_string(),
         },
     })
+}
+
+fn ranges(key: &str, ranges: &[IpNet]) -> Option<(String, Json)> {
+    let texts: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| (key.to_owned(), json!(texts)))
+}
+
+fn host_text(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Exact(host) => host.to_string(),
+        HostPattern::Suffix(suffix) => format!("*{suffix}"),
+    }
+}
+
+fn site_host(host: &SiteHost) -> Json {
+    let name = host_text(&host.pattern);
+    json!(if host.shows_port { format!("{name}:{}", host.port) } else { name })
 }
 
 fn listener(plan: &ListenerPlan) -> Json {
@@ -121,6 +166,7 @@ fn listener_tls(plan: &TlsPlan) -> Json {
     })
 }
 
+/// `whole`: also what only an installation can say.
 fn route(plan: &RoutePlan) -> Json {
     let mut out = Map::new();
     out.insert("name".into(), json!(*plan.name));
@@ -159,7 +205,7 @@ fn matcher(plan: &Matcher) -> Map<String, Json> {
         out.insert("listeners".into(), json!(names));
     }
     if !plan.hosts.is_empty() {
-        out.insert("host".into(), plan.hosts.iter().map(host_text).collect());
+        out.insert("host".into(), json!(plan.hosts.iter().map(host_text).collect::<Vec<_>>()));
     }
     let path = match &plan.path {
         PathPattern::Any => None,
@@ -186,22 +232,12 @@ fn matcher(plan: &Matcher) -> Map<String, Json> {
             .collect();
         out.insert("headers".into(), Json::Object(headers));
     }
-    if !plan.clients.is_empty() {
-        let ranges: Vec<String> = plan.clients.iter().map(ToString::to_string).collect();
-        out.insert("clients".into(), json!(ranges));
-    }
+    out.extend(ranges("clients", &plan.clients));
     if let Some(grpc) = &plan.grpc {
         let method = grpc.method.as_ref().map(|method| format!("/{method}")).unwrap_or_default();
         out.insert("grpc".into(), json!(format!("{}{method}", grpc.service)));
     }
     out
-}
-
-fn host_text(host: &HostPattern) -> String {
-    match host {
-        HostPattern::Exact(host) => host.to_string(),
-        HostPattern::Suffix(suffix) => format!("*{suffix}"),
-    }
 }
 
 fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
@@ -213,16 +249,18 @@ fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
         out.insert("rewrite".into(), Json::Object(rewrite));
     }
     identity(plan, out);
-    for (key, edits) in
-        [("request_headers", &plan.request_headers), ("response_headers", &plan.response_headers)]
-    {
+    edits_of(&plan.request_headers, &plan.response_headers, out);
+    out.insert("timeouts".into(), timeouts(plan.timeouts));
+    out.insert("limits".into(), request_limits(&plan.limits));
+    out.insert("rate_limit".into(), rate_limit(plan.limits.rate));
+}
+
+fn edits_of(request: &HeaderEdits, response: &HeaderEdits, out: &mut Map<String, Json>) {
+    for (key, edits) in [("request_headers", request), ("response_headers", response)] {
         if !edits.is_empty() {
             out.insert(key.into(), edits_tree(edits));
         }
     }
-    out.insert("timeouts".into(), timeouts(plan.timeouts));
-    out.insert("limits".into(), request_limits(&plan.limits));
-    out.insert("rate_limit".into(), rate_limit(plan.limits.rate));
 }
 
 fn request_limits(plan: &LimitsPlan) -> Json {
@@ -278,29 +316,37 @@ fn timeouts(plan: Timeouts) -> Json {
     })
 }
 
+fn clock(clock: Option<Duration>) -> String {
+    clock.map_or_else(|| "off".to_owned(), duration)
+}
+
 fn cluster_tree(plan: &ClusterPlan) -> Json {
     let mut out = Map::new();
     out.insert("endpoints".into(), plan.endpoints.iter().map(endpoint).collect());
     if plan.endpoints.iter().any(|endpoint| endpoint.protocol.is_tls()) {
-        let mut tls = Map::new();
-        tls.extend(plan.tls.ca.as_ref().map(|ca| ("ca".to_owned(), json!(ca))));
-        let name = plan.tls.server_name.as_ref();
-        tls.extend(name.map(|name| ("server_name".to_owned(), json!(name))));
-        if !plan.tls.pins.is_empty() {
-            use base64::Engine as _;
-            let encode = |pin: &[u8; 32]| base64::prelude::BASE64_STANDARD.encode(pin);
-            let pins: Vec<String> = plan.tls.pins.iter().map(encode).collect();
-            tls.insert("pins".into(), json!(pins));
-        }
-        let pair = plan.tls.client_certificate.as_ref();
-        let pair = pair.map(|(cert, key)| json!({ "cert": cert, "key": key }));
-        tls.extend(pair.map(|pair| ("certificate".to_owned(), pair)));
-        tls.insert("insecure_skip_verify".into(), json!(plan.tls.insecure_skip_verify));
-        out.insert("tls".into(), Json::Object(tls));
+        out.insert("tls".into(), cluster_tls(&plan.tls));
     }
     out.insert("connect_timeout".into(), json!(duration(plan.connect_timeout)));
     out.insert("idle".into(), json!(duration(plan.idle)));
     Json::Object(out)
+}
+
+fn cluster_tls(plan: &UpstreamTls) -> Json {
+    let mut tls = Map::new();
+    tls.extend(plan.ca.as_ref().map(|ca| ("ca".to_owned(), json!(ca))));
+    let name = plan.server_name.as_ref();
+    tls.extend(name.map(|name| ("server_name".to_owned(), json!(name))));
+    if !plan.pins.is_empty() {
+        use base64::Engine as _;
+        let encode = |pin: &[u8; 32]| base64::prelude::BASE64_STANDARD.encode(pin);
+        let pins: Vec<String> = plan.pins.iter().map(encode).collect();
+        tls.insert("pins".into(), json!(pins));
+    }
+    let pair = plan.client_certificate.as_ref();
+    let pair = pair.map(|(cert, key)| json!({ "cert": cert, "key": key }));
+    tls.extend(pair.map(|pair| ("certificate".to_owned(), pair)));
+    tls.insert("insecure_skip_verify".into(), json!(plan.insecure_skip_verify));
+    Json::Object(tls)
 }
 
 fn endpoint(plan: &EndpointPlan) -> Json {
@@ -323,10 +369,6 @@ fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
-fn clock(clock: Option<Duration>) -> String {
-    clock.map_or_else(|| "off".to_owned(), duration)
-}
-
 fn duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
@@ -345,12 +387,20 @@ fn emit(value: &Json, depth: usize, out: &mut String) {
     match value {
         Json::Object(map) => {
             for (key, value) in map {
-                let _ = write!(out, "{indent}{}:", key_text(key));
-                emit_below(value, depth, out);
+                if key.starts_with(COMMENT) {
+                    commented(value, depth, out);
+                } else {
+                    let _ = write!(out, "{indent}{}:", key_text(key));
+                    emit_below(value, depth, out);
+                }
             }
         }
         Json::Array(items) => {
             for item in items {
+                if let Some(shown) = item.get(FROM_PRESET) {
+                    commented(shown, depth, out);
+                    continue;
+                }
                 let mut text = String::new();
                 if is_block(item) {
                     emit(item, depth + 1, &mut text);
@@ -363,6 +413,17 @@ fn emit(value: &Json, depth: usize, out: &mut String) {
         other => {
             let _ = writeln!(out, "{indent}{}", flow(other));
         }
+    }
+}
+
+/// What an installation brings, every line a comment.
+fn commented(value: &Json, depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    let mut text = String::new();
+    emit(value, 0, &mut text);
+    let _ = writeln!(out, "{indent}{FROM_PRESET}:");
+    for line in text.lines() {
+        let _ = writeln!(out, "{indent}#   {line}");
     }
 }
 

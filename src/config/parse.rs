@@ -162,6 +162,21 @@ pub fn site(text: &str) -> Option<SiteHost> {
     Some(SiteHost { pattern: host(name)?, port, shows_port: ![80, 443].contains(&port) })
 }
 
+/// A public host and the port that clients use: `id.example.com`, `id.example.com:8443`,
+/// `*.example.com`, `[::1]:8443`.
+pub fn public_host(text: &str) -> Option<(HostPattern, Option<u16>)> {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(decimal(port)?)),
+        _ => (text, None),
+    };
+    (port != Some(0)).then(|| Some((host(name)?, port)))?
+}
+
+/// A size, or `off`, which is no limit at all.
+pub fn limit(text: &str) -> Option<Option<u64>> {
+    if text == "off" { Some(None) } else { size(text).map(Some) }
+}
+
 /// `package.Service`, or `package.Service/Method`.
 pub fn grpc(text: &str) -> Option<GrpcPattern> {
     let text = text.strip_prefix('/').unwrap_or(text);
@@ -264,6 +279,22 @@ mod tests {
             ["", ":443", "a:", "a:0", "a:b", "a:1:2", "a:65536", "https://a", "a/b", "*", "::1"]
         {
             assert_eq!(site(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_public_host_may_name_its_port() {
+        let exact = |name: &str| HostPattern::Exact(name.into());
+        assert_eq!(public_host("ID.example.com"), Some((exact("id.example.com"), None)));
+        assert_eq!(public_host("localhost:8443"), Some((exact("localhost"), Some(8443))));
+        assert_eq!(public_host("[::1]"), Some((exact("[::1]"), None)));
+        assert_eq!(public_host("[::1]:80"), Some((exact("[::1]"), Some(80))));
+        assert_eq!(
+            public_host("*.example.com:1"),
+            Some((HostPattern::Suffix(".example.com".into()), Some(1)))
+        );
+        for bad in ["", ":1", "a:0", "a:", "a:b", "a:1:2", "https://a", "a/b", "::1", "a:65536"] {
+            assert_eq!(public_host(bad), None, "{bad}");
         }
     }
 

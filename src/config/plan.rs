@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::zitadel::Installation;
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::plan::RoutePlan;
 use crate::telemetry::plan::AccessPlan;
@@ -20,12 +21,25 @@ pub struct Plan {
     pub routes: Vec<Arc<RoutePlan>>,
     /// At least one, unless no route forwards.
     pub clusters: Vec<Arc<ClusterPlan>>,
+    /// ZITADEL's installations, whose clusters and routes are among those above.
+    pub zitadel: Vec<Installation>,
+    /// What stands as an installation brought it.
+    pub preset: FromPreset,
     /// Where health, readiness and metrics are served; `None`: nowhere.
     pub admin: Option<SocketAddr>,
     /// The access record.
     pub access: AccessPlan,
     /// How it leaves.
     pub shutdown: ShutdownPlan,
+}
+
+/// Names of what stands as an installation brought it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FromPreset {
+    /// Of routes.
+    pub routes: Vec<Arc<str>>,
+    /// Of clusters.
+    pub clusters: Vec<Arc<str>>,
 }
 
 /// How Ravelin leaves.

@@ -13,22 +13,30 @@ use serde::Deserialize;
 
 use self::text::{
     AdminText, AuthorityText, BodyText, CapText, ClockText, DurationText, EndpointText, FileText,
-    GrpcText, HeaderText, HostText, ListenText, MethodText, NameText, OneOrMany, OutputText,
-    PathText, PinText, ProxyText, RangeText, RateText, RegexText, SiteText, SizeText, TargetText,
+    GrpcText, HeaderText, HostText, LimitText, ListenText, MethodText, NameText, OneOrMany,
+    OutputText, PathText, PinText, ProxyText, RangeText, RateText, RegexText, SiteText, SizeText,
+    TargetText,
 };
 
 /// Configuration of Ravelin, the HTTP/2 front-end made for ZITADEL.
 ///
-/// The smallest complete file is one line, `upstream: h2c://127.0.0.1:8080`.
+/// In front of ZITADEL the smallest complete file is `zitadel: {upstream: …, domain: …, login: …}`
+/// beside a `certificate`; in front of anything else it is one line, `upstream: h2c://127.0.0.1:8080`.
 /// Relative paths are relative to the file's folder.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "Ravelin")]
 pub struct Document {
+    /// ZITADEL and its login, or several installations: brings routes, guards, hosts, identity
+    /// headers and limits. `ravelin check --explain` shows what it comes to.
+    /// Flags `--zitadel`, `--domain`, `--login` and `--tls-mode`, variables `RAVELIN_ZITADEL`,
+    /// `RAVELIN_DOMAIN`, `RAVELIN_LOGIN` and `RAVELIN_TLS_MODE` (one installation).
+    pub zitadel: Option<OneOrMany<Zitadel>>,
     /// Short form of one cluster named `upstream` and a last route that sends everything there.
     /// Flag `--upstream`, variable `RAVELIN_UPSTREAM`.
     pub upstream: Option<EndpointText>,
-    /// Hosts of the short form's route; without it: every host. Only together with `upstream`.
+    /// Hosts of the short form's route; without it: every host. Only together with `upstream`;
+    /// `zitadel` has its own.
     /// Flag `--domain`, variable `RAVELIN_DOMAIN` (one host).
     pub domain: Option<OneOrMany<HostText>>,
     /// Short form of one listener. Not together with `listeners`. Without both, Ravelin listens on
@@ -45,6 +53,8 @@ pub struct Document {
     /// Where clients connect.
     pub listeners: Option<Vec<Listener>>,
     /// What happens to a request. Asked from the first to the last; the first that matches wins.
+    /// Those of `zitadel` stand around them: its guards before, all others behind. One with the name
+    /// of such a route takes its place, and has what it does not say itself from it.
     pub routes: Option<Vec<Route>>,
     /// Proxies in front that are believed: addresses, ranges, or the sets `cloudflare` (its published
     /// ranges) and `private` (RFC 1918, RFC 4193, loopback). Where the client of a connection (by its
@@ -59,7 +69,8 @@ pub struct Document {
     /// Rate limit of all routes that do not set their own; each route counts for itself, those that
     /// follow `zitadel-cloud` count together.
     pub rate_limit: Option<RateLimit>,
-    /// Named sets of endpoints that do the same.
+    /// Named sets of endpoints that do the same. One with the name of a cluster of `zitadel` takes
+    /// its place.
     pub clusters: Option<BTreeMap<String, Cluster>>,
     /// Health, readiness and metrics, on a listener of their own.
     /// Flag `--admin`, variable `RAVELIN_ADMIN`.
@@ -68,6 +79,137 @@ pub struct Document {
     pub access_log: Option<AccessLog>,
     /// How Ravelin leaves when it is told to.
     pub shutdown: Option<Shutdown>,
+}
+
+/// A ZITADEL installation, with its login.
+///
+/// Custom paths of OIDC and SAML need nothing here: whatever is not named goes to ZITADEL.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["upstream", "domain"]))]
+pub struct Zitadel {
+    /// Its name: that of its cluster and its last route, and the beginning of all its others
+    /// (`zitadel-login`). Default: `zitadel`, `zitadel-2` for the second, and so on.
+    pub name: Option<NameText>,
+    /// Where ZITADEL is: `h2c://host:8080`, or `h2://host:8080` with `tls_mode: enabled`.
+    #[schemars(required)]
+    pub upstream: Option<OneOrMany<EndpointText>>,
+    /// How ZITADEL's own certificate is judged, with `tls_mode: enabled`.
+    pub tls: Option<ClusterTls>,
+    /// The public hosts, as clients write them: ZITADEL's `ExternalDomain` and further domains of
+    /// its instances, each with the port that clients use unless it is the scheme's own
+    /// (`ExternalPort`).
+    #[schemars(required)]
+    pub domain: Option<OneOrMany<SiteText>>,
+    /// ZITADEL's own `--tlsMode`. `disabled`: http in public, h2c to ZITADEL. `external`: https in
+    /// public, h2c to ZITADEL. `enabled`: https in public, HTTP/2 over TLS to ZITADEL. Default: what
+    /// `upstream` and the listeners say.
+    pub tls_mode: Option<TlsMode>,
+    /// Where the login application (login v2) is, `http://host:3000`. Without it, its pages say so.
+    pub login: Option<OneOrMany<EndpointText>>,
+    /// The hosts of a login on a domain of its own. Needs `login`; the domain must be a trusted
+    /// domain of the instance.
+    pub login_domain: Option<OneOrMany<SiteText>>,
+    /// The instance, whatever host the client asked for (`x-zitadel-instance-host`).
+    pub instance_host: Option<AuthorityText>,
+    /// What is not for everyone.
+    pub guards: Option<Guards>,
+    /// What a request may cost.
+    pub limits: Option<SiteLimits>,
+    /// Edits of every request's headers, after Ravelin's own.
+    pub request_headers: Option<HeaderEdits>,
+    /// Edits of every answer's headers.
+    pub response_headers: Option<HeaderEdits>,
+}
+
+/// ZITADEL's `--tlsMode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum TlsMode {
+    /// http in public, h2c inside.
+    Disabled,
+    /// https in public, h2c inside.
+    External,
+    /// https in public, TLS inside.
+    Enabled,
+}
+
+/// What of ZITADEL is not for everyone: `debug` (`/debug`), `system` (`/system/v1` and the system
+/// service), `reflection` (gRPC reflection), `v3alpha` (experimental services).
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guards {
+    /// Exceptions.
+    pub open: Option<Vec<Opening>>,
+    /// Let everyone ask `/debug/healthz` and `/debug/ready`.
+    #[schemars(extend("default" = false))]
+    pub health: Option<bool>,
+    /// Clients that may import and export (`/admin/v1/import`, `/admin/v1/export` and their gRPC
+    /// methods). Default: everyone whom ZITADEL lets.
+    pub import_export: Option<OneOrMany<RangeText>>,
+}
+
+/// An exception from the guards: what, and for whom.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Opening {
+    /// Whole guards.
+    pub names: Option<OneOrMany<GuardName>>,
+    /// Single paths, and what is below them.
+    pub paths: Option<OneOrMany<PathText>>,
+    /// On these listeners alone.
+    pub listeners: Option<OneOrMany<NameText>>,
+    /// For clients with these addresses or ranges alone.
+    pub clients: Option<OneOrMany<RangeText>>,
+}
+
+/// A guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum GuardName {
+    /// `/debug`: health, metrics, configuration faults.
+    Debug,
+    /// `/system/v1` and `zitadel.system.v1.SystemService`.
+    System,
+    /// gRPC reflection, v1 and v1alpha.
+    Reflection,
+    /// `/v3alpha`, `/resources/v3alpha` and their services.
+    V3alpha,
+}
+
+/// What a request to ZITADEL may cost; `off` is no limit.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SiteLimits {
+    /// Body of an upload to `/assets/v1`.
+    #[schemars(extend("default" = "1MiB"))]
+    pub assets: Option<LimitText>,
+    /// Body of a SCIM request.
+    #[schemars(extend("default" = "1MB"))]
+    pub scim: Option<LimitText>,
+    /// One gRPC message, imports excepted.
+    #[schemars(extend("default" = "4MiB"))]
+    pub grpc_message: Option<LimitText>,
+    /// How long a client may be silent within its body.
+    #[schemars(extend("default" = "1m"))]
+    pub body_idle: Option<ClockText>,
+    /// How often one client address may ask. `cloud`: ZITADEL Cloud's published policy, 10 requests
+    /// a second for pages and 50 for everything else, on average over a minute.
+    #[schemars(extend("default" = "off"))]
+    pub rate: Option<RateName>,
+}
+
+/// A policy of request rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum RateName {
+    /// None.
+    Off,
+    /// ZITADEL Cloud's.
+    Cloud,
 }
 
 /// A certificate and its key: PEM files, watched and reloaded when they change.

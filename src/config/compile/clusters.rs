@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::compile::{item, lasting};
 use crate::config::fault::without_userinfo;
 use crate::config::parse::{self, Endpoint};
-use crate::config::schema::text::{EndpointText, PinText};
+use crate::config::schema::text::{EndpointText, OneOrMany, PinText};
 use crate::config::schema::{Cluster, ClusterTls, Document, KeyPair};
 use crate::config::scope::Scope;
 use crate::upstream::plan::{Address, ClusterPlan, EndpointPlan, TlsPlan};
@@ -16,12 +16,17 @@ use crate::upstream::plan::{Address, ClusterPlan, EndpointPlan, TlsPlan};
 pub const SHORT: &str = "upstream";
 
 /// How long connecting may take where nothing is said.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an unused connection is kept where nothing is said.
-const IDLE: Duration = Duration::from_secs(90);
+pub const IDLE: Duration = Duration::from_secs(90);
 
-/// Every cluster.
-pub fn clusters(document: &Document, scope: &Scope<'_>) -> Vec<ClusterPlan> {
+/// Every cluster: those that are written, those of `preset` that none of these replaces, and the
+/// short form's.
+pub fn clusters(
+    document: &Document,
+    preset: Vec<ClusterPlan>,
+    scope: &Scope<'_>,
+) -> Vec<ClusterPlan> {
     let below = scope.key("clusters");
     let mut plans: Vec<ClusterPlan> = document
         .clusters
@@ -29,6 +34,7 @@ pub fn clusters(document: &Document, scope: &Scope<'_>) -> Vec<ClusterPlan> {
         .flatten()
         .map(|(name, written)| cluster(name, written, &below.key(name)))
         .collect();
+    plans.extend(preset);
     if let Some(text) = &document.upstream {
         let scope = scope.key(SHORT);
         if plans.iter().any(|plan| &*plan.name == SHORT) {
@@ -47,7 +53,7 @@ pub fn clusters(document: &Document, scope: &Scope<'_>) -> Vec<ClusterPlan> {
 }
 
 fn cluster(name: &str, cluster: &Cluster, scope: &Scope<'_>) -> ClusterPlan {
-    let endpoints = endpoints(cluster, &scope.key("endpoints"));
+    let endpoints = endpoints(cluster.endpoints.as_ref(), &scope.key("endpoints"));
     if name.is_empty() {
         scope.bad(name, "a name");
     }
@@ -70,8 +76,12 @@ fn cluster(name: &str, cluster: &Cluster, scope: &Scope<'_>) -> ClusterPlan {
     }
 }
 
-fn endpoints(cluster: &Cluster, scope: &Scope<'_>) -> Vec<EndpointPlan> {
-    let Some(written) = &cluster.endpoints else { return Vec::new() };
+/// A list of endpoints, each once.
+pub fn endpoints(
+    written: Option<&OneOrMany<EndpointText>>,
+    scope: &Scope<'_>,
+) -> Vec<EndpointPlan> {
+    let Some(written) = written else { return Vec::new() };
     let mut plans: Vec<EndpointPlan> = Vec::new();
     let mut count = 0;
     for (i, text) in written.iter() {
@@ -83,9 +93,7 @@ fn endpoints(cluster: &Cluster, scope: &Scope<'_>) -> Vec<EndpointPlan> {
         }
         plans.push(plan);
     }
-    if count == 0
-        && matches!(written, crate::config::schema::text::OneOrMany::Many(list) if list.is_empty())
-    {
+    if count == 0 && matches!(written, OneOrMany::Many(list) if list.is_empty()) {
         scope.fault("an empty list", "at least one endpoint");
     }
     plans
@@ -111,7 +119,8 @@ fn endpoint(text: &EndpointText, scope: &Scope<'_>) -> Option<EndpointPlan> {
     })
 }
 
-fn tls(tls: &ClusterTls, scope: &Scope<'_>) -> TlsPlan {
+/// How a certificate is judged.
+pub fn tls(tls: &ClusterTls, scope: &Scope<'_>) -> TlsPlan {
     let pins: Vec<[u8; 32]> = tls
         .pins
         .iter()

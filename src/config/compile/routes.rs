@@ -3,6 +3,7 @@
 pub mod cost;
 mod identity;
 mod matcher;
+mod preset;
 mod reach;
 
 use std::sync::Arc;
@@ -10,13 +11,17 @@ use std::sync::Arc;
 use http::header::{HeaderName, HeaderValue};
 use http::{StatusCode, Uri};
 
+pub use self::preset::Preset;
+use self::preset::{in_order, take_over};
+
 use crate::config::compile::clusters::SHORT;
 use crate::config::compile::{headers, item};
 use crate::config::fault::nearest;
 use crate::config::parse;
 use crate::config::schema::text::{AuthorityText, ClockText, HostText, PathText, TargetText};
 use crate::config::schema::{
-    Document, Redirect, Respond, Rewrite, Route, Timeouts as TimeoutsText,
+    Document, HeaderEdits as HeaderEditsText, Redirect, Respond, Rewrite, Route,
+    Timeouts as TimeoutsText,
 };
 use crate::config::scope::Scope;
 use crate::downstream::plan::ListenerPlan;
@@ -25,45 +30,67 @@ use crate::pipeline::plan::{
 };
 use crate::upstream::plan::ClusterPlan;
 
-/// What routes may name.
-struct Known<'a> {
-    listeners: &'a [ListenerPlan],
-    clusters: &'a [ClusterPlan],
-    timeouts: Timeouts,
-    limits: LimitsPlan,
+/// What routes may name, and what those have that say nothing of their own.
+pub struct Known<'a> {
+    /// Every listener.
+    pub listeners: &'a [ListenerPlan],
+    /// Every cluster.
+    pub clusters: &'a [ClusterPlan],
+    /// Clocks at the top.
+    pub timeouts: Timeouts,
+    /// Limits at the top.
+    pub limits: LimitsPlan,
 }
 
-/// Every route.
-pub fn routes(
-    document: &Document,
-    listeners: &[ListenerPlan],
-    clusters: &[ClusterPlan],
-    scope: &Scope<'_>,
-) -> Vec<RoutePlan> {
-    let timeouts =
-        timeouts(document.timeouts.as_ref(), Timeouts::default(), &scope.key("timeouts"));
+/// The limits of routes that do not set their own.
+pub fn limits(document: &Document, scope: &Scope<'_>) -> LimitsPlan {
     let (written, rate) = (document.limits.as_ref(), document.rate_limit.as_ref());
-    let limits = cost::limits(written, rate, &LimitsPlan::default(), scope);
-    let known = Known { listeners, clusters, timeouts, limits };
+    cost::limits(written, rate, &LimitsPlan::default(), scope)
+}
+
+/// The clocks of routes that do not set their own.
+pub fn clocks(document: &Document, scope: &Scope<'_>) -> Timeouts {
+    timeouts(document.timeouts.as_ref(), Timeouts::default(), &scope.key("timeouts"))
+}
+
+/// Every route, in the order in which they are asked: guards of installations, those of the user,
+/// those of installations, the short form's. Beside it the names of what is the preset's own.
+pub fn routes<'a>(
+    document: &Document,
+    known: &Known<'_>,
+    mut preset: Preset<'a>,
+    scope: &Scope<'a>,
+) -> (Vec<RoutePlan>, Vec<Arc<str>>) {
     let below = scope.key("routes");
-    let mut plans: Vec<(RoutePlan, Scope<'_>)> = Vec::new();
+    let mut plans: Vec<(RoutePlan, Scope<'a>)> = Vec::new();
     for (i, written) in document.routes.iter().flatten().enumerate() {
         let below = below.index(i);
-        if let Some(plan) = route(i, written, &known, &plans, &below) {
+        let name = written.name.as_deref().unwrap_or_default();
+        if let Some(other) = preset.taken_by(name) {
+            let expected = format!("a name of its own ({} has it)", other.path());
+            below.key("name").bad(name, expected);
+        } else if preset.find(name).is_some() {
+            take_over(name, written, known, &mut preset, &below);
+        } else if let Some(plan) = route(i, written, known, &preset, &plans, &below) {
             plans.push((plan, below));
         }
     }
-    if let Some(plan) = short(document, &known, &plans, scope) {
+    if let Some(plan) = short(document, known, &plans, scope) {
         plans.push((plan, scope.key(SHORT)));
     }
     if plans.is_empty()
+        && preset.routes.is_empty()
         && document.routes.as_ref().is_none_or(Vec::is_empty)
         && !scope.key(SHORT).given()
+        && !scope.key("zitadel").given()
     {
-        below.fault("no routes", "\"routes\", or the short form \"upstream\" (or --upstream)");
+        below.fault(
+            "no routes",
+            "\"zitadel\" (or --zitadel), \"routes\", or the short form \"upstream\" (or --upstream)",
+        );
     }
     reach::check(&plans);
-    plans.into_iter().map(|(plan, _)| plan).collect()
+    in_order(plans, preset)
 }
 
 fn short(
@@ -75,7 +102,10 @@ fn short(
     let domain = scope.key("domain");
     if !scope.key(SHORT).given() {
         if domain.given() {
-            domain.fault("it without \"upstream\"", "both, or \"match.host\" in \"routes\"");
+            domain.fault(
+                "it without \"upstream\"",
+                "both, or \"domain\" in \"zitadel\", or \"match.host\" in \"routes\"",
+            );
         }
         return None;
     }
@@ -99,6 +129,7 @@ fn route(
     i: usize,
     route: &Route,
     known: &Known<'_>,
+    preset: &Preset<'_>,
     prior: &[(RoutePlan, Scope<'_>)],
     scope: &Scope<'_>,
 ) -> Option<RoutePlan> {
@@ -115,7 +146,9 @@ fn route(
     }
     let names: Vec<&str> = known.listeners.iter().map(|listener| &*listener.name).collect();
     let matcher = matcher::matcher(route.matcher.as_ref(), &names, &scope.key("match"));
-    let action = action(route, &matcher, known, scope);
+    let to = route.to.as_deref().unwrap_or_default();
+    let base = preset.base(to, &matcher, known.timeouts);
+    let action = action(route, &matcher, known, base, scope);
     Some(RoutePlan { name, matcher, action: action? })
 }
 
@@ -123,6 +156,7 @@ fn action(
     route: &Route,
     matcher: &Matcher,
     known: &Known<'_>,
+    base: Option<ForwardPlan>,
     scope: &Scope<'_>,
 ) -> Option<Action> {
     let actions = ["to", "redirect", "respond", "deny"];
@@ -146,7 +180,11 @@ fn action(
         .respond
         .as_ref()
         .and_then(|written| respond(written, &scope.key("respond")).map(Action::Respond));
-    forward(route, matcher, known, scope).map(Action::Forward).or(redirect).or(respond).or(deny)
+    forward(route, matcher, known, base, scope)
+        .map(Action::Forward)
+        .or(redirect)
+        .or(respond)
+        .or(deny)
 }
 
 fn only_with_to(scope: &Scope<'_>) {
@@ -158,36 +196,50 @@ fn only_with_to(scope: &Scope<'_>) {
     }
 }
 
+/// What is written, over what the preset has in its place.
 fn forward(
     route: &Route,
     matcher: &Matcher,
     known: &Known<'_>,
+    base: Option<ForwardPlan>,
     scope: &Scope<'_>,
 ) -> Option<ForwardPlan> {
     let (rewrite_path, authority) = rewrite(route.rewrite.as_ref(), &scope.key("rewrite"));
-    let plan = ForwardPlan {
-        rewrite_path,
-        authority,
-        hosts: identity::hosts(route, scope),
-        identity: identity::identity(route, scope),
-        request_headers: headers::edits(
-            route.request_headers.as_ref(),
-            &scope.key("request_headers"),
-        ),
-        response_headers: headers::edits(
-            route.response_headers.as_ref(),
-            &scope.key("response_headers"),
-        ),
-        timeouts: timeouts(route.timeouts.as_ref(), known.timeouts, &scope.key("timeouts")),
-        limits: cost::limits(
-            route.limits.as_ref(),
-            route.rate_limit.as_ref(),
-            &known.limits,
-            scope,
-        ),
-        ..ForwardPlan::to(Arc::from(route.to.as_deref().unwrap_or_default()))
+    let edits = |written: Option<&HeaderEditsText>, base, key: &str| match written {
+        None => base,
+        some => headers::edits(some, &scope.key(key)),
     };
-    let to = route.to.as_ref()?;
+    let cluster = route.to.as_deref().map(Arc::from);
+    let whole = base.is_some();
+    let base = base.unwrap_or_else(|| ForwardPlan {
+        timeouts: known.timeouts,
+        limits: known.limits.clone(),
+        ..ForwardPlan::to(Arc::from(""))
+    });
+    let plan = ForwardPlan {
+        cluster: cluster.unwrap_or(base.cluster),
+        rewrite_path: rewrite_path.or(base.rewrite_path),
+        authority: authority.or(base.authority),
+        request_headers: edits(
+            route.request_headers.as_ref(),
+            base.request_headers,
+            "request_headers",
+        ),
+        response_headers: edits(
+            route.response_headers.as_ref(),
+            base.response_headers,
+            "response_headers",
+        ),
+        timeouts: timeouts(route.timeouts.as_ref(), base.timeouts, &scope.key("timeouts")),
+        hosts: match route.public_hosts {
+            Some(_) => identity::hosts(route, scope),
+            None => base.hosts,
+        },
+        identity: identity::identity(route, base.identity, scope),
+        limits: cost::limits(route.limits.as_ref(), route.rate_limit.as_ref(), &base.limits, scope),
+        ..base
+    };
+    let Some(to) = route.to.as_ref() else { return whole.then_some(plan) };
     let place = scope.key("to");
     match known.clusters.iter().find(|cluster| *cluster.name == **to) {
         None => {

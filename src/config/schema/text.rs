@@ -75,12 +75,15 @@ texts! {
     EndpointText: ["string"], "an address such as h2c://127.0.0.1:8080, h2://host:443, http://host:3000, https://host or h2c+unix:/run/app.sock";
     /// A host, exact or with a wildcard.
     HostText: ["string"], "a host such as id.example.com or *.example.com, without scheme, port or path";
+    /// A public host, with the port that clients use.
+    SiteText: ["string"], "a host such as id.example.com, id.example.com:8443 or *.example.com, without scheme or path";
+    /// A number of bytes, or no limit.
+    LimitText: ["string", "integer"], "a size such as 64KiB, 1MiB or \"off\"";
     /// An address range.
     RangeText: ["string"], "an address or a range such as 10.0.0.0/8 or fd00::/8";
     /// Where proxies in front come from.
     ProxyText: ["string"], "an address, a range such as 10.0.0.0/8, or one of the sets cloudflare, private";
     /// A public host, exact or with a wildcard, and its port.
-    SiteText: ["string"], "a host such as id.example.com, id.example.com:8443 or *.example.com, without scheme or path";
     /// The value of a header.
     HeaderText: ["string", "integer", "number"], "a text of visible characters";
     /// A service, and perhaps a method of it.

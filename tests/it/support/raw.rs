@@ -43,20 +43,23 @@ pub async fn exchange(mut io: impl AsyncRead + AsyncWrite + Unpin, request: &[u8
     // A reset after the answer, or instead of it, is an end as well.
     let read = tokio::time::timeout(PATIENCE, io.read_to_end(&mut bytes)).await;
     let _ = read.expect("the server neither answers nor closes");
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let mut answer = Answer { head: head.to_owned(), body: body.to_owned() };
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(bytes.len());
+    let (head, body) = bytes.split_at(end);
+    let body = body.get(4..).unwrap_or_default();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut answer = Answer { head: text(head), body: text(body) };
     if answer.header("transfer-encoding") == "chunked" {
-        answer.body = unchunked(body);
+        answer.body = text(&unchunked(body));
     }
     answer
 }
 
-fn unchunked(mut body: &str) -> String {
-    let mut whole = String::new();
-    while let Some((size, rest)) = body.split_once("\r\n") {
-        let size = usize::from_str_radix(size, 16).unwrap();
-        whole.push_str(&rest[..size]);
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(line) = body.windows(2).position(|two| two == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&body[..line]).unwrap(), 16).unwrap();
+        let rest = &body[line + 2..];
+        whole.extend_from_slice(&rest[..size]);
         body = &rest[(size + 2).min(rest.len())..];
     }
     whole

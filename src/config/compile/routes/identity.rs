@@ -31,9 +31,13 @@ pub(super) fn hosts(route: &Route, scope: &Scope<'_>) -> Vec<SiteHost> {
     hosts
 }
 
-/// What upstream is told about the client.
-pub(super) fn identity(route: &Route, scope: &Scope<'_>) -> IdentityPlan {
-    let chosen = route.identity.unwrap_or(Identity::None);
+/// What upstream is told about the client; `base` is what holds where nothing is written.
+pub(super) fn identity(route: &Route, base: IdentityPlan, scope: &Scope<'_>) -> IdentityPlan {
+    let chosen = route.identity.unwrap_or(match base {
+        IdentityPlan { login: true, .. } => Identity::Login,
+        IdentityPlan { zitadel: true, .. } => Identity::Zitadel,
+        IdentityPlan { .. } => Identity::None,
+    });
     let key = scope.key("instance_host");
     let instance_host = route.instance_host.as_ref().and_then(|text| {
         let value = parse::authority(text).and_then(|_| HeaderValue::from_str(text).ok());
@@ -45,6 +49,6 @@ pub(super) fn identity(route: &Route, scope: &Scope<'_>) -> IdentityPlan {
     IdentityPlan {
         zitadel: chosen == Identity::Zitadel,
         login: chosen == Identity::Login,
-        instance_host,
+        instance_host: instance_host.or(base.instance_host),
     }
 }

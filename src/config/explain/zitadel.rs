@@ -1,0 +1,63 @@
+//! An installation as it is written, and what of its routes has no key of a route.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{clock, cluster_tls, edits_of, endpoint, ranges, site_host, size, text};
+use crate::config::zitadel::{Installation, Mode, Opening};
+
+/// The settings of an installation.
+pub(super) fn installation(site: &Installation) -> Json {
+    let mut out = Map::new();
+    out.insert("name".into(), json!(*site.name));
+    out.insert("upstream".into(), site.upstream.iter().map(endpoint).collect());
+    if site.mode == Mode::Enabled {
+        out.insert("tls".into(), cluster_tls(&site.tls));
+    }
+    out.insert("domain".into(), site.hosts.iter().map(site_host).collect());
+    out.insert("tls_mode".into(), json!(site.mode.word()));
+    if !site.login.is_empty() {
+        out.insert("login".into(), site.login.iter().map(endpoint).collect());
+    }
+    if !site.login_hosts.is_empty() {
+        out.insert("login_domain".into(), site.login_hosts.iter().map(site_host).collect());
+    }
+    let host = site.instance_host.as_ref();
+    out.extend(host.map(|host| ("instance_host".to_owned(), json!(text(host)))));
+    let mut guards = Map::new();
+    if !site.guards.open.is_empty() {
+        guards.insert("open".into(), site.guards.open.iter().map(opening).collect());
+    }
+    guards.insert("health".into(), json!(site.guards.health));
+    guards.extend(ranges("import_export", &site.guards.import_export));
+    out.insert("guards".into(), Json::Object(guards));
+    let limits = &site.limits;
+    let limit = |limit: Option<u64>| limit.map_or_else(|| "off".to_owned(), size);
+    let limits = json!({
+        "assets": limit(limits.assets),
+        "scim": limit(limits.scim),
+        "grpc_message": limit(limits.grpc_message.map(u64::from)),
+        "body_idle": clock(limits.body_idle),
+        "rate": if limits.cloud_rate { "cloud" } else { "off" },
+    });
+    out.insert("limits".into(), limits);
+    edits_of(&site.request_headers, &site.response_headers, &mut out);
+    Json::Object(out)
+}
+
+fn opening(opening: &Opening) -> Json {
+    let mut out = Map::new();
+    if !opening.names.is_empty() {
+        out.insert("names".into(), json!(opening.names));
+    }
+    if !opening.paths.is_empty() {
+        out.insert("paths".into(), json!(opening.paths));
+    }
+    if !opening.listeners.is_empty() {
+        out.insert(
+            "listeners".into(),
+            opening.listeners.iter().map(|name| json!(**name)).collect(),
+        );
+    }
+    out.extend(ranges("clients", &opening.clients));
+    Json::Object(out)
+}
