@@ -6,6 +6,8 @@ pub mod headers;
 pub mod deadline;
 pub mod expect;
 pub mod relay;
+pub mod status;
+pub mod translate;
 pub mod websocket;
 
 use std::pin::pin;
@@ -18,6 +20,7 @@ use http::{HeaderMap, Method, Request, Response, Uri, Version};
 
 use self::headers::Passage;
 use self::relay::{Deadline, Relay};
+use self::translate::Translation;
 use super::authority::Authority;
 use super::path::rewrite_path;
 use super::plan::{ForwardPlan, PathPattern};
@@ -51,7 +54,8 @@ pub async fn forward(
     }
     let asked = deadline::asked(exchange.class, request.headers());
     let deadline = Deadline::earliest(exchange.started, asked, plan.timeouts.total);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let (translation, body) = translate::request(plan, exchange.class, &mut parts.headers, body);
     let leaving = Leaving::new(plan, pattern, parts, exchange)?;
     let moved = Rc::clone(&exchange.bytes_in);
     let response = {
@@ -59,7 +63,7 @@ pub async fn forward(
         relay::until_head(attempts, &plan.timeouts, deadline, &moved).await?
     };
     exchange.upstream_head = Some(exchange.started.elapsed());
-    arrive(plan, response, deadline, moved)
+    arrive(plan, response, deadline, translation.as_ref(), exchange)
 }
 
 /// What comes back: upstream's answer, or the far end of a WebSocket.
@@ -69,7 +73,8 @@ fn arrive(
     plan: &ForwardPlan,
     response: Arrived,
     deadline: Option<Deadline>,
-    moved: Rc<std::cell::Cell<u64>>,
+    translation: Option<&Translation>,
+    exchange: &mut Exchange,
 ) -> Result<Response<Body>, Error> {
     let (mut parts, body) = response.into_parts();
     framing::response_framing(parts.version, &parts.headers)?;
@@ -77,10 +82,22 @@ fn arrive(
         Ok(tunnel) => tunnel,
         Err(answer) => {
             headers::response(&mut parts.headers, parts.version);
-            if http_body::Body::is_end_stream(&answer) {
+            let mut body = if http_body::Body::is_end_stream(&answer) {
                 Body::Empty
             } else {
+                let moved = Rc::clone(&exchange.bytes_in);
                 Body::boxed(Relay::new(answer, &plan.timeouts, deadline, moved))
+            };
+            if (exchange.class == Class::Grpc || translation.is_some())
+                && let Some(was) = status::settle(&mut parts)
+            {
+                exchange.remark = Some(was);
+                // Cancels what of it is still to come.
+                body = Body::Empty;
+            }
+            match translation {
+                Some(translation) => translation.answer(&mut parts, body),
+                None => body,
             }
         }
     };
@@ -114,7 +131,9 @@ async fn attempts(
     loop {
         let endpoint = cluster.pick(&tried)?;
         let h2 = endpoint.plan.protocol.is_h2();
-        if exchange.class == Class::Grpc && !h2 {
+        if !h2
+            && (exchange.class == Class::Grpc || translate::applies(leaving.plan, exchange.class))
+        {
             return Err(Error::new(Kind::NotHttp2));
         }
         let head = leaving.head(&endpoint, h2, deadline, exchange)?;
