@@ -13,7 +13,8 @@ use crate::config::fault::without_userinfo;
 use crate::config::plan::Plan;
 use crate::downstream::plan::{Address, ClientAuth, ListenerPlan, TlsPlan};
 use crate::pipeline::plan::{
-    Action, ForwardPlan, HeaderEdits, HostPattern, Matcher, PathPattern, RoutePlan, Timeouts,
+    Action, ForwardPlan, GrpcWeb, HeaderEdits, HostPattern, Matcher, PathPattern, RoutePlan,
+    Timeouts,
 };
 use crate::telemetry::plan::{Format, Output};
 use crate::upstream::plan::{Address as Endpoint, ClusterPlan, EndpointPlan};
@@ -201,6 +202,12 @@ fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
         }
     }
     out.insert("timeouts".into(), timeouts(plan.timeouts));
+    if plan.grpc_web == GrpcWeb::Translate {
+        out.insert("grpc_web".into(), json!("translate"));
+    }
+    if let Some(preflight) = &plan.preflight {
+        out.insert("preflight".into(), json!({ "max_age": duration(preflight.max_age) }));
+    }
 }
 
 fn edits_tree(edits: &HeaderEdits) -> Json {

@@ -4,6 +4,7 @@ mod matcher;
 mod reach;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
 use http::{StatusCode, Uri};
@@ -12,14 +13,18 @@ use crate::config::compile::clusters::SHORT;
 use crate::config::compile::{headers, item};
 use crate::config::fault::nearest;
 use crate::config::parse;
-use crate::config::schema::text::{AuthorityText, ClockText, HostText, PathText, TargetText};
+use crate::config::schema::text::{
+    AuthorityText, ClockText, DurationText, HostText, PathText, TargetText,
+};
 use crate::config::schema::{
-    Document, Redirect, Respond, Rewrite, Route, Timeouts as TimeoutsText,
+    Document, GrpcWeb as GrpcWebText, Preflight, Redirect, Respond, Rewrite, Route,
+    Timeouts as TimeoutsText,
 };
 use crate::config::scope::Scope;
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::plan::{
-    Action, ForwardPlan, Matcher, RedirectPlan, RespondPlan, RoutePlan, Timeouts,
+    Action, ForwardPlan, GrpcWeb, Matcher, PreflightPlan, RedirectPlan, RespondPlan, RoutePlan,
+    Timeouts,
 };
 use crate::upstream::plan::ClusterPlan;
 
@@ -138,7 +143,9 @@ fn action(
 }
 
 fn only_with_to(scope: &Scope<'_>) {
-    for key in ["rewrite", "request_headers", "response_headers", "timeouts"] {
+    for key in
+        ["rewrite", "request_headers", "response_headers", "timeouts", "grpc_web", "preflight"]
+    {
         if scope.key(key).given() {
             scope.key(key).fault("it on a route that does not forward", "it beside \"to\" only");
         }
@@ -164,6 +171,11 @@ fn forward(
             &scope.key("response_headers"),
         ),
         timeouts: timeouts(route.timeouts.as_ref(), known.timeouts, &scope.key("timeouts")),
+        grpc_web: match route.grpc_web {
+            Some(GrpcWebText::Translate) => GrpcWeb::Translate,
+            Some(GrpcWebText::Pass) | None => GrpcWeb::Pass,
+        },
+        preflight: route.preflight.as_ref().map(|it| preflight(it, &scope.key("preflight"))),
         ..ForwardPlan::to(Arc::from(route.to.as_deref().unwrap_or_default()))
     };
     let to = route.to.as_ref()?;
@@ -173,7 +185,7 @@ fn forward(
             let names = known.clusters.iter().map(|cluster| &*cluster.name);
             place.unknown(to, "the name of a cluster", nearest(to, names));
         }
-        Some(cluster) if matcher.grpc.is_some() => {
+        Some(cluster) if matcher.grpc.is_some() || plan.grpc_web == GrpcWeb::Translate => {
             if let Some(http1) = cluster.endpoints.iter().find(|e| !e.protocol.is_h2()) {
                 let expected = format!(
                     "a cluster of h2c:// or h2:// endpoints for gRPC ({} is HTTP/1.1)",
@@ -185,6 +197,13 @@ fn forward(
         Some(_) => {}
     }
     Some(plan)
+}
+
+fn preflight(written: &Preflight, scope: &Scope<'_>) -> PreflightPlan {
+    let max_age = written.max_age.as_ref().and_then(|text| {
+        scope.key("max_age").parsed(text, parse::duration(text), DurationText::EXPECTED)
+    });
+    PreflightPlan { max_age: max_age.unwrap_or(Duration::from_secs(2 * 3600)) }
 }
 
 fn rewrite(
