@@ -228,6 +228,8 @@ pub struct Exchange {
     pub upstream_head: Option<Duration>,
     /// Bytes of the request's body so far; grows while it is carried.
     pub bytes_in: Rc<Cell<u64>>,
+    /// For the record: what upstream said where the client was told something else, though nothing failed.
+    pub remark: Option<Box<str>>,
     /// How interim answers reach the client.
     pub interim: Option<Interim>,
     /// What the client's side has against the request. Refused only once the class is known, since
@@ -254,6 +256,7 @@ impl Exchange {
             attempts: 0,
             upstream_head: None,
             bytes_in: Rc::default(),
+            remark: None,
             interim: None,
             refused: None,
         }

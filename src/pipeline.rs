@@ -6,6 +6,7 @@ pub mod plan;
 pub mod authority;
 pub mod path;
 pub mod admit;
+pub mod preflight;
 pub mod forward;
 
 use std::rc::Rc;
@@ -74,6 +75,12 @@ impl Pipeline {
         self.rates.check(index, request.uri().path(), exchange.client)?;
         match &route.action {
             Action::Forward(plan) => {
+                if let Some(preflight) = &plan.preflight
+                    && let Some(answer) =
+                        preflight::answer(preflight, request.method(), request.headers())
+                {
+                    return Ok(answer);
+                }
                 let cluster = self.clusters.get(index).and_then(Option::as_ref);
                 forward::forward(plan, &route.matcher.path, cluster, request, exchange).await
             }

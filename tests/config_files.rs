@@ -300,13 +300,14 @@ fn documented_defaults_are_the_defaults() {
         let keys = keys.filter_map(|(key, rule)| Some(format!("{key}: {}", rule.get("default")?)));
         format!("{{{}}}", keys.collect::<Vec<_>>().join(", "))
     };
-    let short = "zitadel: {upstream: h2c://z, domain: d.example}\nlisteners: [{address: 1}]\nclusters: {c: {endpoints: 'h2c://z'}}\nroutes: [{match: {path: /x}, to: c}, {match: {path: /r}, redirect: {to: /}}, {respond: {}}]\n";
+    let short = "zitadel: {upstream: h2c://z, domain: d.example}\nlisteners: [{address: 1}]\nclusters: {c: {endpoints: 'h2c://z'}}\nroutes: [{match: {path: /x}, to: c, preflight: {}}, {match: {path: /r}, redirect: {to: /}}, {respond: {}}]\n";
     let long = format!(
-        "zitadel: {{upstream: h2c://z, domain: d.example, guards: {}, limits: {}}}\nlisteners: [{{address: 1, limits: {}}}]\nclusters: {{c: {}}}\nroutes: [{{match: {{path: /x}}, to: c}}, {{match: {{path: /r}}, redirect: {}}}, {{respond: {}}}]\ntimeouts: {}\nadmin: {}\naccess_log: {}\nshutdown: {}\n",
+        "zitadel: {{upstream: h2c://z, domain: d.example, guards: {}, limits: {}}}\nlisteners: [{{address: 1, limits: {}}}]\nclusters: {{c: {}}}\nroutes: [{{match: {{path: /x}}, to: c, grpc_web: pass, preflight: {}}}, {{match: {{path: /r}}, redirect: {}}}, {{respond: {}}}]\ntimeouts: {}\nadmin: {}\naccess_log: {}\nshutdown: {}\n",
         defaults("Guards"),
         defaults("SiteLimits"),
         defaults("Limits"),
         defaults("Cluster").replacen('{', "{endpoints: 'h2c://z', ", 1),
+        defaults("Preflight"),
         defaults("Redirect").replacen('{', "{to: /, ", 1),
         defaults("Respond"),
         defaults("Timeouts"),

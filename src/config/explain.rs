@@ -19,8 +19,8 @@ use crate::config::plan::Plan;
 use crate::downstream::plan::{Address, ClientAuth, ListenerPlan, TlsPlan};
 use crate::pipeline::path::decode::encoded;
 use crate::pipeline::plan::{
-    Action, ForwardPlan, HeaderEdits, HostPattern, LimitsPlan, Matcher, PathPattern, RatePlan,
-    RoutePlan, SiteHost, Timeouts,
+    Action, ForwardPlan, GrpcWeb, HeaderEdits, HostPattern, LimitsPlan, Matcher, PathPattern,
+    RatePlan, RoutePlan, SiteHost, Timeouts,
 };
 use crate::telemetry::plan::{AccessPlan, Format, Output};
 use crate::upstream::plan::{
@@ -253,6 +253,12 @@ fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
     out.insert("timeouts".into(), timeouts(plan.timeouts));
     out.insert("limits".into(), request_limits(&plan.limits));
     out.insert("rate_limit".into(), rate_limit(plan.limits.rate));
+    if plan.grpc_web == GrpcWeb::Translate {
+        out.insert("grpc_web".into(), json!("translate"));
+    }
+    if let Some(preflight) = &plan.preflight {
+        out.insert("preflight".into(), json!({ "max_age": duration(preflight.max_age) }));
+    }
 }
 
 fn edits_of(request: &HeaderEdits, response: &HeaderEdits, out: &mut Map<String, Json>) {

@@ -423,6 +423,15 @@ pub struct Route {
     pub limits: Option<RequestLimits>,
     /// Rate limit of this route, before that at the top. Only with `to`.
     pub rate_limit: Option<RateLimit>,
+    /// What becomes of gRPC-Web (text mode too): `pass` sends it upstream as it is, `translate`
+    /// makes it gRPC, for servers that speak only that. Only with `to`.
+    #[schemars(extend("default" = "pass"))]
+    pub grpc_web: Option<GrpcWeb>,
+    /// Answer CORS preflights here, with ZITADEL's own set of methods and headers, for any origin:
+    /// a browser then asks once in a while instead of before each call. With `grpc_web: translate`
+    /// the translated answers are readable for these origins too, unless upstream decides that
+    /// itself. Default: preflights go upstream. Only with `to`.
+    pub preflight: Option<Preflight>,
 }
 
 /// Whom upstream believes what.
@@ -439,6 +448,26 @@ pub enum Identity {
     /// (`x-zitadel-instance-host`, `x-zitadel-public-host`): for ZITADEL's login, and for ZITADEL
     /// where public hosts are trusted domains of the instance.
     Login,
+}
+
+/// What becomes of gRPC-Web.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum GrpcWeb {
+    /// It goes upstream as it is.
+    Pass,
+    /// It becomes gRPC.
+    Translate,
+}
+
+/// CORS preflights that are answered here.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Preflight {
+    /// How long a browser may remember the answer; Chromium caps it at 2h, Firefox at 24h.
+    #[schemars(extend("default" = "2h"))]
+    pub max_age: Option<DurationText>,
 }
 
 /// When a route applies.

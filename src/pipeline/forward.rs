@@ -8,6 +8,8 @@ pub mod deadline;
 pub mod expect;
 pub mod limit;
 pub mod relay;
+pub mod status;
+pub mod translate;
 pub mod websocket;
 
 use std::pin::pin;
@@ -21,6 +23,7 @@ use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use self::headers::Passage;
 use self::limit::Watch;
 use self::relay::{Deadline, Relay};
+use self::translate::Translation;
 use super::authority::Authority;
 use super::path::rewrite_path;
 use super::plan::{ForwardPlan, PathPattern};
@@ -54,8 +57,9 @@ pub async fn forward(
     }
     let asked = deadline::asked(exchange.class, request.headers());
     let deadline = Deadline::earliest(exchange.started, asked, plan.timeouts.total);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let (body, watch) = limit::limit(&plan.limits, exchange.class, &parts.headers, body)?;
+    let (translation, body) = translate::request(plan, exchange.class, &mut parts.headers, body);
     let leaving = Leaving::new(plan, pattern, parts, exchange)?;
     let moved = Rc::clone(&exchange.bytes_in);
     let response = {
@@ -67,7 +71,7 @@ pub async fn forward(
     if let Some(watch) = &watch {
         watch.answered();
     }
-    arrive(plan, response, deadline, moved, watch)
+    arrive(plan, response, deadline, watch, translation.as_ref(), exchange)
 }
 
 /// What comes back: upstream's answer, or the far end of a WebSocket.
@@ -77,8 +81,9 @@ fn arrive(
     plan: &ForwardPlan,
     response: Arrived,
     deadline: Option<Deadline>,
-    moved: Rc<std::cell::Cell<u64>>,
     watch: Option<Rc<Watch>>,
+    translation: Option<&Translation>,
+    exchange: &mut Exchange,
 ) -> Result<Response<Body>, Error> {
     let (mut parts, body) = response.into_parts();
     framing::response_framing(parts.version, &parts.headers)?;
@@ -86,10 +91,22 @@ fn arrive(
         Ok(tunnel) => tunnel,
         Err(answer) => {
             headers::response(&mut parts.headers, parts.version);
-            if http_body::Body::is_end_stream(&answer) {
+            let mut body = if http_body::Body::is_end_stream(&answer) {
                 Body::Empty
             } else {
+                let moved = Rc::clone(&exchange.bytes_in);
                 Body::boxed(Relay::new(answer, &plan.timeouts, deadline, moved, watch))
+            };
+            if (exchange.class == Class::Grpc || translation.is_some())
+                && let Some(was) = status::settle(&mut parts)
+            {
+                exchange.remark = Some(was);
+                // Cancels what of it is still to come.
+                body = Body::Empty;
+            }
+            match translation {
+                Some(translation) => translation.answer(&mut parts, body),
+                None => body,
             }
         }
     };
@@ -123,7 +140,9 @@ async fn attempts(
     loop {
         let endpoint = cluster.pick(&tried)?;
         let h2 = endpoint.plan.protocol.is_h2();
-        if exchange.class == Class::Grpc && !h2 {
+        if !h2
+            && (exchange.class == Class::Grpc || translate::applies(leaving.plan, exchange.class))
+        {
             return Err(Error::new(Kind::NotHttp2));
         }
         let head = leaving.head(&endpoint, h2, deadline, exchange)?;

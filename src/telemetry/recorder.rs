@@ -207,7 +207,11 @@ impl Recorder {
             status: self.status,
             grpc_status: self.grpc_status,
             cause,
-            detail: self.failure.as_ref().and_then(|(_, detail)| detail.as_deref()),
+            detail: self
+                .failure
+                .as_ref()
+                .and_then(|(_, detail)| detail.as_deref())
+                .or(exchange.remark.as_deref()),
             route: exchange.route.as_deref(),
             cluster: exchange.cluster.as_deref(),
             endpoint: exchange.endpoint.as_deref(),

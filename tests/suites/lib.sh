@@ -90,8 +90,9 @@ make_certificate() {
     -keyout "$SCRATCH/key.pem" -out "$SCRATCH/cert.pem" 2>/dev/null
 }
 
-# start_ravelin UPSTREAM: a TLS and a plaintext listener on ports of the
-# system's choice before one h2c upstream. Sets TLS_ADDRESS, PLAIN_ADDRESS.
+# start_ravelin UPSTREAM [KEYS]: a TLS and a plaintext listener on ports of the
+# system's choice before one h2c upstream; KEYS are more of its route (", a: b").
+# Sets TLS_ADDRESS, PLAIN_ADDRESS.
 start_ravelin() {
   ravelin_binary
   make_certificate
@@ -100,7 +101,7 @@ listeners:
   - {name: https, address: "127.0.0.1:0", tls: {certificates: [{cert: $SCRATCH/cert.pem, key: $SCRATCH/key.pem}]}}
   - {name: plain, address: "127.0.0.1:0"}
 routes:
-  - {name: all, to: up}
+  - {name: all, to: up${2:-}}
 clusters:
   up: {endpoints: ["h2c://$1"]}
 admin: {address: "127.0.0.1:0"}

@@ -7,6 +7,7 @@ mod preset;
 mod reach;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
 use http::{StatusCode, Uri};
@@ -18,15 +19,18 @@ use crate::config::compile::clusters::SHORT;
 use crate::config::compile::{headers, item};
 use crate::config::fault::nearest;
 use crate::config::parse;
-use crate::config::schema::text::{AuthorityText, ClockText, HostText, PathText, TargetText};
+use crate::config::schema::text::{
+    AuthorityText, ClockText, DurationText, HostText, PathText, TargetText,
+};
 use crate::config::schema::{
-    Document, HeaderEdits as HeaderEditsText, Redirect, Respond, Rewrite, Route,
-    Timeouts as TimeoutsText,
+    Document, GrpcWeb as GrpcWebText, HeaderEdits as HeaderEditsText, Preflight, Redirect, Respond,
+    Rewrite, Route, Timeouts as TimeoutsText,
 };
 use crate::config::scope::Scope;
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::plan::{
-    Action, ForwardPlan, LimitsPlan, Matcher, RedirectPlan, RespondPlan, RoutePlan, Timeouts,
+    Action, ForwardPlan, GrpcWeb, LimitsPlan, Matcher, PreflightPlan, RedirectPlan, RespondPlan,
+    RoutePlan, Timeouts,
 };
 use crate::upstream::plan::ClusterPlan;
 
@@ -189,7 +193,8 @@ fn action(
 
 fn only_with_to(scope: &Scope<'_>) {
     let keys = ["rewrite", "public_hosts", "identity", "instance_host", "limits", "rate_limit"];
-    for key in keys.into_iter().chain(["request_headers", "response_headers", "timeouts"]) {
+    let also = ["request_headers", "response_headers", "timeouts", "grpc_web", "preflight"];
+    for key in keys.into_iter().chain(also) {
         if scope.key(key).given() {
             scope.key(key).fault("it on a route that does not forward", "it beside \"to\" only");
         }
@@ -237,6 +242,15 @@ fn forward(
         },
         identity: identity::identity(route, base.identity, scope),
         limits: cost::limits(route.limits.as_ref(), route.rate_limit.as_ref(), &base.limits, scope),
+        grpc_web: match route.grpc_web {
+            Some(GrpcWebText::Translate) => GrpcWeb::Translate,
+            Some(GrpcWebText::Pass) => GrpcWeb::Pass,
+            None => base.grpc_web,
+        },
+        preflight: match &route.preflight {
+            Some(written) => Some(preflight(written, &scope.key("preflight"))),
+            None => base.preflight,
+        },
         ..base
     };
     let Some(to) = route.to.as_ref() else { return whole.then_some(plan) };
@@ -246,7 +260,7 @@ fn forward(
             let names = known.clusters.iter().map(|cluster| &*cluster.name);
             place.unknown(to, "the name of a cluster", nearest(to, names));
         }
-        Some(cluster) if matcher.grpc.is_some() => {
+        Some(cluster) if matcher.grpc.is_some() || plan.grpc_web == GrpcWeb::Translate => {
             if let Some(http1) = cluster.endpoints.iter().find(|e| !e.protocol.is_h2()) {
                 let expected = format!(
                     "a cluster of h2c:// or h2:// endpoints for gRPC ({} is HTTP/1.1)",
@@ -258,6 +272,13 @@ fn forward(
         Some(_) => {}
     }
     Some(plan)
+}
+
+fn preflight(written: &Preflight, scope: &Scope<'_>) -> PreflightPlan {
+    let max_age = written.max_age.as_ref().and_then(|text| {
+        scope.key("max_age").parsed(text, parse::duration(text), DurationText::EXPECTED)
+    });
+    PreflightPlan { max_age: max_age.unwrap_or(Duration::from_secs(2 * 3600)) }
 }
 
 fn rewrite(

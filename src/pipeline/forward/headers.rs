@@ -190,7 +190,8 @@ fn is_essential(name: &HeaderName) -> bool {
     ESSENTIAL.contains(&name) || name.starts_with("x-forwarded-") || name.starts_with("x-zitadel-")
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
+/// Whether a message says that it is gRPC; gRPC-Web is another type.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     match kind.split_at_checked(GRPC.len()) {
         Some((start, rest)) => {

@@ -12,6 +12,9 @@ export const LEGS = [
   ["plaintext", PLAIN],
 ];
 
+// The route makes gRPC of gRPC-Web, and upstream speaks nothing else.
+export const TRANSLATED = process.env.CLIENTS_TRANSLATED === "1";
+
 let serial = 0;
 /** A name no other call has, also not in another round. */
 export const unique = (what) => `${what}-${process.pid}-${Date.now()}-${serial++}`;

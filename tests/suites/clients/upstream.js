@@ -1,5 +1,6 @@
 // The upstream: connect-node's own server, which speaks gRPC, gRPC-Web and
-// Connect, over cleartext HTTP/2. Prints its address, serves until it is killed.
+// Connect (with --grpc-only: gRPC alone), over cleartext HTTP/2. Prints its
+// address, serves until it is killed.
 import http2 from "node:http2";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
@@ -79,10 +80,11 @@ const service = {
   cancelled: (request) => message({ count: cancelled.has(request.text) ? 1 : 0 }),
 };
 
+const protocols = process.argv.includes("--grpc-only") ? { grpcWeb: false, connect: false } : {};
 const server = http2.createServer(
   { settings: { maxConcurrentStreams: 250 } },
-  connectNodeAdapter({ routes: (router) => router.service(Echo, service), maxTimeoutMs: 600_000 }),
+  connectNodeAdapter({ routes: (router) => router.service(Echo, service), maxTimeoutMs: 600_000, ...protocols }),
 );
-server.listen(Number(process.argv[2] ?? 0), "127.0.0.1", () => {
+server.listen(0, "127.0.0.1", () => {
   console.log(`127.0.0.1:${server.address().port}`);
 });

@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { test } from "node:test";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { bytes, Echo, Message, message } from "../echo.js";
-import { LEGS, unique } from "../targets.js";
+import { LEGS, TRANSLATED, unique } from "../targets.js";
 
 const require = createRequire(import.meta.url);
 globalThis.XMLHttpRequest = require("xhr2");
@@ -23,12 +23,14 @@ const describe = (name, type) =>
 const UNARY = describe("Unary", MethodType.UNARY);
 const STREAM = describe("ServerStream", MethodType.SERVER_STREAMING);
 
-for (const [leg, url] of LEGS) {
-  // "text" is application/grpc-web-text, which connect-node's server does not
-  // speak: Ravelin passes it on as it is, so only the binary format gets answers.
-  const client = new GrpcWebClientBase({ format: "binary" });
+// "text" is application/grpc-web-text, which connect-node's server does not
+// speak: where Ravelin passes it on as it is, only the binary format gets answers.
+const FORMATS = TRANSLATED ? ["binary", "text"] : ["binary"];
+
+for (const [leg, url, format] of LEGS.flatMap((leg) => FORMATS.map((format) => [...leg, format]))) {
+  const client = new GrpcWebClientBase({ format });
   const unary = (request, metadata = {}) => client.unaryCall(`${url}${UNARY.name}`, request, metadata, UNARY);
-  const declared = (what, body) => test(`grpc-web, ${leg}: ${what}`, { timeout: 60_000 }, body);
+  const declared = (what, body) => test(`grpc-web ${format}, ${leg}: ${what}`, { timeout: 60_000 }, body);
 
   declared("a unary call is answered", async () => {
     const answer = await unary({ text: "grüße", body: bytes(5000) });
