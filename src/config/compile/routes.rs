@@ -201,7 +201,7 @@ fn only_with_to(scope: &Scope<'_>) {
     }
 }
 
-/// What is written, over what the preset has in its place.
+/// A route's way to its cluster: what is written, over what the preset has in its place.
 fn forward(
     route: &Route,
     matcher: &Matcher,
@@ -209,50 +209,13 @@ fn forward(
     base: Option<ForwardPlan>,
     scope: &Scope<'_>,
 ) -> Option<ForwardPlan> {
-    let (rewrite_path, authority) = rewrite(route.rewrite.as_ref(), &scope.key("rewrite"));
-    let edits = |written: Option<&HeaderEditsText>, base, key: &str| match written {
-        None => base,
-        some => headers::edits(some, &scope.key(key)),
-    };
-    let cluster = route.to.as_deref().map(Arc::from);
     let whole = base.is_some();
     let base = base.unwrap_or_else(|| ForwardPlan {
         timeouts: known.timeouts,
         limits: known.limits.clone(),
         ..ForwardPlan::to(Arc::from(""))
     });
-    let plan = ForwardPlan {
-        cluster: cluster.unwrap_or(base.cluster),
-        rewrite_path: rewrite_path.or(base.rewrite_path),
-        authority: authority.or(base.authority),
-        request_headers: edits(
-            route.request_headers.as_ref(),
-            base.request_headers,
-            "request_headers",
-        ),
-        response_headers: edits(
-            route.response_headers.as_ref(),
-            base.response_headers,
-            "response_headers",
-        ),
-        timeouts: timeouts(route.timeouts.as_ref(), base.timeouts, &scope.key("timeouts")),
-        hosts: match route.public_hosts {
-            Some(_) => identity::hosts(route, scope),
-            None => base.hosts,
-        },
-        identity: identity::identity(route, base.identity, scope),
-        limits: cost::limits(route.limits.as_ref(), route.rate_limit.as_ref(), &base.limits, scope),
-        grpc_web: match route.grpc_web {
-            Some(GrpcWebText::Translate) => GrpcWeb::Translate,
-            Some(GrpcWebText::Pass) => GrpcWeb::Pass,
-            None => base.grpc_web,
-        },
-        preflight: match &route.preflight {
-            Some(written) => Some(preflight(written, &scope.key("preflight"))),
-            None => base.preflight,
-        },
-        ..base
-    };
+    let plan = over(route, base, scope);
     let Some(to) = route.to.as_ref() else { return whole.then_some(plan) };
     let place = scope.key("to");
     match known.clusters.iter().find(|cluster| *cluster.name == **to) {
@@ -272,6 +235,39 @@ fn forward(
         Some(_) => {}
     }
     Some(plan)
+}
+
+/// What is written, over `base`.
+fn over(route: &Route, base: ForwardPlan, scope: &Scope<'_>) -> ForwardPlan {
+    let (rewrite_path, authority) = rewrite(route.rewrite.as_ref(), &scope.key("rewrite"));
+    let edits = |written: Option<&HeaderEditsText>, base, key: &str| match written {
+        None => base,
+        some => headers::edits(some, &scope.key(key)),
+    };
+    let (asks, answers) = (route.request_headers.as_ref(), route.response_headers.as_ref());
+    ForwardPlan {
+        cluster: route.to.as_deref().map_or(base.cluster, Arc::from),
+        rewrite_path: rewrite_path.or(base.rewrite_path),
+        authority: authority.or(base.authority),
+        request_headers: edits(asks, base.request_headers, "request_headers"),
+        response_headers: edits(answers, base.response_headers, "response_headers"),
+        timeouts: timeouts(route.timeouts.as_ref(), base.timeouts, &scope.key("timeouts")),
+        hosts: match route.public_hosts {
+            Some(_) => identity::hosts(route, scope),
+            None => base.hosts,
+        },
+        identity: identity::identity(route, base.identity, scope),
+        limits: cost::limits(route.limits.as_ref(), route.rate_limit.as_ref(), &base.limits, scope),
+        grpc_web: match route.grpc_web {
+            Some(GrpcWebText::Translate) => GrpcWeb::Translate,
+            Some(GrpcWebText::Pass) => GrpcWeb::Pass,
+            None => base.grpc_web,
+        },
+        preflight: match &route.preflight {
+            Some(written) => Some(preflight(written, &scope.key("preflight"))),
+            None => base.preflight,
+        },
+    }
 }
 
 fn preflight(written: &Preflight, scope: &Scope<'_>) -> PreflightPlan {
