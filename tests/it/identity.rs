@@ -214,7 +214,7 @@ async fn the_instance_is_forced_and_the_login_learns_both_hosts() {
     ] {
         let ravelin = with(&standin, keys);
         let body = over_h1(&ravelin, DISCOVERY, &spoofed).await;
-        let issuer = public.first().or(instance.first()).unwrap();
+        let issuer = public.first().or_else(|| instance.first()).unwrap();
         assert!(body.contains(&format!("\"https://{issuer}\"")), "{keys}: {body}");
         let seen = standin.requests().pop().unwrap().headers;
         let told = |name: &str| seen.get_all(name).iter().cloned().collect::<Vec<_>>();
