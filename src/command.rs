@@ -6,6 +6,7 @@
 pub mod args;
 pub mod run;
 pub mod demo;
+pub mod dev;
 pub mod check;
 pub mod live;
 pub mod schema;
@@ -40,6 +41,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         "schema" => schema::schema(below.get_flag("reference")),
         "completions" => completions::completions(below),
         "health" => health::health(health_address(below), args::source(below)),
+        "dev" => dev::dev(&dev::Order::new(below)),
         "demo" => demo::demo(below.get_one("port").copied().unwrap_or(demo::PORT)),
         _ => run::run(args::source(below)),
     }

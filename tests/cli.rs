@@ -5,22 +5,16 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread::{self, JoinHandle};
+use std::process::{Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ravelin::standin::{Options, Standin};
 
-/// Longer than anything takes that works.
-const PATIENCE: Duration = Duration::from_secs(20);
+#[path = "support/program.rs"]
+mod program;
 
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ravelin"));
-    // Nothing of the tester's own environment.
-    command.env_clear().current_dir(folder).stdin(Stdio::null());
-    command
-}
+use program::{PATIENCE, Running, command};
 
 fn run(arguments: &[&str], folder: &Path) -> Output {
     command(folder).args(arguments).output().unwrap()
@@ -28,84 +22,6 @@ fn run(arguments: &[&str], folder: &Path) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A running Ravelin, and every line that it writes.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-    said: Vec<String>,
-    readers: Vec<JoinHandle<()>>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = channel();
-        let mut readers = Vec::new();
-        let streams: [Box<dyn Read + Send>; 2] =
-            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
-        for stream in streams {
-            let sender = sender.clone();
-            readers.push(thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    let _ = sender.send(line);
-                }
-            }));
-        }
-        Self { child, lines, said: Vec::new(), readers }
-    }
-
-    /// Waits for a line that holds `part`.
-    fn says(&mut self, part: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    self.said.push(line.clone());
-                    if line.contains(part) {
-                        return line;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    panic!("it never says {part:?}: {:#?}", self.said)
-                }
-            }
-        }
-    }
-
-    /// The address that a listener of this name announces.
-    fn address(&mut self, name: &str) -> SocketAddr {
-        let line = self.says(&format!("listening name={name}"));
-        line.rsplit_once("address=").unwrap().1.trim().parse().unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    }
-
-    /// Waits for its end.
-    fn ended(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it does not end: {:#?}", self.said);
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        for reader in self.readers.drain(..) {
-            let _ = reader.join();
-        }
-    }
 }
 
 fn standin() -> Standin {

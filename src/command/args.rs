@@ -13,6 +13,8 @@ const EXAMPLES: &str = "\
 Examples:
   ravelin demo
       Try it: a stand-in for ZITADEL with Ravelin before it, https://localhost:8443
+  ravelin dev --trust
+      Trusted https on this machine before a ZITADEL on http://localhost:8080
   ravelin --zitadel h2c://zitadel:8080 --login http://login:3000 --domain id.example.com \
       --cert tls.crt --key tls.key
       In front of ZITADEL and its login, with TLS on [::]:8443
@@ -37,6 +39,12 @@ Without --config: ./ravelin.yaml, else /etc/ravelin/ravelin.yaml, else no file."
 const DEMO: &str = "\
 Makes a certificate of its own and a stand-in that answers as ZITADEL does, prints what to try
 (curl lines, one for each protocol), and serves until Ctrl-C. Nothing is left behind.";
+
+const DEV: &str = "\
+Makes a CA (kept for 825 days; good for localhost, .test, this machine's addresses and the names
+given, for nothing else) and certificates (90 days, renewed by itself), prints the settings that
+ZITADEL needs, and serves on 127.0.0.1 and [::1] until Ctrl-C. ZITADEL may come later.
+Run it as yourself, not with sudo: where root is needed it says so and asks.";
 
 /// Where the file is looked for, in this order.
 const FILES: [&str; 2] = ["ravelin.yaml", "/etc/ravelin/ravelin.yaml"];
@@ -162,6 +170,7 @@ pub fn command() -> Command {
             Command::new("run").about("Serve (also without a command)").after_help(PRECEDENCE),
         ))
         .subcommand(demo())
+        .subcommand(dev())
         .subcommand(check())
         .subcommand(schema())
         .subcommand(health())
@@ -180,6 +189,39 @@ fn demo() -> Command {
         .about("Serve a built-in stand-in for ZITADEL, to try Ravelin")
         .after_help(DEMO)
         .arg(port)
+}
+
+fn dev() -> Command {
+    let flag = |name: &'static str| Arg::new(name).long(name);
+    let switch = |name, help| flag(name).action(ArgAction::SetTrue).help(help);
+    let port = flag("port").value_name("PORT").value_parser(value_parser!(u16));
+    let name =
+        flag("name").value_name("HOST").action(ArgAction::Append).value_parser(super::dev::name);
+    let folder = |name| flag(name).value_name("FOLDER").value_parser(value_parser!(PathBuf));
+    let every = flag("check-every").value_parser(|text: &str| humantime::parse_duration(text));
+    Command::new("dev")
+        .about("Serve trusted https on this machine before a ZITADEL on it")
+        .after_help(DEV)
+        .arg(
+            Arg::new("zitadel")
+                .long("upstream")
+                .value_name("URL")
+                .default_value("h2c://127.0.0.1:8080")
+                .help("Where ZITADEL is"),
+        )
+        .arg(flag("login").value_name("URL").help(
+            "Where its login is, if it is a container of its own, such as http://127.0.0.1:3000",
+        ))
+        .arg(port.default_value("8443").help("Where to serve https; 0: any"))
+        .arg(
+            name.help("A further host or address for the certificate, such as id.test; repeatable"),
+        )
+        .arg(folder("dir").default_value("certs").help("Where the CA and its certificates are"))
+        .arg(switch("trust", "Make this machine and its browsers trust the CA, then serve"))
+        .arg(switch("untrust", "Undo that, and end").conflicts_with("trust"))
+        // For tests.
+        .arg(folder("root").default_value("/").hide(true))
+        .arg(every.default_value("1h").hide(true))
 }
 
 fn check() -> Command {

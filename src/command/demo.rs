@@ -3,13 +3,13 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-
+use super::dev::authority::{self, Authority};
+use super::dev::wiring;
 use crate::config::plan::Plan;
 use crate::config::{self, Files, Overrides};
 use crate::server::life;
@@ -33,7 +33,7 @@ pub fn demo(port: u16) -> ExitCode {
 
 fn show(wanted: u16) -> Result<life::End, Box<dyn std::error::Error>> {
     log::init(log::LogFormat::Text)?;
-    let port = free_port(wanted)?;
+    let port = wiring::free_port(wanted)?;
     if port != wanted && wanted != 0 {
         println!("Port {wanted} is taken, so this is on {port}.\n");
     }
@@ -41,7 +41,7 @@ fn show(wanted: u16) -> Result<life::End, Box<dyn std::error::Error>> {
     let certificates = Certificates::make()?;
     let plan = plan(port, standin.address(), &certificates)
         .map_err(|faults| io::Error::other(faults.to_string()))?;
-    let instructions = Instructions { port, ca: certificates.ca(), admin: plan.admin };
+    let instructions = Instructions { port, ca: certificates.authority.ca(), admin: plan.admin };
     let end = life::run(plan, |server| {
         println!("{}", Instructions { admin: server.admin(), ..instructions });
     })?;
@@ -61,71 +61,35 @@ fn start_standin(port: u16) -> io::Result<Standin> {
         .block_on(Standin::start(options))
 }
 
-/// `wanted`, or one that the system has free.
-fn free_port(wanted: u16) -> io::Result<u16> {
-    let probe = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port))?.local_addr();
-    probe(wanted).or_else(|_| probe(0)).map(|address| address.port())
-}
-
 /// The configuration is written as a user would write it.
 fn plan(
     port: u16,
     upstream: SocketAddr,
     certificates: &Certificates,
 ) -> Result<Plan, config::fault::Faults> {
-    let pair = format!(
-        "certificates: [{{cert: {}, key: {}}}]",
-        quoted(&certificates.folder.join("localhost.crt")),
-        quoted(&certificates.folder.join("localhost.key")),
-    );
-    let mut listeners =
-        format!("  - {{name: https, address: \"127.0.0.1:{port}\", tls: {{{pair}}}}}\n");
-    if TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok() {
-        listeners += &format!("  - {{name: https6, address: \"[::1]:{port}\", tls: {{{pair}}}}}\n");
-    }
+    let listeners = wiring::listeners(port, &certificates.authority);
     let text = format!(
-        "workers: 1\nlisteners:\n{listeners}routes:\n  - {{name: zitadel, match: {{host: [localhost]}}, to: zitadel}}\n\
-         clusters:\n  zitadel: {{endpoints: [\"h2c://{upstream}\"]}}\n\
+        "workers: 1\nlisteners:\n{listeners}\
+         zitadel: {{upstream: \"h2c://{upstream}\", domain: \"localhost:{port}\", guards: {{health: true}}}}\n\
          admin: {{address: \"127.0.0.1:0\"}}\naccess_log: {{format: text}}\nshutdown: {{grace: 3s}}\n"
     );
     config::load_str("demo", &text, &Overrides::default(), Files::MustExist)
 }
 
-fn quoted(path: &Path) -> String {
-    serde_json::Value::from(path.display().to_string()).to_string()
-}
-
-/// A CA and a certificate for localhost, in a folder of this process that goes with it.
+/// A CA and its certificates, in a folder of this process that goes with it.
 struct Certificates {
     folder: PathBuf,
+    authority: Authority,
 }
 
 impl Certificates {
-    fn make() -> Result<Self, Box<dyn std::error::Error>> {
+    fn make() -> io::Result<Self> {
         let folder = std::env::temp_dir().join(format!("ravelin-demo-{}", std::process::id()));
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        let made = Self { folder };
-        let mut authority = CertificateParams::new(Vec::new())?;
-        authority.distinguished_name.push(DnType::CommonName, "Ravelin demo");
-        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
-        let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
-        let key = KeyPair::generate()?;
-        let leaf = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
-        fs::write(made.folder.join("ca.crt"), issuer.pem())?;
-        fs::write(made.folder.join("localhost.crt"), leaf.pem())?;
-        let mut file = fs::OpenOptions::new();
-        let file = file
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(made.folder.join("localhost.key"))?;
-        io::Write::write_all(&mut io::BufWriter::new(file), key.serialize_pem().as_bytes())?;
+        let authority = Authority::new(&folder, &[]);
+        let made = Self { folder, authority };
+        made.authority.prepare(authority::now())?;
         Ok(made)
-    }
-
-    fn ca(&self) -> PathBuf {
-        self.folder.join("ca.crt")
     }
 }
 
