@@ -68,6 +68,12 @@ impl WebTrailerScanner {
             }
     }
 
+    /// Whether the trailer frame has come, or what came cannot be read here (a compressed trailer):
+    /// there is no status to be missed any more.
+    pub const fn is_over(&self) -> bool {
+        matches!(self.frames.state, State::Done)
+    }
+
     /// The status, once the trailer frame was there whole.
     pub const fn status(&self) -> Option<u8> {
         self.frames.status
@@ -214,6 +220,16 @@ mod tests {
                 status
             );
         }
+    }
+
+    #[test]
+    fn a_compressed_trailer_is_an_end_although_it_cannot_be_read() {
+        let mut scanner = WebTrailerScanner::binary();
+        scanner.feed(&frame(1, b"message"));
+        assert!(!scanner.is_over());
+        scanner.feed(&frame(0x81, b"compressed"));
+        assert!(scanner.is_over());
+        assert_eq!(scanner.status(), None);
     }
 
     #[test]

@@ -135,9 +135,9 @@ impl Recorder {
         self.web.as_ref().is_none_or(WebTrailerScanner::between_frames)
     }
 
-    /// Whether a gRPC status has been seen, wherever it stood.
+    /// Whether a gRPC status has been seen, wherever it stood, or was there but cannot be read.
     pub fn has_status(&self) -> bool {
-        self.grpc_status.is_some() || self.web.as_ref().is_some_and(|web| web.status().is_some())
+        self.grpc_status.is_some() || self.web.as_ref().is_some_and(WebTrailerScanner::is_over)
     }
 
     /// What went wrong; the first word counts.

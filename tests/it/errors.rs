@@ -367,6 +367,22 @@ async fn a_web_answer_without_a_status_is_given_one() {
 }
 
 #[tokio::test]
+async fn a_web_answer_with_a_compressed_trailer_passes_as_it_is() {
+    let scene = scene().await;
+    let client = Client::plain(scene.ravelin.plain()).await;
+    let mut body = frame(b"hello").to_vec();
+    body.extend_from_slice(&[0x81, 0, 0, 0, 3, b'x', b'y', b'z']);
+    let call = http::Request::post("http://localhost/echo")
+        .header("content-type", "application/grpc-web+proto")
+        .header("x-standin-order", "set-header=content-type:application/grpc-web+proto")
+        .body(bytes::Bytes::from(body.clone()))
+        .unwrap();
+    let answer = soon("compressed trailer", client.send(call)).await.unwrap();
+    assert_eq!(answer.header("content-type"), "application/grpc-web+proto");
+    assert_eq!(answer.body, body);
+}
+
+#[tokio::test]
 async fn what_has_no_end_of_its_own_is_reset_and_never_passes_for_whole() {
     let scene = scene().await;
     let client = Client::plain(scene.ravelin.plain()).await;
