@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
+use super::Face;
 use crate::admin::Status;
 use crate::admin::status::{
     CertificateStatus, ClusterStatus, EndpointStatus, ListenerStatus, RouteStatus,
@@ -19,24 +20,20 @@ use crate::worker::Live;
 
 const DAY: f64 = 86_400.0;
 
-type Stores = Vec<(Arc<str>, Arc<Store>)>;
+/// By listener.
+pub(super) type Stores = Vec<(Arc<str>, Arc<Store>)>;
 
 /// How long each listener's certificates still hold, asked at every scrape.
-pub(super) fn certificates(
-    stores: &Stores,
-) -> impl Fn() -> Vec<CertificateLeft> + Send + Sync + 'static {
-    let stores = stores.clone();
-    move || {
-        let each = |(listener, store): &(Arc<str>, Arc<Store>)| {
-            let left = |used: crate::downstream::certificates::InUse| CertificateLeft {
-                listener: Arc::clone(listener),
-                name: used.facts.names.first().map(ToString::to_string).unwrap_or_default(),
-                days: days_left(used.facts.not_after),
-            };
-            store.certificates().into_iter().map(left).collect::<Vec<_>>()
+pub(super) fn certificates(stores: &Stores) -> Vec<CertificateLeft> {
+    let each = |(listener, store): &(Arc<str>, Arc<Store>)| {
+        let left = |used: crate::downstream::certificates::InUse| CertificateLeft {
+            listener: Arc::clone(listener),
+            name: used.facts.names.first().map(ToString::to_string).unwrap_or_default(),
+            days: days_left(used.facts.not_after),
         };
-        stores.iter().flat_map(each).collect()
-    }
+        store.certificates().into_iter().map(left).collect::<Vec<_>>()
+    };
+    stores.iter().flat_map(each).collect()
 }
 
 fn days_left(not_after: i64) -> f64 {
@@ -47,20 +44,19 @@ fn days_left(not_after: i64) -> f64 {
 /// What the status page asks at every view.
 pub(super) fn reporter(
     live: Arc<ArcSwap<Live>>,
-    listening: Vec<(Arc<str>, Address)>,
-    stores: Stores,
+    face: Arc<ArcSwap<Face>>,
     metrics: &Arc<Metrics>,
 ) -> Arc<dyn Fn() -> Status + Send + Sync> {
     let metrics = Arc::clone(metrics);
     Arc::new(move || {
-        let live = live.load();
+        let (live, face) = (live.load(), face.load());
         let plan = &live.plan;
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime: metrics.started().elapsed().unwrap_or_default(),
             in_flight: metrics.in_flight(),
             warnings: warnings(plan),
-            listeners: listeners(plan, &listening, &metrics),
+            listeners: listeners(plan, &face.listening, &metrics),
             routes: plan
                 .routes
                 .iter()
@@ -71,7 +67,7 @@ pub(super) fn reporter(
                 })
                 .collect(),
             clusters: clusters(plan, &metrics),
-            certificates: held(&stores),
+            certificates: held(&face.stores),
         }
     })
 }
