@@ -13,8 +13,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use self::changes::Changes;
+use self::clusters::Clusters;
 use self::grounds::Grounds;
 use self::legacy::Legacy;
+use crate::admin::calls::Reload;
 use crate::admin::{self, Admin, Readiness};
 use crate::config::plan::Plan;
 use crate::downstream::accept::Waiting;
@@ -23,15 +25,16 @@ use crate::pipeline::admit::rate::Rates;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::plan::ClusterPlan;
-use crate::upstream::tls;
-use crate::worker::{self, Live, Order, Reached, Worker};
+use crate::upstream::roster::Roster;
+use crate::worker::{self, Live, Order, Worker};
 
 pub mod life;
 pub mod changes;
 pub mod legacy;
+mod clusters;
 mod grounds;
 mod status;
+mod watch;
 
 /// Why Ravelin did not start.
 #[derive(Debug)]
@@ -68,6 +71,7 @@ impl std::error::Error for StartError {}
 /// A running Ravelin. It goes on until [`Server::drain`] is called; dropping it cuts everything.
 pub struct Server {
     grounds: Grounds,
+    clusters: Clusters,
     admin: Option<SocketAddr>,
     /// One more descriptor of the admin listener, for the next process.
     admin_socket: Option<std::net::TcpListener>,
@@ -95,20 +99,28 @@ impl Server {
     /// # Errors
     /// What cannot be bound, read or started; nothing is left behind.
     pub async fn start(plan: Plan) -> Result<Self, StartError> {
-        Self::start_on(plan, Legacy::default()).await
+        Self::start_on(plan, Legacy::default(), None).await
     }
 
     /// As [`Server::start`], on sockets that are open already, as far as the plan asks for them.
+    /// `reload` is asked when the admin listener is told to reload.
     ///
     /// # Errors
     /// As there.
-    pub async fn start_on(plan: Plan, mut legacy: Legacy) -> Result<Self, StartError> {
+    pub async fn start_on(
+        plan: Plan,
+        mut legacy: Legacy,
+        reload: Option<Reload>,
+    ) -> Result<Self, StartError> {
         let grounds = Grounds::default();
         let steps = grounds.prepare(&plan.listeners, plan.workers, &mut legacy);
         let steps = steps.map_err(StartError::all)?;
-        let clusters = reach(&plan.clusters, None).map_err(StartError::all)?;
+        let mut clusters = Clusters::default();
+        let next = clusters.prepare(&plan.clusters).map_err(StartError::all)?;
+        let members = next.members();
+        clusters.follow(next);
         let rates = Arc::new(Rates::new(&plan.routes));
-        let live = Arc::new(Live { plan, clusters, rates });
+        let live = Arc::new(Live { plan, clusters: members, rates });
         let plan = &live.plan;
         let metrics = Metrics::new();
         let access = AccessWriter::spawn(&plan.access, metrics.dropped_records())
@@ -122,6 +134,7 @@ impl Server {
         }
         let mut server = Self {
             grounds,
+            clusters,
             admin: None,
             admin_socket: None,
             readiness: Arc::new(Readiness::default()),
@@ -133,7 +146,7 @@ impl Server {
             stop_admin: None,
         };
         // The last that can fail comes before the first connection is taken.
-        server.open_admin(&mut legacy).await?;
+        server.open_admin(&mut legacy, reload).await?;
         server.grounds.follow(steps, &server.workers, Duration::ZERO);
         server.show();
         let face = Arc::clone(&server.face);
@@ -142,13 +155,19 @@ impl Server {
         Ok(server)
     }
 
-    async fn open_admin(&mut self, legacy: &mut Legacy) -> Result<(), StartError> {
+    async fn open_admin(
+        &mut self,
+        legacy: &mut Legacy,
+        reload: Option<Reload>,
+    ) -> Result<(), StartError> {
         let live = self.live.load_full();
         let Some(address) = live.plan.admin else { return Ok(()) };
         let failed = |error| StartError::new(format_args!("admin listener {address}"), error);
         let socket = match legacy.take_admin(address) {
             Some(socket) => socket,
-            None => TcpListener::bind(address).await.and_then(TcpListener::into_std).map_err(failed)?,
+            None => {
+                TcpListener::bind(address).await.and_then(TcpListener::into_std).map_err(failed)?
+            }
         };
         socket.set_nonblocking(true).map_err(failed)?;
         self.admin_socket = Some(socket.try_clone().map_err(failed)?);
@@ -158,11 +177,14 @@ impl Server {
         let admin = Admin {
             readiness: Arc::clone(&self.readiness),
             metrics: Arc::clone(&self.metrics),
-            status: status::reporter(
-                Arc::clone(&self.live),
-                Arc::clone(&self.face),
-                &self.metrics,
-            ),
+            status: status::reporter(Arc::clone(&self.live), Arc::clone(&self.face), &self.metrics),
+            roster: Arc::clone(self.roster()),
+            clusters: {
+                let live = Arc::clone(&self.live);
+                Arc::new(move || live.load().clusters.clone())
+            },
+            drained: Arc::default(),
+            reload,
         };
         self.stop_admin = Some(stop);
         tokio::spawn(async move {
@@ -186,7 +208,7 @@ impl Server {
         let changes = Changes::between(&live.plan, &mut plan);
         let mut none = Legacy::default();
         let steps = self.grounds.prepare(&plan.listeners, plan.workers, &mut none);
-        let clusters = reach(&plan.clusters, Some(&live));
+        let clusters = self.clusters.prepare(&plan.clusters);
         let (steps, clusters) = match (steps, clusters) {
             (Ok(steps), Ok(clusters)) => (steps, clusters),
             (steps, clusters) => {
@@ -196,8 +218,9 @@ impl Server {
         };
         let rates = Arc::new(live.rates.for_plan(&plan.routes));
         let grace = plan.shutdown.grace;
-        let next = Arc::new(Live { plan, clusters, rates });
+        let next = Arc::new(Live { plan, clusters: clusters.members(), rates });
         self.live.store(Arc::clone(&next));
+        self.clusters.follow(clusters);
         self.grounds.follow(steps, &self.workers, grace);
         let mut following = Vec::new();
         for worker in &self.workers {
@@ -241,6 +264,11 @@ impl Server {
     /// What is counted.
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What is known of every endpoint.
+    pub const fn roster(&self) -> &Arc<Roster> {
+        self.clusters.roster()
     }
 
     /// Reopens the access record's file.
@@ -300,35 +328,4 @@ impl Server {
         }
         self.access.close();
     }
-}
-
-/// What each cluster needs of its files. Clusters that `before` has in the same way stay the very same.
-fn reach(
-    clusters: &[Arc<ClusterPlan>],
-    before: Option<&Live>,
-) -> Result<Vec<Arc<Reached>>, Vec<StartError>> {
-    let (mut all, mut errors) = (Vec::new(), Vec::new());
-    for cluster in clusters {
-        let known = before.and_then(|live| {
-            let mut known = live.plan.clusters.iter().zip(&live.clusters);
-            known.find(|(plan, _)| *plan == cluster).map(|(_, reached)| Arc::clone(reached))
-        });
-        match known.map_or_else(|| reach_one(cluster).map(Arc::new), Ok) {
-            Ok(reached) => all.push(reached),
-            Err(error) => errors.push(error),
-        }
-    }
-    if errors.is_empty() { Ok(all) } else { Err(errors) }
-}
-
-fn reach_one(cluster: &ClusterPlan) -> Result<Reached, StartError> {
-    if cluster.tls.insecure_skip_verify {
-        tracing::warn!(cluster = %cluster.name, "INSECURE: the certificates of this cluster are NOT verified (tls.insecure_skip_verify)");
-    }
-    let tls = |endpoint: &crate::upstream::plan::EndpointPlan| {
-        endpoint.protocol.is_tls().then(|| tls::client(&cluster.tls, endpoint)).transpose()
-    };
-    let tls = cluster.endpoints.iter().map(tls).collect::<Result<_, _>>();
-    let failed = |error| StartError::new(format_args!("cluster {}", cluster.name), error);
-    Ok(Reached { tls: tls.map_err(failed)? })
 }

@@ -26,7 +26,7 @@ use crate::downstream::connection::Secured;
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::admit::rate::Rates;
 use crate::telemetry::Telemetry;
-use crate::upstream::transport::Tls;
+use crate::upstream::roster::Members;
 
 /// How often a worker hands over what it has collected.
 const TICK: Duration = Duration::from_millis(100);
@@ -35,17 +35,10 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Live {
     /// What was configured.
     pub plan: Plan,
-    /// What belongs to each cluster of the plan.
-    pub clusters: Vec<Arc<Reached>>,
+    /// The endpoints of each cluster, in the plan's order.
+    pub clusters: Vec<Arc<Members>>,
     /// How often each client has asked.
     pub rates: Arc<Rates>,
-}
-
-/// What was made of a cluster's files. A plan that has the very same is about the same cluster:
-/// its connections and counters go on.
-pub struct Reached {
-    /// TLS toward each of its endpoints.
-    pub tls: Vec<Option<Tls>>,
 }
 
 /// What control tells a worker.
@@ -155,7 +148,10 @@ async fn run(
     };
     join_all(opened.into_iter().map(|one| one.leave(waiting))).await;
     if tokio::time::timeout(grace, connections.none()).await.is_err() {
-        tracing::warn!(connections = connections.count(), "the grace is over: cutting what is left");
+        tracing::warn!(
+            connections = connections.count(),
+            "the grace is over: cutting what is left"
+        );
     }
     telemetry.tick();
 }

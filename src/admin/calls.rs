@@ -78,7 +78,8 @@ async fn reload(State(admin): State<Admin>) -> Response {
     }
     match told.await {
         Ok(Ok(done)) => {
-            let body = json!({"reloaded": true, "changed": done.changed, "needs_restart": done.not_live});
+            let body =
+                json!({"reloaded": true, "changed": done.changed, "needs_restart": done.not_live});
             answer(StatusCode::OK, &body)
         }
         Ok(Err(faults)) => {

@@ -360,7 +360,8 @@ mod tests {
                 assert!(taken.count() >= 1, "{sockets} {workers}");
             }
             for own in &spread {
-                let mut addresses: Vec<_> = own.iter().map(|one| format!("{:?}", of(one))).collect();
+                let mut addresses: Vec<_> =
+                    own.iter().map(|one| format!("{:?}", of(one))).collect();
                 addresses.sort();
                 addresses.dedup();
                 assert_eq!(addresses.len(), own.len(), "none twice");

@@ -107,7 +107,11 @@ fn compare(kind: &str, now: &Told, next: &Told, changed: &mut Vec<String>) {
         }
     }
     let kept = |told: &Told, other: &Told| -> Vec<String> {
-        told.iter().map(|(name, _)| name).filter(|name| find(other, name).is_some()).cloned().collect()
+        told.iter()
+            .map(|(name, _)| name)
+            .filter(|name| find(other, name).is_some())
+            .cloned()
+            .collect()
     };
     if kept(now, next) != kept(next, now) {
         changed.push(format!("{kind}s in another order"));

@@ -184,11 +184,7 @@ impl Laid {
     }
 }
 
-fn lay(
-    plan: &Arc<ListenerPlan>,
-    workers: usize,
-    legacy: &mut Legacy,
-) -> Result<Step, StartError> {
+fn lay(plan: &Arc<ListenerPlan>, workers: usize, legacy: &mut Legacy) -> Result<Step, StartError> {
     let tls = secure(plan)?;
     let failed = |error| StartError::new(format_args!("listener {}", plan.name), error);
     let bound = match legacy.take(plan).map_err(failed)? {
@@ -203,9 +199,8 @@ fn lay(
 
 fn secure(plan: &ListenerPlan) -> Result<Option<Watched>, StartError> {
     let Some(tls) = &plan.tls else { return Ok(None) };
-    let failed = |error: &dyn fmt::Display| {
-        StartError::new(format_args!("listener {}", plan.name), error)
-    };
+    let failed =
+        |error: &dyn fmt::Display| StartError::new(format_args!("listener {}", plan.name), error);
     let store =
         Store::load(&tls.certificates, handshake::provider()).map_err(|error| failed(&error))?;
     let config =

@@ -108,7 +108,9 @@ fn follow(source: Option<&Source>) -> Result<(mpsc::Receiver<()>, Option<Watch>)
     let file = source.and_then(|source| source.file.clone());
     let watch = file.map(|file| {
         // One that waits already stands for this one too.
-        watch(file, move || drop(tell.try_send(())))
+        watch(file, move || {
+            let _ = tell.try_send(());
+        })
     });
     let watch = watch.transpose().map_err(|error| StartError::new("configuration watch", error))?;
     Ok((told, watch))
@@ -127,7 +129,10 @@ async fn reload(
         return Err(vec!["there is no configuration to read again".to_owned()]);
     };
     let outcome = match config::load(source.clone()) {
-        Ok(plan) => server.reload(plan).await.map_err(|errors| errors.iter().map(ToString::to_string).collect()),
+        Ok(plan) => server
+            .reload(plan)
+            .await
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect()),
         Err(faults) => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>()),
     };
     match outcome {
@@ -139,7 +144,11 @@ async fn reload(
             for fault in &faults {
                 tracing::error!("not reloaded: {fault}");
             }
-            tracing::error!(why, faults = faults.len(), "not reloaded: the old configuration stays in force");
+            tracing::error!(
+                why,
+                faults = faults.len(),
+                "not reloaded: the old configuration stays in force"
+            );
             Err(faults)
         }
     }

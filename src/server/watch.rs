@@ -99,7 +99,9 @@ impl Folders {
             }
         };
         let watcher = notify::recommended_watcher(on_event)
-            .inspect_err(|error| tracing::warn!(%error, "the configuration is not watched, only polled"))
+            .inspect_err(
+                |error| tracing::warn!(%error, "the configuration is not watched, only polled"),
+            )
             .ok();
         Self { watcher, followed: BTreeSet::new() }
     }
@@ -148,7 +150,10 @@ mod tests {
         symlink("..1", path("..data")).unwrap();
         symlink("..data/ravelin.yaml", path("ravelin.yaml")).unwrap();
         let (tell, woken) = mpsc::channel();
-        let _watch = watch(path("ravelin.yaml"), move || drop(tell.send(()))).unwrap();
+        let tell = move || {
+            let _ = tell.send(());
+        };
+        let _watch = watch(path("ravelin.yaml"), tell).unwrap();
         symlink("..2", path("..data_tmp")).unwrap();
         fs::rename(path("..data_tmp"), path("..data")).unwrap();
         fs::remove_dir_all(path("..1")).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 
-use super::{Live, Reached};
+use super::Live;
 use crate::body::Body;
 use crate::downstream::exchange::Service;
 use crate::error::Error;
@@ -14,6 +14,7 @@ use crate::exchange::Exchange;
 use crate::pipeline::Pipeline;
 use crate::telemetry::Telemetry;
 use crate::upstream::cluster::Cluster;
+use crate::upstream::roster::Members;
 
 /// The pipeline of the plan that is in force. A new plan is for the next request; what is under way
 /// ends with the one it began with.
@@ -22,48 +23,34 @@ pub(super) struct Composed {
 }
 
 struct Current {
-    clusters: Vec<Known>,
+    clusters: Vec<Rc<Cluster>>,
     pipeline: Rc<Pipeline>,
 }
 
-/// A cluster, and what it was made of.
-struct Known {
-    cluster: Rc<Cluster>,
-    reached: Arc<Reached>,
-}
-
 impl Composed {
-    pub(super) fn new(live: &Live, telemetry: &Telemetry) -> Self {
+    pub(super) fn new(live: &Live, telemetry: &Rc<Telemetry>) -> Self {
         Self { current: RefCell::new(Current::new(live, &[], telemetry)) }
     }
 
-    /// Takes up another plan. Clusters that are the same keep their connections and what they know.
-    pub(super) fn follow(&self, live: &Live, telemetry: &Telemetry) {
+    /// Takes up another plan. Clusters that are the same stay; those that have changed keep what
+    /// connections they can.
+    pub(super) fn follow(&self, live: &Live, telemetry: &Rc<Telemetry>) {
         let next = Current::new(live, &self.current.borrow().clusters, telemetry);
         self.current.replace(next);
     }
 }
 
 impl Current {
-    fn new(live: &Live, known: &[Known], telemetry: &Telemetry) -> Self {
-        let clusters: Vec<_> = live
-            .plan
-            .clusters
-            .iter()
-            .zip(&live.clusters)
-            .map(|(plan, reached)| {
-                let same = known.iter().find(|known| Arc::ptr_eq(&known.reached, reached));
-                let cluster = match same {
-                    Some(same) => Rc::clone(&same.cluster),
-                    None => Cluster::new(plan, &reached.tls, telemetry),
-                };
-                Known { cluster, reached: Arc::clone(reached) }
-            })
-            .collect();
-        let by_name = |name: &str| {
-            let found = clusters.iter().find(|known| &*known.cluster.name == name);
-            found.map(|known| Rc::clone(&known.cluster))
+    fn new(live: &Live, known: &[Rc<Cluster>], telemetry: &Rc<Telemetry>) -> Self {
+        let cluster = |members: &Arc<Members>| {
+            let before = known.iter().find(|known| known.name == members.plan.name);
+            match before {
+                Some(before) if before.is_of(members) => Rc::clone(before),
+                _ => Cluster::renewed(members, telemetry, before.map(|before| &**before)),
+            }
         };
+        let clusters: Vec<_> = live.clusters.iter().map(cluster).collect();
+        let by_name = |name: &str| clusters.iter().find(|known| &*known.name == name).cloned();
         let pipeline = Rc::new(Pipeline::new(
             &live.plan.routes,
             Arc::clone(&live.rates),

@@ -147,7 +147,10 @@ impl Connections {
         let open = self.open.borrow();
         let left: Vec<_> = open.values().filter(|(of, _)| *of == listener).collect();
         if !left.is_empty() {
-            tracing::warn!(connections = left.len(), "the grace of a closed listener is over: cutting what is left");
+            tracing::warn!(
+                connections = left.len(),
+                "the grace of a closed listener is over: cutting what is left"
+            );
         }
         for (_, connection) in left {
             connection.abort();

@@ -49,7 +49,8 @@ impl Rates {
             ui: Arc::new(Limiter::new(Rate::CLOUD_UI)),
             api: Arc::new(Limiter::new(Rate::CLOUD_API)),
         };
-        Self { routes: Vec::new(), names: Vec::new(), cloud, started: Instant::now() }.for_plan(routes)
+        Self { routes: Vec::new(), names: Vec::new(), cloud, started: Instant::now() }
+            .for_plan(routes)
     }
 
     /// The limiters of another plan: a route that has the name and the rate of one of this plan

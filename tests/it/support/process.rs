@@ -1,0 +1,95 @@
+//! The real binary in a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::certs;
+use super::faults::eventually;
+
+/// A running binary, and what it has said.
+pub struct Process {
+    child: Child,
+    said: Arc<Mutex<Vec<String>>>,
+    pub folder: tempfile::TempDir,
+}
+
+impl Process {
+    /// Starts it; `{folder}` stands for a folder of its own.
+    pub async fn start(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ravelin.yaml");
+        std::fs::write(&file, fill(yaml, &folder)).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ravelin"))
+            .arg("--config")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&said));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        let process = Self { child, said, folder };
+        eventually("it listens", || process.heard("name=\"admin\"") > 0).await;
+        process
+    }
+
+    /// Writes another configuration; `{folder}` and certificates are filled in as at the start.
+    pub fn configure(&self, yaml: &str) {
+        std::fs::write(self.file(), fill(yaml, &self.folder)).unwrap();
+    }
+
+    pub fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("ravelin.yaml")
+    }
+
+    /// The last line that holds this.
+    pub fn line(&self, words: &str) -> Option<String> {
+        self.said.lock().unwrap().iter().rev().find(|line| line.contains(words)).cloned()
+    }
+
+    /// How many lines hold this.
+    pub fn heard(&self, words: &str) -> usize {
+        self.said.lock().unwrap().iter().filter(|line| line.contains(words)).count()
+    }
+
+    pub fn address(&self, name: &str) -> SocketAddr {
+        let said = self.said.lock().unwrap();
+        let line = said.iter().find(|line| line.contains(&format!("name={name} "))).unwrap();
+        line.split("address=").nth(1).unwrap().trim().parse().unwrap()
+    }
+
+    pub fn signal(&self, name: &str) {
+        // The shell's own kill is there on every machine.
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// The exit code, once there is one.
+    pub async fn exit(&mut self) -> Option<i32> {
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn fill(yaml: &str, folder: &tempfile::TempDir) -> String {
+    certs::fill(yaml).replace("{folder}", folder.path().to_str().unwrap())
+}
