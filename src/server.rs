@@ -31,9 +31,12 @@ use crate::worker::{self, Live, Order, Worker};
 pub mod life;
 pub mod changes;
 pub mod legacy;
+mod activation;
 mod clusters;
 mod grounds;
+mod handover;
 mod status;
+mod succession;
 mod watch;
 
 /// Why Ravelin did not start.

@@ -5,6 +5,7 @@
 //! fault is found at once; `required` lives in the JSON schema, which the walker enforces.
 
 pub mod text;
+pub mod upgrade;
 
 use std::collections::BTreeMap;
 
@@ -79,6 +80,8 @@ pub struct Document {
     pub access_log: Option<AccessLog>,
     /// How Ravelin leaves when it is told to.
     pub shutdown: Option<Shutdown>,
+    /// How the binary is replaced without closing a socket.
+    pub upgrade: Option<upgrade::Upgrade>,
 }
 
 /// A ZITADEL installation, with its login.

@@ -18,11 +18,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::connection::LAST_GREETING;
 use super::exchange::{Delivery, Service, answer};
 use super::{Peer, h2c, http2, tunnel};
 use crate::body::Body;
 use crate::error::Kind;
-use crate::exchange::{Exchange, Interim};
+use crate::exchange::{Ending, Exchange, Interim};
 use crate::io::{Handle, Io};
 use crate::telemetry::recorder::{Recorder, Subject};
 
@@ -41,6 +42,8 @@ struct State {
     becomes: RefCell<Option<Becomes>>,
     /// The last request was answered before it was read whole: the client's bytes lie unread.
     unread: Cell<bool>,
+    /// The connection is to end: the next answer is its last.
+    leaving: Cell<bool>,
 }
 
 /// What the connection turns into behind a 101.
@@ -74,16 +77,14 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(io), service);
     let mut clock = Clock::new(&peer.limits);
-    let mut drain = peer.drain.clone();
-    let draining = async move { drain.wait_for(|draining| *draining).await.is_ok() };
-    tokio::pin!(draining);
-    let mut drained = false;
+    let farewell = Farewell::new(peer.drain.clone());
+    tokio::pin!(farewell);
     let outcome = poll_fn(|cx| {
-        if !drained && draining.as_mut().poll(cx).is_ready() {
-            drained = true;
+        let mut polled = connection.poll_without_shutdown(cx);
+        if polled.is_pending() && farewell.as_mut().poll(&state, cx) {
             Pin::new(&mut connection).graceful_shutdown();
+            polled = connection.poll_without_shutdown(cx);
         }
-        let polled = connection.poll_without_shutdown(cx);
         let _ = handle.drain(cx);
         if polled.is_pending() && clock.expired(&state, &handle, cx) {
             return Poll::Ready(None);
@@ -185,7 +186,7 @@ async fn exchange<S: Service>(
         state.becomes.replace(Some(Becomes::Tunnel(Box::new(delivery), give)));
         return Ok(Response::from_parts(parts, Delivery::silent()));
     }
-    if last || !whole.get() {
+    if last || state.leaving.get() || !whole.get() {
         state.unread.set(!whole.get());
         // The connection's last request; or the rest of this one stands between this answer and the
         // next request. A client that is not told would use the connection again while it is being
@@ -254,6 +255,47 @@ fn interim(handle: Handle) -> Interim {
         head.extend_from_slice(b"\r\n");
         handle.inject(&Bytes::from(head));
     })
+}
+
+pin_project_lite::pin_project! {
+    /// How a connection ends that is told to: with its next answer; or, when none has been asked for
+    /// in a while, by being closed. A client may have sent its next request already, and one that is
+    /// closed under it does not know whether it was read.
+    struct Farewell<F> {
+        #[pin]
+        told: F,
+        rest: Option<Pin<Box<tokio::time::Sleep>>>,
+        closed: bool,
+    }
+}
+
+impl Farewell<()> {
+    fn new(leaving: Ending) -> Farewell<impl Future<Output = ()>> {
+        Farewell { told: leaving.told(), rest: None, closed: false }
+    }
+}
+
+impl<F: Future<Output = ()>> Farewell<F> {
+    /// Whether it is time to close; true once.
+    fn poll(self: Pin<&mut Self>, state: &State, cx: &mut Context<'_>) -> bool {
+        let this = self.project();
+        if *this.closed {
+            return false;
+        }
+        if !state.leaving.get() {
+            if this.told.poll(cx).is_pending() {
+                return false;
+            }
+            state.leaving.set(true);
+        }
+        if state.busy.get() {
+            *this.rest = None;
+            return false;
+        }
+        let rest = this.rest.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_GREETING)));
+        *this.closed = rest.as_mut().poll(cx).is_ready();
+        *this.closed
+    }
 }
 
 /// Marks the exchange as ended, whichever way.

@@ -201,7 +201,7 @@ async fn switch(
             Ok(response) => {
                 let (head, far) = response.into_parts();
                 let far = match far {
-                    Ok(far) => Ok(websocket::tunnel(far, client)),
+                    Ok(far) => Ok(websocket::tunnel(far, client, &exchange.connection.ending)),
                     Err(answer) => Err(answer),
                 };
                 return Ok(Response::from_parts(head, far));

@@ -29,9 +29,11 @@ impl Changes {
         hold("workers", now.workers != next.workers);
         hold("admin", now.admin != next.admin);
         hold("access_log", now.access != next.access);
+        hold("upgrade", now.upgrade != next.upgrade);
         next.workers = now.workers;
         next.admin = now.admin;
         next.access = now.access.clone();
+        next.upgrade = now.upgrade.clone();
         let mut changed = Vec::new();
         compare("listener", &named(&now.listeners), &named(&next.listeners), &mut changed);
         compare("route", &named(&now.routes), &named(&next.routes), &mut changed);

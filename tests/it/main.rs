@@ -40,6 +40,7 @@ mod routing;
 mod smoke;
 mod timeouts;
 mod tonic_interop;
+mod upgrade;
 mod upstream_http1;
 mod upstream_tls;
 mod websocket;
