@@ -5,6 +5,7 @@
 pub mod plan;
 pub mod cluster;
 pub mod endpoint;
+pub mod alive;
 pub mod http2;
 pub mod http1;
 pub mod transport;

@@ -119,12 +119,33 @@ async fn a_second_signal_ends_it_at_once_and_not_with_zero() {
     standin.wait_for_requests("/bytes", 1).await;
     process.signal("TERM");
     eventually("it drains", || process.heard("draining") > 0).await;
+    // Within half a second it would be the same one.
+    tokio::time::sleep(Duration::from_millis(600)).await;
     let began = Instant::now();
     process.signal("TERM");
     let code = within(3.0, "second signal", process.exit()).await;
     assert!(code.is_some_and(|code| code != 0), "{code:?}");
     assert!(began.elapsed() < Duration::from_secs(1));
     assert!(stalled.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn the_same_signal_twice_at_once_is_one_and_lets_what_is_under_way_end() {
+    let standin = standin().await;
+    let mut process = Process::start(&before(&standin, "shutdown: {grace: 20s}")).await;
+    let client = Client::plain(process.address("plain")).await;
+    let slow = client.get("/bytes/5?order=slow-head=800");
+    let leave = async {
+        standin.wait_for_requests("/bytes", 1).await;
+        process.signal("TERM");
+        eventually("it drains", || process.heard("draining") > 0).await;
+        process.signal("TERM");
+        process.signal("TERM");
+        process.exit().await
+    };
+    let (slow, code) = within(10.0, "SIGTERM", join(slow, leave)).await;
+    assert_eq!((slow.unwrap().body.len(), code), (5, Some(0)));
+    assert_eq!(process.heard("cutting"), 0);
 }
 
 #[tokio::test]
