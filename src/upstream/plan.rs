@@ -24,6 +24,17 @@ pub struct ClusterPlan {
     pub keepalive: Duration,
 }
 
+impl ClusterPlan {
+    /// Whether connections of one may go on in the other.
+    pub fn same_ways(&self, other: &Self) -> bool {
+        self.tls == other.tls
+            && self.connect_timeout == other.connect_timeout
+            && self.idle == other.idle
+            && self.max_age == other.max_age
+            && self.keepalive == other.keepalive
+    }
+}
+
 /// One address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointPlan {
