@@ -26,7 +26,8 @@ async fn a_cold_burst_before_a_peer_of_few_streams_fails_nobody_and_refuses_noth
     let client = Client::plain(ravelin.plain()).await;
     // Larger than what is kept for a second attempt.
     let body = Bytes::from(vec![b'x'; 200_000]);
-    let burst = (0..50).map(|_| client.send(post("localhost", "/sink?order=slow-head=30", body.clone())));
+    let burst =
+        (0..50).map(|_| client.send(post("localhost", "/sink?order=slow-head=30", body.clone())));
     for answer in within(10.0, "burst", join_all(burst)).await {
         let answer = answer.unwrap();
         assert_eq!((answer.status(), answer.text()), (200, "{\"bytes\":200000}"));
