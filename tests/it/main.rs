@@ -42,6 +42,7 @@ mod timeouts;
 mod tonic_interop;
 mod upgrade;
 mod upstream_http1;
+mod upstream_pool;
 mod upstream_tls;
 mod websocket;
 mod zitadel_wiring;
