@@ -273,6 +273,7 @@ fn reload() -> Command {
 fn drain() -> Command {
     let flag = |name: &'static str, value| Arg::new(name).long(name).value_name(value);
     meant(calling("drain", "Give endpoints nothing new, and wait until nothing is in flight there"))
+        .arg(flag("delay", "DURATION").help("Serve on for this long first [default: 0s]"))
         .arg(flag("timeout", "DURATION").help("How long to wait [default: 30s]"))
         .arg(
             flag("for", "DURATION")

@@ -22,17 +22,22 @@ pub fn reload(matches: &ArgMatches) -> ExitCode {
 
 /// Exit code 0 when nothing is in flight at the endpoints any more.
 pub fn drain(matches: &ArgMatches) -> ExitCode {
-    let timeout = matches.get_one::<String>("timeout").map(|text| humantime::parse_duration(text));
-    let timeout = match timeout {
-        None => DRAIN,
-        Some(Ok(timeout)) => timeout,
-        Some(Err(error)) => {
-            eprintln!("--timeout: {error}");
-            return super::USAGE.into();
-        }
+    let duration = |name: &str| match matches.get_one::<String>(name) {
+        None => Ok(None),
+        Some(text) => match humantime::parse_duration(text) {
+            Ok(duration) => Ok(Some(duration)),
+            Err(error) => {
+                eprintln!("--{name}: {error}");
+                Err(super::USAGE)
+            }
+        },
     };
-    let target = target("/drain", &["cluster", "endpoint", "timeout", "for"], matches);
-    tell("drain", &target, timeout.saturating_add(MARGIN), matches)
+    let (delay, timeout) = match (duration("delay"), duration("timeout")) {
+        (Ok(delay), Ok(timeout)) => (delay.unwrap_or_default(), timeout.unwrap_or(DRAIN)),
+        (Err(code), _) | (_, Err(code)) => return code.into(),
+    };
+    let target = target("/drain", &["cluster", "endpoint", "delay", "timeout", "for"], matches);
+    tell("drain", &target, delay.saturating_add(timeout).saturating_add(MARGIN), matches)
 }
 
 /// Exit code 0 when the endpoints are taken back.

@@ -11,7 +11,7 @@ use super::legacy::Legacy;
 use super::succession::Before;
 use super::watch::{Watch, watch};
 use super::{Server, StartError, activation};
-use crate::admin::calls::Reloaded;
+use crate::admin::calls::{Ask, Reloaded};
 use crate::config::plan::Plan;
 use crate::config::{self, Source};
 use crate::downstream::plan::Address;
@@ -88,10 +88,16 @@ async fn live(
             Some(()) = changed.recv() => {
                 let _ = reload(&mut server, source.as_ref(), "its file has changed").await;
             }
-            Some(tell) = asked.recv() => {
-                let outcome = reload(&mut server, source.as_ref(), "asked on the admin listener").await;
-                let _ = tell.send(outcome);
-            }
+            Some(ask) = asked.recv() => match ask {
+                Ask::Reload(tell) => {
+                    let why = "asked on the admin listener";
+                    let _ = tell.send(reload(&mut server, source.as_ref(), why).await);
+                }
+                Ask::Part(tell) => {
+                    server.part();
+                    let _ = tell.send(());
+                }
+            },
         }
     };
     // Whoever asks now is told that it is not running.
