@@ -64,7 +64,9 @@ impl Query {
                 "for" => query.lasting = duration()?,
                 other => {
                     let other = other.escape_debug();
-                    return Err(format!("{other}: expected cluster, endpoint, delay, timeout or for"));
+                    return Err(format!(
+                        "{other}: expected cluster, endpoint, delay, timeout or for"
+                    ));
                 }
             }
         }

@@ -103,9 +103,12 @@ async fn a_drain_that_leaves_nobody_asks_clients_to_go_first_and_serves_what_the
         standin.wait_for_requests(path, 1).await;
         let drain = http1(process.address("\"admin\""), get("localhost", "/drain?timeout=10s"));
         let going = async {
-            soon("GOAWAY", async { while client.is_open().await {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            } }).await;
+            soon("GOAWAY", async {
+                while client.is_open().await {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            })
+            .await;
             // What comes in the meantime is served, and told to come elsewhere next.
             kept.send(get("localhost", "/admin/v1/healthz")).await;
             let last = kept.read().await.unwrap();
