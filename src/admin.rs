@@ -27,7 +27,7 @@ mod drained;
 mod page;
 pub mod status;
 
-pub use calls::Reload;
+pub use calls::Control;
 pub use drained::Drained;
 pub use status::Status;
 
@@ -88,8 +88,8 @@ pub struct Admin {
     pub clusters: Arc<dyn Fn() -> Vec<Arc<Members>> + Send + Sync>,
     /// Those that are drained.
     pub drained: Arc<Drained>,
-    /// For `/reload`; `None`: nobody reloads.
-    pub reload: Option<Reload>,
+    /// For `/reload`, and for drains that leave a cluster without endpoints; `None`: nobody is there.
+    pub control: Option<Control>,
 }
 
 impl Admin {

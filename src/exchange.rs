@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use ipnet::IpNet;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::Kind;
@@ -184,6 +185,28 @@ pub struct Connection {
     pub redirect_to_https: Option<u16>,
     /// What TLS settled, where there is TLS.
     pub tls: Option<Tls>,
+    /// Whether it is to end.
+    pub ending: Ending,
+}
+
+/// Tells a connection, and what runs on it, that it is to end when it can: Ravelin leaves, or its
+/// listener does.
+#[derive(Clone, Debug)]
+pub struct Ending(watch::Receiver<bool>);
+
+impl Ending {
+    /// Both ends: sending true tells.
+    pub fn channel() -> (watch::Sender<bool>, Self) {
+        let (tell, told) = watch::channel(false);
+        (tell, Self(told))
+    }
+
+    /// Ready when it is told; never, where whoever could tell is gone.
+    pub async fn told(mut self) {
+        if self.0.wait_for(|told| *told).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 impl Connection {
@@ -232,6 +255,10 @@ pub struct Exchange {
     pub remark: Option<Box<str>>,
     /// How interim answers reach the client.
     pub interim: Option<Interim>,
+    /// When it ends whatever happens, and as what: the caller's deadline, or the route's.
+    pub deadline: Option<(Instant, Kind)>,
+    /// Why the client's side has cut it, where it has: what dropped the answer cannot tell.
+    pub cut: Option<Rc<Cell<Option<Kind>>>>,
     /// What the client's side has against the request. Refused only once the class is known, since
     /// that decides how the refusal looks.
     pub refused: Option<Kind>,
@@ -258,6 +285,8 @@ impl Exchange {
             bytes_in: Rc::default(),
             remark: None,
             interim: None,
+            deadline: None,
+            cut: None,
             refused: None,
         }
     }

@@ -16,7 +16,7 @@ use self::changes::Changes;
 use self::clusters::Clusters;
 use self::grounds::Grounds;
 use self::legacy::Legacy;
-use crate::admin::calls::Reload;
+use crate::admin::calls::Control;
 use crate::admin::{self, Admin, Readiness};
 use crate::config::plan::Plan;
 use crate::downstream::accept::Waiting;
@@ -31,9 +31,12 @@ use crate::worker::{self, Live, Order, Worker};
 pub mod life;
 pub mod changes;
 pub mod legacy;
+mod activation;
 mod clusters;
 mod grounds;
+mod handover;
 mod status;
+mod succession;
 mod watch;
 
 /// Why Ravelin did not start.
@@ -103,14 +106,14 @@ impl Server {
     }
 
     /// As [`Server::start`], on sockets that are open already, as far as the plan asks for them.
-    /// `reload` is asked when the admin listener is told to reload.
+    /// `control` is asked what admin calls ask for that concerns the whole.
     ///
     /// # Errors
     /// As there.
     pub async fn start_on(
         plan: Plan,
         mut legacy: Legacy,
-        reload: Option<Reload>,
+        control: Option<Control>,
     ) -> Result<Self, StartError> {
         let grounds = Grounds::default();
         let steps = grounds.prepare(&plan.listeners, plan.workers, &mut legacy);
@@ -146,7 +149,7 @@ impl Server {
             stop_admin: None,
         };
         // The last that can fail comes before the first connection is taken.
-        server.open_admin(&mut legacy, reload).await?;
+        server.open_admin(&mut legacy, control).await?;
         server.grounds.follow(steps, &server.workers, Duration::ZERO);
         server.show();
         let face = Arc::clone(&server.face);
@@ -158,7 +161,7 @@ impl Server {
     async fn open_admin(
         &mut self,
         legacy: &mut Legacy,
-        reload: Option<Reload>,
+        control: Option<Control>,
     ) -> Result<(), StartError> {
         let live = self.live.load_full();
         let Some(address) = live.plan.admin else { return Ok(()) };
@@ -184,7 +187,7 @@ impl Server {
                 Arc::new(move || live.load().clusters.clone())
             },
             drained: Arc::default(),
-            reload,
+            control,
         };
         self.stop_admin = Some(stop);
         tokio::spawn(async move {
@@ -233,6 +236,12 @@ impl Server {
         }
         self.show();
         Ok(changes)
+    }
+
+    /// Asks every client's connection to go when what it carries is done: clients that come again
+    /// are taken, here or wherever they are sent.
+    pub fn part(&self) {
+        self.grounds.part(&self.workers);
     }
 
     /// Shows what control knows now.

@@ -9,6 +9,7 @@ pub mod roster;
 pub mod cluster;
 pub mod attempt;
 pub mod endpoint;
+pub mod alive;
 pub mod http2;
 pub mod http1;
 pub mod transport;

@@ -24,9 +24,19 @@ pub struct Reloaded {
     pub not_live: Vec<&'static str>,
 }
 
-/// Asks control to read the configuration again; told back when it is in force, or every reason
-/// why the old one stays.
-pub type Reload = mpsc::Sender<oneshot::Sender<Result<Reloaded, Vec<String>>>>;
+/// What control is asked to do.
+#[derive(Debug)]
+pub enum Ask {
+    /// Read the configuration again. Told back when it is in force, or every reason why the old
+    /// one stays.
+    Reload(oneshot::Sender<Result<Reloaded, Vec<String>>>),
+    /// Ask every client's connection to go when what it carries is done; new ones are taken. Told back when
+    /// they have been asked.
+    Part(oneshot::Sender<()>),
+}
+
+/// The way to control.
+pub type Control = mpsc::Sender<Ask>;
 
 /// The routes of these calls.
 pub(super) fn router() -> Router<Admin> {
@@ -71,9 +81,9 @@ fn is_near(host: &str) -> bool {
 
 async fn reload(State(admin): State<Admin>) -> Response {
     let gone = || answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "it is not running"}));
-    let Some(reload) = &admin.reload else { return gone() };
+    let Some(control) = &admin.control else { return gone() };
     let (tell, told) = oneshot::channel();
-    if reload.send(tell).await.is_err() {
+    if control.send(Ask::Reload(tell)).await.is_err() {
         return gone();
     }
     match told.await {

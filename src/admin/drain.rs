@@ -3,6 +3,9 @@
 //!
 //! Made to be the preStop hook of the server behind, and to be called by whatever stops it: when
 //! the answer is there, it may be stopped however it likes.
+//!
+//! A drain that leaves a cluster without endpoints (a sidecar's has one) can only lose nothing if
+//! clients go elsewhere. So they are asked to go first, and what they have under way is served.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,14 +14,17 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::Admin;
-use super::calls::answer;
+use super::calls::{Ask, answer};
 use crate::upstream::roster::idle;
 use crate::upstream::state::EndpointState;
 
 /// How long a call waits for what is in flight, unless it says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long clients that were asked to go have for it: a round trip, or their next request.
+const PARTING: Duration = Duration::from_secs(1);
 /// How long an endpoint stays drained that does not go away: whoever drained it has forgotten it.
 const FOR: Duration = Duration::from_secs(600);
 
@@ -27,14 +33,20 @@ const FOR: Duration = Duration::from_secs(600);
 struct Query {
     cluster: Option<String>,
     endpoint: Option<String>,
+    delay: Duration,
     timeout: Duration,
     lasting: Duration,
 }
 
 impl Query {
-    /// `cluster`, `endpoint`, `timeout` and `for`; names without a value stand for all.
+    const fn all() -> Self {
+        let delay = Duration::ZERO;
+        Self { cluster: None, endpoint: None, delay, timeout: TIMEOUT, lasting: FOR }
+    }
+
+    /// `cluster`, `endpoint`, `delay`, `timeout` and `for`; names without a value stand for all.
     fn parse(text: &str) -> Result<Self, String> {
-        let mut query = Self { cluster: None, endpoint: None, timeout: TIMEOUT, lasting: FOR };
+        let mut query = Self::all();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             let duration = || {
                 let duration = humantime::parse_duration(&value).ok();
@@ -47,11 +59,14 @@ impl Query {
                 "endpoint" => {
                     query.endpoint = Some(value.into_owned()).filter(|name| !name.is_empty())
                 }
+                "delay" => query.delay = duration()?,
                 "timeout" => query.timeout = duration()?,
                 "for" => query.lasting = duration()?,
                 other => {
                     let other = other.escape_debug();
-                    return Err(format!("{other}: expected cluster, endpoint, timeout or for"));
+                    return Err(format!(
+                        "{other}: expected cluster, endpoint, delay, timeout or for"
+                    ));
                 }
             }
         }
@@ -60,13 +75,27 @@ impl Query {
 }
 
 /// 200 when nothing is in flight at the endpoints that the call names, 504 when its time is over
-/// before; they are drained either way, also when the caller has gone.
+/// before; they are drained either way, also when the caller has gone in the meantime.
 pub(super) async fn drain(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
-    let (query, endpoints) = match set(&admin, query, true) {
+    let (query, endpoints) = match find(&admin, query) {
         Ok(found) => found,
         Err(refused) => return *refused,
     };
+    // A task of its own: a caller that goes does not leave it half done.
+    let draining = tokio::spawn(run(admin, query, endpoints));
+    draining.await.unwrap_or_else(|error| {
+        let body = json!({"error": error.to_string()});
+        answer(StatusCode::INTERNAL_SERVER_ERROR, &body)
+    })
+}
+
+async fn run(admin: Admin, query: Query, endpoints: Vec<Arc<EndpointState>>) -> Response {
+    tokio::time::sleep(query.delay).await;
+    if leaves_nobody(&admin, &endpoints) {
+        part(&admin).await;
+    }
     for endpoint in &endpoints {
+        set(endpoint, true);
         admin.drained.watch(endpoint, admin.reach(endpoint), query.lasting);
     }
     let began = Instant::now();
@@ -84,12 +113,32 @@ pub(super) async fn drain(State(admin): State<Admin>, RawQuery(query): RawQuery)
     answer(status, &told)
 }
 
+/// Whether a cluster has no endpoint any more without these.
+fn leaves_nobody(admin: &Admin, endpoints: &[Arc<EndpointState>]) -> bool {
+    let meant = |other: &Arc<EndpointState>| endpoints.iter().any(|one| Arc::ptr_eq(one, other));
+    endpoints.iter().any(|endpoint| {
+        let cluster = admin.roster.find(Some(&endpoint.cluster), None);
+        cluster.iter().all(|other| meant(other) || other.is_draining())
+    })
+}
+
+/// Asks clients to go, and gives them time for it.
+async fn part(admin: &Admin) {
+    let Some(control) = &admin.control else { return };
+    let (tell, told) = oneshot::channel();
+    if control.send(Ask::Part(tell)).await.is_ok() && told.await.is_ok() {
+        tracing::info!("drain: no endpoint is left, clients are asked to go");
+        tokio::time::sleep(PARTING).await;
+    }
+}
+
 /// 200 when the endpoints that the call names are taken back.
 pub(super) async fn undrain(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
-    match set(&admin, query, false) {
+    match find(&admin, query) {
         Ok((_, endpoints)) => {
             for endpoint in &endpoints {
                 admin.drained.forget(endpoint);
+                set(endpoint, false);
             }
             answer(StatusCode::OK, &json!({"drained": false, "endpoints": told(&endpoints)}))
         }
@@ -97,24 +146,25 @@ pub(super) async fn undrain(State(admin): State<Admin>, RawQuery(query): RawQuer
     }
 }
 
+fn set(endpoint: &EndpointState, draining: bool) {
+    endpoint.set_draining(draining);
+    let what = if draining { "drained" } else { "undrained" };
+    tracing::info!(upstream.cluster = %endpoint.cluster, upstream.endpoint = %endpoint.name, "{what}");
+}
+
 type Found = (Query, Vec<Arc<EndpointState>>);
 
-fn set(admin: &Admin, query: Option<String>, draining: bool) -> Result<Found, Box<Response>> {
-    let refuse = |status, why: &str| Err(Box::new(answer(status, &json!({"error": why}))));
+fn find(admin: &Admin, query: Option<String>) -> Result<Found, Box<Response>> {
+    let refuse = |status, body: Value| Err(Box::new(answer(status, &body)));
     let query = match Query::parse(query.as_deref().unwrap_or_default()) {
         Ok(query) => query,
-        Err(why) => return refuse(StatusCode::BAD_REQUEST, &why),
+        Err(why) => return refuse(StatusCode::BAD_REQUEST, json!({"error": why})),
     };
-    let (cluster, endpoint) = (query.cluster.as_deref(), query.endpoint.as_deref());
-    let endpoints = admin.roster.set_draining(cluster, endpoint, draining);
+    let endpoints = admin.roster.find(query.cluster.as_deref(), query.endpoint.as_deref());
     if endpoints.is_empty() {
         let known = told(&admin.roster.find(None, None));
         let body = json!({"error": "there is no such endpoint", "endpoints": known});
-        return Err(Box::new(answer(StatusCode::NOT_FOUND, &body)));
-    }
-    for endpoint in &endpoints {
-        let what = if draining { "drained" } else { "undrained" };
-        tracing::info!(upstream.cluster = %endpoint.cluster, upstream.endpoint = %endpoint.name, "{what}");
+        return refuse(StatusCode::NOT_FOUND, body);
     }
     Ok((query, endpoints))
 }
@@ -137,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_query_names_what_is_meant_or_is_refused() {
-        let all = Query { cluster: None, endpoint: None, timeout: TIMEOUT, lasting: FOR };
+        let all = Query::all();
         assert_eq!(Query::parse("").unwrap(), all);
         assert_eq!(Query::parse("cluster=&endpoint=").unwrap(), all);
         let one =
@@ -145,6 +195,7 @@ mod tests {
         let one = one.unwrap();
         assert_eq!(one.endpoint.as_deref(), Some("h2c://10.0.0.1:8080"));
         assert_eq!((one.timeout.as_secs(), one.lasting.as_secs()), (60, 3600));
+        assert_eq!(Query::parse("delay=5s").unwrap().delay.as_secs(), 5);
         for wrong in ["timeout=", "timeout=soon", "for=-1s", "endpoints=x", "drain"] {
             assert!(Query::parse(wrong).is_err(), "{wrong}");
         }

@@ -56,7 +56,7 @@ fn admin() -> Admin {
         roster: Arc::default(),
         clusters: Arc::new(Vec::new),
         drained: Arc::default(),
-        reload: None,
+        control: None,
     }
 }
 
@@ -184,7 +184,7 @@ async fn a_reload_is_answered_with_what_came_of_it() {
     let (ask_control, mut control) = tokio::sync::mpsc::channel(1);
     tokio::spawn(serve(
         listener,
-        Admin { reload: Some(ask_control), ..admin() },
+        Admin { control: Some(ask_control), ..admin() },
         std::future::pending(),
     ));
     let answers = [
@@ -200,7 +200,7 @@ async fn a_reload_is_answered_with_what_came_of_it() {
     }) {
         let asking = ask(address, "POST", "/reload", "");
         let answering = async {
-            let tell: oneshot::Sender<_> = control.recv().await.unwrap();
+            let Some(calls::Ask::Reload(tell)) = control.recv().await else { panic!("no reload") };
             tell.send(answer).unwrap();
         };
         let ((found, text), ()) = tokio::join!(asking, answering);

@@ -6,6 +6,7 @@ pub mod headers;
 pub mod listeners;
 pub mod proxies;
 pub mod routes;
+pub mod upgrade;
 pub mod zitadel;
 
 use std::net::SocketAddr;
@@ -54,6 +55,7 @@ pub fn document(document: &Document, scope: &Scope<'_>) -> Plan {
         admin,
         access: access(document.access_log.as_ref(), &scope.key("access_log")),
         shutdown: shutdown(document.shutdown.as_ref(), &scope.key("shutdown")),
+        upgrade: upgrade::socket(document.upgrade.as_ref(), &scope.key("upgrade")),
     }
 }
 

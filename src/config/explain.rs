@@ -78,6 +78,9 @@ fn tree(plan: &Plan) -> Json {
         "grace": duration(plan.shutdown.grace),
     });
     out.insert("shutdown".into(), shutdown);
+    if let Some(socket) = &plan.upgrade {
+        out.insert("upgrade".into(), json!({"socket": socket.display().to_string()}));
+    }
     Json::Object(out)
 }
 
@@ -334,6 +337,8 @@ fn cluster_tree(plan: &ClusterPlan) -> Json {
     }
     out.insert("connect_timeout".into(), json!(duration(plan.connect_timeout)));
     out.insert("idle".into(), json!(duration(plan.idle)));
+    out.insert("max_age".into(), json!(duration(plan.max_age)));
+    out.insert("keepalive".into(), json!(duration(plan.keepalive)));
     Json::Object(out)
 }
 

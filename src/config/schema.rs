@@ -5,6 +5,7 @@
 //! fault is found at once; `required` lives in the JSON schema, which the walker enforces.
 
 pub mod text;
+pub mod upgrade;
 
 use std::collections::BTreeMap;
 
@@ -79,6 +80,8 @@ pub struct Document {
     pub access_log: Option<AccessLog>,
     /// How Ravelin leaves when it is told to.
     pub shutdown: Option<Shutdown>,
+    /// How the binary is replaced without closing a socket.
+    pub upgrade: Option<upgrade::Upgrade>,
 }
 
 /// A ZITADEL installation, with its login.
@@ -659,6 +662,14 @@ pub struct Cluster {
     /// How long a connection without an exchange is kept.
     #[schemars(extend("default" = "90s"))]
     pub idle: Option<DurationText>,
+    /// How long a connection is given new exchanges, up to a tenth more or less by chance: then another
+    /// takes its place, and it ends with its last exchange.
+    #[schemars(extend("default" = "1h"))]
+    pub max_age: Option<DurationText>,
+    /// How long an HTTP/2 connection in use may be silent before it is asked (PING) whether it is still
+    /// there, and how long it then has to answer before its exchanges are given up.
+    #[schemars(extend("default" = "10s"))]
+    pub keepalive: Option<DurationText>,
 }
 
 /// TLS towards endpoints.

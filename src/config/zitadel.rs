@@ -170,6 +170,8 @@ impl Installation {
             tls: tls.clone(),
             connect_timeout: crate::config::compile::clusters::CONNECT_TIMEOUT,
             idle: crate::config::compile::clusters::IDLE,
+            max_age: crate::config::compile::clusters::MAX_AGE,
+            keepalive: crate::config::compile::clusters::KEEPALIVE,
         };
         let mut clusters = vec![cluster(Arc::clone(&self.name), &self.upstream, &self.tls)];
         if !self.login.is_empty() {

@@ -29,9 +29,11 @@ impl Changes {
         hold("workers", now.workers != next.workers);
         hold("admin", now.admin != next.admin);
         hold("access_log", now.access != next.access);
+        hold("upgrade", now.upgrade != next.upgrade);
         next.workers = now.workers;
         next.admin = now.admin;
         next.access = now.access.clone();
+        next.upgrade = now.upgrade.clone();
         let mut changed = Vec::new();
         compare("listener", &named(&now.listeners), &named(&next.listeners), &mut changed);
         compare("route", &named(&now.routes), &named(&next.routes), &mut changed);
@@ -138,13 +140,13 @@ mod tests {
 
     #[test]
     fn every_kind_of_change_is_named() {
-        let before = "workers: 2\nlisten: \":8000\"\nroutes: [{name: a, to: up}, {name: b, to: up, match: {path: /b}}]\n\
+        let before = "workers: 2\nlisten: \":8000\"\nroutes: [{name: a, to: up, match: {path: /a}}, {name: b, to: up, match: {path: /b}}]\n\
             clusters: {up: {endpoints: [\"h2c://a:1\"]}, old: {endpoints: [\"h2c://a:1\"]}}\n";
         for (from, to, told) in [
             ("", "", "nothing changed"),
-            ("{name: a, to: up}", "{name: a, to: old}", "route a changed"),
-            ("{name: a, to: up}, ", "", "route a removed"),
-            ("{name: a, to: up}", "{name: a, to: up}, {name: c, to: up}", "route c added"),
+            ("a, to: up", "a, to: old", "route a changed"),
+            ("{name: a, to: up, match: {path: /a}}, ", "", "route a removed"),
+            ("{name: a,", "{name: c, to: up, match: {path: /c}}, {name: a,", "route c added"),
             ("\"h2c://a:1\"]}}", "\"h2c://a:2\"]}}", "cluster old changed"),
             (", old: {endpoints: [\"h2c://a:1\"]}", "", "cluster old removed"),
             ("workers: 2", "workers: 3", "nothing changed; needs a restart: workers"),
@@ -154,8 +156,8 @@ mod tests {
                 "shutdown changed; needs a restart: admin, access_log",
             ),
             (
-                "{name: a, to: up}, {name: b, to: up, match: {path: /b}}",
-                "{name: b, to: up, match: {path: /b}}, {name: a, to: up}",
+                "{name: a, to: up, match: {path: /a}}, {name: b, to: up, match: {path: /b}}",
+                "{name: b, to: up, match: {path: /b}}, {name: a, to: up, match: {path: /a}}",
                 "routes in another order",
             ),
         ] {

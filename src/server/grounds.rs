@@ -135,6 +135,15 @@ impl Grounds {
         }
     }
 
+    /// Asks every connection that there is to go.
+    pub(super) fn part(&self, workers: &[Worker]) {
+        for laid in &self.laid {
+            for worker in workers {
+                let _ = worker.orders.send(Order::Tell(laid.id, laid.told()));
+            }
+        }
+    }
+
     /// Name and real address of every listener.
     pub(super) fn listening(&self) -> Vec<(Arc<str>, Address)> {
         let each = |laid: &Laid| (Arc::clone(&laid.plan.name), laid.bound.address.clone());

@@ -8,9 +8,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::legacy::Legacy;
+use super::succession::Before;
 use super::watch::{Watch, watch};
-use super::{Server, StartError};
-use crate::admin::calls::Reloaded;
+use super::{Server, StartError, activation};
+use crate::admin::calls::{Ask, Reloaded};
 use crate::config::plan::Plan;
 use crate::config::{self, Source};
 use crate::downstream::plan::Address;
@@ -28,12 +29,12 @@ pub enum End {
     Cut,
 }
 
-/// Runs until a signal has ended it. `started` is called when every listener is open. `source` is
-/// where the plan came from, to be read again; `None`: it stays as it is.
+/// Runs until a signal has ended it, or another process has taken over. `started` is called when every
+/// listener is open. `source` is where the plan came from, to be read again; `None`: it stays as it is.
 ///
 /// The first SIGTERM or SIGINT drains; a second one, half a second later or more, cuts what is left: the
 /// caller must then let the process end, since workers are still at it. SIGHUP reopens the access record
-/// and reads the configuration again.
+/// and reads the configuration again. SIGUSR2 starts the process that takes over.
 ///
 /// # Errors
 /// What kept it from starting.
@@ -42,11 +43,13 @@ pub fn run(
     source: Option<Source>,
     started: impl FnOnce(&Server),
 ) -> Result<End, StartError> {
+    // Before there is a thread: variables are removed.
+    let activated = activation::sockets(&plan);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::new("control runtime", error))?;
-    let ended = runtime.block_on(live(plan, source, started));
+    let ended = runtime.block_on(live(plan, source, activated, started));
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
 }
@@ -54,39 +57,69 @@ pub fn run(
 async fn live(
     plan: Plan,
     source: Option<Source>,
+    activated: Legacy,
     started: impl FnOnce(&Server),
 ) -> Result<End, StartError> {
     let mut signals = Signals::new().map_err(|error| StartError::new("signals", error))?;
     let (ask, mut asked) = mpsc::channel(1);
     let (mut changed, _watch) = follow(source.as_ref())?;
-    let mut server = Server::start_on(plan, Legacy::default(), Some(ask)).await?;
+    let mut before = Before::find(plan.upgrade.clone(), activated)?;
+    let mut server = Server::start_on(plan, before.take(), Some(ask)).await?;
+    let mut succession = before.succeed()?;
     announce(&server);
     started(&server);
     notify(&[sd_notify::NotifyState::Ready]);
-    loop {
+    let successor = loop {
         tokio::select! {
-            name = signals.next() => if name == "SIGHUP" {
-                server.reopen();
-                if source.is_some() {
-                    let _ = reload(&mut server, source.as_ref(), name).await;
+            name = signals.next() => match name {
+                "SIGHUP" => {
+                    server.reopen();
+                    if source.is_some() {
+                        let _ = reload(&mut server, source.as_ref(), name).await;
+                    }
                 }
-            } else {
-                tracing::info!(signal = name, "draining");
-                break;
+                "SIGUSR2" => succession.start(),
+                _ => {
+                    tracing::info!(signal = name, "draining");
+                    break None;
+                }
             },
+            successor = succession.next(&server) => break Some(successor),
             Some(()) = changed.recv() => {
                 let _ = reload(&mut server, source.as_ref(), "its file has changed").await;
             }
-            Some(tell) = asked.recv() => {
-                let _ = tell.send(reload(&mut server, source.as_ref(), "asked on the admin listener").await);
-            }
+            Some(ask) = asked.recv() => match ask {
+                Ask::Reload(tell) => {
+                    let why = "asked on the admin listener";
+                    let _ = tell.send(reload(&mut server, source.as_ref(), why).await);
+                }
+                Ask::Part(tell) => {
+                    server.part();
+                    let _ = tell.send(());
+                }
+            },
         }
-    }
-    let first = Instant::now();
+    };
     // Whoever asks now is told that it is not running.
     drop(asked);
-    notify(&[sd_notify::NotifyState::Stopping]);
-    let drained = server.drain();
+    match successor {
+        Some(successor) => {
+            succession.leave(successor);
+            leave(server.hand_over(), &mut signals).await
+        }
+        None => {
+            drop(succession);
+            notify(&[sd_notify::NotifyState::Stopping]);
+            leave(server.drain(), &mut signals).await
+        }
+    }
+}
+
+async fn leave(
+    drained: impl Future<Output = ()>,
+    signals: &mut Signals,
+) -> Result<End, StartError> {
+    let first = Instant::now();
     tokio::pin!(drained);
     loop {
         tokio::select! {
@@ -94,10 +127,13 @@ async fn live(
                 tracing::info!("drained");
                 return Ok(End::Drained);
             }
-            name = signals.next() => if name != "SIGHUP" && first.elapsed() >= SAME_SIGNAL {
-                tracing::warn!(signal = name, "second signal: cutting what is left");
-                return Ok(End::Cut);
-            },
+            name = signals.next() => {
+                let ends = matches!(name, "SIGTERM" | "SIGINT");
+                if ends && first.elapsed() >= SAME_SIGNAL {
+                    tracing::warn!(signal = name, "second signal: cutting what is left");
+                    return Ok(End::Cut);
+                }
+            }
         }
     }
 }
@@ -166,7 +202,7 @@ fn announce(server: &Server) {
     }
 }
 
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
+pub(super) fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd was not told");
     }
@@ -176,6 +212,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user: Signal,
 }
 
 impl Signals {
@@ -184,6 +221,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -191,6 +229,7 @@ impl Signals {
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.hangup.recv() => "SIGHUP",
+            _ = self.user.recv() => "SIGUSR2",
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }

@@ -15,6 +15,7 @@ use crate::downstream::accept::{Waiting, accept_loop};
 use crate::downstream::connection::{Listening, serve};
 use crate::downstream::exchange::Service;
 use crate::downstream::stream::Stream;
+use crate::exchange::Ending;
 use crate::telemetry::Telemetry;
 
 /// A listener that is accepted on.
@@ -35,7 +36,7 @@ struct Current<S> {
 
 impl<S: Service + 'static> Current<S> {
     fn new(told: Told, service: &Rc<S>, telemetry: &Rc<Telemetry>) -> Self {
-        let (leave, drain) = watch::channel(false);
+        let (leave, drain) = Ending::channel();
         let listening = Rc::new(Listening {
             id: telemetry.metrics.listener(&told.plan.name),
             plan: told.plan,

@@ -59,6 +59,25 @@ async fn a_second_signal_ends_it_at_once_and_not_with_zero() {
 }
 
 #[tokio::test]
+async fn the_same_signal_twice_at_once_is_one_and_lets_what_is_under_way_end() {
+    let standin = standin().await;
+    let mut process = Process::start(&before(&standin, "shutdown: {grace: 20s}")).await;
+    let client = Client::plain(process.address("plain")).await;
+    let slow = client.get("/bytes/5?order=slow-head=800");
+    let leave = async {
+        standin.wait_for_requests("/bytes", 1).await;
+        process.signal("TERM");
+        eventually("it drains", || process.heard("draining") > 0).await;
+        process.signal("TERM");
+        process.signal("TERM");
+        process.exit().await
+    };
+    let (slow, code) = within(10.0, "SIGTERM", join(slow, leave)).await;
+    assert_eq!((slow.unwrap().body.len(), code), (5, Some(0)));
+    assert_eq!(process.heard("cutting"), 0);
+}
+
+#[tokio::test]
 async fn sighup_reopens_the_access_log() {
     let standin = standin().await;
     let more = "access_log: {format: json, output: \"{folder}/access.log\"}";

@@ -13,22 +13,35 @@ use super::faults::eventually;
 pub struct Process {
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
-    pub folder: tempfile::TempDir,
+    pub folder: Arc<tempfile::TempDir>,
 }
 
 impl Process {
     /// Starts it; `{folder}` stands for a folder of its own.
     pub async fn start(yaml: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("ravelin.yaml");
-        std::fs::write(&file, fill(yaml, &folder)).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ravelin"))
-            .arg("--config")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::start_with(yaml, |_| {}).await
+    }
+
+    /// Starts it as `change` says.
+    pub async fn start_with(yaml: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        std::fs::write(folder.path().join("ravelin.yaml"), fill(yaml, &folder)).unwrap();
+        let process = Self::spawn(folder, change);
+        eventually("it listens", || process.heard("name=\"admin\"") > 0).await;
+        process
+    }
+
+    /// Starts another one from the same file, and does not wait for it.
+    pub fn again(&self) -> Self {
+        Self::spawn(Arc::clone(&self.folder), |_| {})
+    }
+
+    fn spawn(folder: Arc<tempfile::TempDir>, change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ravelin"));
+        command.arg("--config").arg(folder.path().join("ravelin.yaml"));
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&said));
         std::thread::spawn(move || {
@@ -36,9 +49,11 @@ impl Process {
                 lines.lock().unwrap().push(line);
             }
         });
-        let process = Self { child, said, folder };
-        eventually("it listens", || process.heard("name=\"admin\"") > 0).await;
-        process
+        Self { child, said, folder }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Writes another configuration; `{folder}` and certificates are filled in as at the start.
