@@ -12,7 +12,7 @@ use crate::downstream::plan::Address;
 
 /// A signal within this time of the first is the same one: a supervisor that signals a process and its
 /// group delivers it twice. Nobody's second Ctrl-C is as quick.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum End {
 
 /// Runs until a signal has ended it. `started` is called when every listener is open.
 ///
-/// The first SIGTERM or SIGINT drains; a second one, half a second later or more, cuts what is left: the
+/// The first SIGTERM or SIGINT drains; a second one, a moment later, cuts what is left: the
 /// caller must then let the process end, since workers are still at it. SIGHUP reopens the access record.
 ///
 /// # Errors
