@@ -564,9 +564,7 @@ async fn a_client_that_has_said_all_and_shuts_down_its_half_is_answered() {
     }
     // Behind an upload too.
     for mut client in both(&ravelin).await {
-        client
-            .send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc")
-            .await;
+        client.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc").await;
         client.finish().await;
         assert_eq!(client.answer().await.text(), "abc");
     }

@@ -71,7 +71,11 @@ impl Framing {
                 At::Body(left) => {
                     let taken;
                     (taken, bytes) = skip(bytes, left);
-                    self.at = if taken == left { At::Head { begun: false } } else { At::Body(left - taken) };
+                    self.at = if taken == left {
+                        At::Head { begun: false }
+                    } else {
+                        At::Body(left - taken)
+                    };
                 }
                 At::Chunk(left) => {
                     let taken;
@@ -181,9 +185,11 @@ mod tests {
     use super::*;
 
     const CL: &str = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabc\r\n";
-    const TE: &str = "POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nX: y\r\n\r\n";
+    const TE: &str =
+        "POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nX: y\r\n\r\n";
     const GET: &str = "\r\nGET /c HTTP/1.1\nHost: h\n\n";
-    const BOTH: &str = "POST / HTTP/1.1\r\ncontent-LENGTH: 4\r\ntransfer-ENCODING: chunked\r\n\r\n0\r\n\r\n";
+    const BOTH: &str =
+        "POST / HTTP/1.1\r\ncontent-LENGTH: 4\r\ntransfer-ENCODING: chunked\r\n\r\n0\r\n\r\n";
 
     /// Fed in pieces of every length, the answer is the same.
     fn first_doubt(text: &str) -> Option<u32> {
