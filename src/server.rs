@@ -265,8 +265,10 @@ fn members(
         if cluster.tls.insecure_skip_verify {
             tracing::warn!(cluster = %cluster.name, "INSECURE: the certificates of this cluster are NOT verified (tls.insecure_skip_verify)");
         }
-        Members::new(cluster, roster)
-            .map_err(|error| StartError::new(format_args!("cluster {}", cluster.name), error))
+        let members = Members::new(cluster, roster)
+            .map_err(|error| StartError::new(format_args!("cluster {}", cluster.name), error))?;
+        members.tend();
+        Ok(members)
     };
     clusters.iter().map(each).collect()
 }
