@@ -95,6 +95,8 @@ impl Server {
             ground.lay(listener, plan.workers)?;
         }
         metrics.set_certificates(status::certificates(&ground.stores));
+        let known = Arc::clone(&roster);
+        metrics.set_endpoints(move || known.known());
         let (phase, watching) = watch::channel(Phase::Running);
         let live = Arc::new(ArcSwap::new(live));
         let mut workers = Vec::new();

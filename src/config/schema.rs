@@ -14,9 +14,9 @@ use serde::Deserialize;
 
 use self::text::{
     AdminText, AuthorityText, BodyText, CapText, ClockText, DurationText, EndpointText, FileText,
-    GrpcText, HashText, HeaderText, HostText, LimitText, ListenText, MethodText, NameText, OneOrMany,
-    OutputText, PathText, PinText, ProxyText, RangeText, RateText, RegexText, SiteText, SizeText,
-    TargetText,
+    GrpcText, HashText, HeaderText, HostText, LimitText, ListenText, MethodText, NameText,
+    OneOrMany, OutputText, PathText, PinText, ProxyText, RangeText, RateText, RegexText, SiteText,
+    SizeText, TargetText,
 };
 
 /// Configuration of Ravelin, the HTTP/2 front-end made for ZITADEL.

@@ -183,8 +183,7 @@ impl Latency {
         let sample = (took.as_secs_f32() * 1_000.0).max(f32::MIN_POSITIVE);
         let before = self.millis.get();
         let kept = self.kept(now);
-        let millis =
-            if sample >= before { sample } else { before * kept + sample * (1.0 - kept) };
+        let millis = if sample >= before { sample } else { before * kept + sample * (1.0 - kept) };
         self.millis.set(millis);
         self.at.set(now);
     }

@@ -4,8 +4,8 @@
 //! a stream was reset, the check's own connection ended) it is asked at once, and while it is down
 //! some times a second, so that its return is noticed within one.
 
-mod judge;
-mod probe;
+pub mod judge;
+pub mod probe;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -9,11 +9,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::eject::Charge;
 use super::health;
 use super::plan::{ClusterPlan, EndpointPlan};
-use super::state::EndpointState;
+use super::state::{EndpointState, Need};
 use super::tls::{self, Fault};
 use super::transport::Tls;
+use crate::telemetry::metrics::EndpointKnown;
 
 /// How often a drain looks whether something is still in flight.
 const LOOK: Duration = Duration::from_millis(10);
@@ -48,6 +50,22 @@ impl Roster {
                 && endpoint.is_none_or(|name| *state.name == *name)
         };
         known.iter().filter(meant).map(Arc::clone).collect()
+    }
+
+    /// What is known of every endpoint, for the metrics.
+    pub fn known(&self) -> Vec<EndpointKnown> {
+        let one = |state: &Arc<EndpointState>| {
+            let (good, bad) = state.checks();
+            EndpointKnown {
+                cluster: Arc::clone(&state.cluster),
+                endpoint: Arc::clone(&state.name),
+                healthy: Need::ALL.map(|need| (need.label(), state.is_asked(need))).into(),
+                in_flight: state.in_flight(),
+                ejections: Charge::ALL.map(|one| (one.label(), state.ejections(one))).into(),
+                checks: vec![("ok", good), ("failed", bad)],
+            }
+        };
+        self.find(None, None).iter().map(one).collect()
     }
 
     /// Takes endpoints down on purpose, or takes them back: those that [`Roster::find`] finds, which

@@ -286,6 +286,34 @@ impl EndpointState {
         }
     }
 
+    /// Whether it is asked: not down, not ejected, not taken down on purpose.
+    pub fn is_asked(&self, need: Need) -> bool {
+        !self.is_draining() && self.health(need) != Health::Down && !self.is_ejected(need)
+    }
+
+    /// How it stands, in words.
+    pub fn words(&self) -> String {
+        let why = self.why();
+        let because = |word: &str| match &why {
+            Some(why) => format!("{word}: {why}"),
+            None => word.to_owned(),
+        };
+        let all = |is: &dyn Fn(Need) -> bool| Need::ALL.iter().all(|need| is(*need));
+        if self.is_draining() {
+            "draining".into()
+        } else if all(&|need| self.health(need) == Health::Down) {
+            because("down")
+        } else if self.health(Need::Rest) == Health::Down {
+            because("ready, but not for REST")
+        } else if all(&|need| self.is_ejected(need)) {
+            "left alone for a while".into()
+        } else if Need::ALL.iter().any(|need| self.is_ejected(*need)) {
+            "left alone for a while by one kind of exchange".into()
+        } else {
+            self.health(Need::Rpc).label().into()
+        }
+    }
+
     /// Exchanges in flight there, of all workers: from the choice of the endpoint until the end of
     /// the answer, tunnels included.
     pub fn in_flight(&self) -> u64 {

@@ -70,12 +70,7 @@ fn foreign(check: HealthCheck, form: &HealthForm, scope: &Scope<'_>) {
         ("path", form.path.is_some(), http, "it with check: http only"),
         ("status", form.status.is_some(), http, "it with check: http only"),
         ("host", form.host.is_some(), named, "it with check: zitadel or http only"),
-        (
-            "service",
-            form.service.is_some(),
-            check == HealthCheck::Grpc,
-            "it with check: grpc only",
-        ),
+        ("service", form.service.is_some(), check == HealthCheck::Grpc, "it with check: grpc only"),
     ] {
         if given && !fits {
             scope.key(key).fault("a key that this check does not have", expected);

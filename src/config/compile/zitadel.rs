@@ -14,9 +14,7 @@ use crate::config::schema::{
     SiteLimits as LimitsText, TlsMode, Zitadel,
 };
 use crate::config::scope::Scope;
-use crate::config::zitadel::{
-    Guards, Installation, Limits, Mode, Opening, authority, exposure,
-};
+use crate::config::zitadel::{Guards, Installation, Limits, Mode, Opening, authority, exposure};
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::plan::{LimitsPlan, SiteHost};
 use crate::upstream::plan::EndpointPlan;

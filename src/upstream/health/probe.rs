@@ -181,10 +181,7 @@ impl Session {
     }
 }
 
-fn found(
-    fetched: Result<Fetched, Failure>,
-    judged: impl FnOnce(&Fetched) -> Finding,
-) -> Finding {
+fn found(fetched: Result<Fetched, Failure>, judged: impl FnOnce(&Fetched) -> Finding) -> Finding {
     match fetched {
         Ok(fetched) => judged(&fetched),
         Err(failure) => failure.finding(),
@@ -255,9 +252,9 @@ fn addressed(mut request: Request<Bytes>, endpoint: &EndpointPlan) -> Request<By
 }
 
 async fn open(member: &Member, h2: bool) -> Result<Box<dyn Wire>, Failure> {
-    transport::reach(&member.plan, member.tls.as_ref(), h2).await.map_err(|error| {
-        Failure::Refused(error.detail().unwrap_or_else(|| error.to_string()))
-    })
+    transport::reach(&member.plan, member.tls.as_ref(), h2)
+        .await
+        .map_err(|error| Failure::Refused(error.detail().unwrap_or_else(|| error.to_string())))
 }
 
 async fn connect(member: &Member) -> Result<Connection, Failure> {
