@@ -160,12 +160,14 @@ pub struct Latency {
     at: Cell<Instant>,
 }
 
-impl Latency {
+impl Default for Latency {
     /// Nothing is known.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { millis: Cell::new(0.0), at: Cell::new(Instant::now()) }
     }
+}
 
+impl Latency {
     /// Milliseconds; 0: not known. Falls while nobody asks, so that a slow endpoint is asked again.
     pub fn at(&self, now: Instant) -> f32 {
         match self.millis.get() {

@@ -104,7 +104,7 @@ impl Endpoint {
             connect_timeout: cluster.connect_timeout,
             idle: cluster.idle,
             burden: member.state.burden(),
-            latency: Latency::new(),
+            latency: Latency::default(),
             bad: Default::default(),
             key: balance::key_of(&*member.plan.name),
             member,

@@ -47,10 +47,7 @@ pub fn health(
             Check::Grpc { service: form.service.as_deref().unwrap_or_default().into() }
         }
         HealthCheck::Http => Check::Http {
-            path: form.path.as_ref().map_or("/".into(), |text| {
-                let path = scope.key("path").parsed(text, parse::path(text), PathText::EXPECTED);
-                path.unwrap_or("/").into()
-            }),
+            path: path(form.path.as_ref(), &scope.key("path")).into(),
             status: form.status,
             host,
         },
@@ -60,6 +57,12 @@ pub fn health(
         interval: lasting(form.interval.as_ref(), INTERVAL, &scope.key("interval")),
         timeout: lasting(form.timeout.as_ref(), TIMEOUT, &scope.key("timeout")),
     })
+}
+
+fn path<'a>(written: Option<&'a PathText>, scope: &Scope<'_>) -> &'a str {
+    let parsed =
+        written.and_then(|text| scope.parsed(text, parse::path(text), PathText::EXPECTED));
+    parsed.unwrap_or("/")
 }
 
 /// Reports keys that the check does not have.

@@ -63,7 +63,7 @@ fn the_share_of_a_new_one_grows_until_it_is_full() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peak_is_believed_at_once_and_forgotten_slowly() {
-    let latency = Latency::new();
+    let latency = Latency::default();
     let now = Instant::now();
     assert_eq!(latency.at(now), 0.0);
     latency.observe(Duration::from_millis(2), now);

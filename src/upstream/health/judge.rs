@@ -76,7 +76,7 @@ pub fn rest(status: StatusCode, body: &[u8]) -> Finding {
 
 /// An answer of a path that was configured.
 pub fn http(status: StatusCode, expected: Option<u16>) -> Finding {
-    let good = expected.map_or(status.is_success(), |expected| status.as_u16() == expected);
+    let good = expected.map_or_else(|| status.is_success(), |expected| status.as_u16() == expected);
     if good { Finding::Good } else { Finding::Doubtful(format!("it answers {}", status.as_u16())) }
 }
 
