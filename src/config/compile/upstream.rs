@@ -60,8 +60,7 @@ pub fn health(
 }
 
 fn path<'a>(written: Option<&'a PathText>, scope: &Scope<'_>) -> &'a str {
-    let parsed =
-        written.and_then(|text| scope.parsed(text, parse::path(text), PathText::EXPECTED));
+    let parsed = written.and_then(|text| scope.parsed(text, parse::path(text), PathText::EXPECTED));
     parsed.unwrap_or("/")
 }
 
