@@ -71,7 +71,7 @@ pub fn shrinks(content_type: Option<&HeaderValue>) -> bool {
         || ends("+json")
         || ends("+xml")
         || ends("+text")
-        || SHRINKS.iter().any(|known| is(&known))
+        || SHRINKS.iter().any(is)
         || is(&"image/x-icon")
 }
 

@@ -22,7 +22,7 @@ pub struct Encoder(Inner);
 
 enum Inner {
     Identity,
-    Gzip(GzEncoder<Vec<u8>>),
+    Gzip(Box<GzEncoder<Vec<u8>>>),
     Brotli(Box<Brotli>),
     Zstd(Box<zstd::stream::write::Encoder<'static, Vec<u8>>>),
 }
@@ -42,7 +42,7 @@ impl Encoder {
                     Level::Fast => 5,
                     Level::Best => 9,
                 };
-                Inner::Gzip(GzEncoder::new(Vec::new(), Compression::new(level)))
+                Inner::Gzip(Box::new(GzEncoder::new(Vec::new(), Compression::new(level))))
             }
             Coding::Brotli => Inner::Brotli(Box::new(Brotli::new(level, size))),
             Coding::Zstd => Inner::Zstd(Box::new(zstd(level, Size::About(size))?)),
@@ -157,14 +157,15 @@ struct Brotli(BrotliEncoderStateStruct<StandardAlloc>);
 
 impl Brotli {
     fn new(level: Level, size: Option<u64>) -> Self {
-        let (quality, most) = match level {
-            Level::Light => (1, 18),
-            Level::Fast => (5, 22),
-            Level::Best => (11, 24),
+        // Below 18 level 5 takes another way to find matches, which costs ten times the CPU.
+        let (quality, least, most) = match level {
+            Level::Light => (1, 16, 18),
+            Level::Fast => (5, 18, 22),
+            Level::Best => (11, 16, 24),
         };
         let mut state = BrotliEncoderStateStruct::new(StandardAlloc::default());
         state.set_parameter(BrotliEncoderParameter::BROTLI_PARAM_QUALITY, quality);
-        let window = window(size, 16, most);
+        let window = window(size, least, most);
         state.set_parameter(BrotliEncoderParameter::BROTLI_PARAM_LGWIN, window);
         let hint = size.and_then(|size| u32::try_from(size).ok()).unwrap_or(0);
         state.set_parameter(BrotliEncoderParameter::BROTLI_PARAM_SIZE_HINT, hint);
