@@ -153,6 +153,8 @@ impl Server {
         server.grounds.follow(steps, &server.workers, Duration::ZERO);
         server.show();
         let face = Arc::clone(&server.face);
+        let known = Arc::clone(server.roster());
+        server.metrics.set_endpoints(move || known.known());
         server.metrics.set_certificates(move || status::certificates(&face.load().stores));
         server.readiness.set(admin::Phase::Ready);
         Ok(server)

@@ -141,7 +141,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_checked_one_is_taken_back_when_its_checks_say_so() {
         let (drained, state) = (Drained::default(), state());
-        state.set_checked(true);
+        state.check_begins();
         state.set_health(Need::Rpc, Health::Ready, None);
         state.set_draining(true);
         drained.watch(&state, None, Duration::from_secs(60));

@@ -7,6 +7,7 @@ pub mod listeners;
 pub mod proxies;
 pub mod routes;
 pub mod upgrade;
+pub mod upstream;
 pub mod zitadel;
 
 use std::net::SocketAddr;

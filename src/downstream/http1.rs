@@ -28,6 +28,7 @@ use self::farewell::Farewell;
 use self::framing::Framing;
 use self::inlet::Inlet;
 use super::exchange::{Delivery, Service, answer};
+use super::plan::Limits;
 use super::{Peer, h2c, http2, tunnel};
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -89,19 +90,8 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
             Box::pin(exchange(peer, state, handle.clone(), request, doubted))
         }
     });
-    let readable = peer.limits.readable_head() as usize;
-    // The header clocks are ours: hyper's one also runs while a kept connection is idle.
-    let mut connection = http1::Builder::new()
-        // A head that is too large is refused in the words of its caller; only what is far too large
-        // by hyper, which knows one word for all.
-        .max_headers(peer.limits.header_fields.saturating_mul(2))
-        .max_buf_size(readable + 16 * 1024)
-        .max_header_size(readable)
-        // The end of a client's words is not the client's end: `ahead` looks after that.
-        .half_close(true)
-        .auto_date_header(true)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(Inlet { io, framing }), service);
+    let inlet = TokioIo::new(Inlet { io, framing });
+    let mut connection = builder(&peer.limits).serve_connection(inlet, service);
     let mut clock = Clock::new(&peer.limits);
     let farewell = Farewell::new(peer.drain.clone());
     tokio::pin!(farewell);
@@ -137,6 +127,30 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
     let parts = connection.into_parts();
     let io = parts.io.into_inner().io;
     io.unread(parts.read_buf);
+    become_else(io, peer, &state).await;
+}
+
+/// How hyper reads and writes.
+fn builder(limits: &Limits) -> http1::Builder {
+    let readable = limits.readable_head() as usize;
+    let mut builder = http1::Builder::new();
+    builder
+        // A head that is too large is refused in the words of its caller; only what is far too large
+        // by hyper, which knows one word for all.
+        .max_headers(limits.header_fields.saturating_mul(2))
+        .max_buf_size(readable + 16 * 1024)
+        .max_header_size(readable)
+        // The end of a client's words is not the client's end: `gone` looks after that.
+        .half_close(true)
+        .auto_date_header(true)
+        // The header clocks are ours: hyper's one also runs while a kept connection is idle.
+        .header_read_timeout(None);
+    builder
+}
+
+/// What is left to do with a connection that carries no further request: it closes, or it has
+/// become something else.
+async fn become_else<S: Service>(io: Io, peer: Rc<Peer<S>>, state: &State) {
     match state.becomes.take() {
         None if state.unread.get() => linger(io).await,
         None => {

@@ -70,8 +70,15 @@ impl Clusters {
             .map_err(|error| StartError::new(format_args!("cluster {}", plan.name), error))
     }
 
-    /// The clusters are these from now on.
+    /// The clusters are these from now on. The checks of those that are new begin; those of the others go
+    /// on, or end when the last worker has let go of them.
     pub(super) fn follow(&mut self, next: Next) {
+        for cluster in &next.0 {
+            let same = |known: &Cluster| Arc::ptr_eq(&known.members, &cluster.members);
+            if !self.known.iter().any(same) {
+                cluster.members.tend();
+            }
+        }
         self.known = next.0;
     }
 }

@@ -18,7 +18,7 @@ use crate::downstream::plan::Address;
 
 /// A signal within this time of the first is the same one: a supervisor that signals a process and its
 /// group delivers it twice. Nobody's second Ctrl-C is as quick.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,6 +35,7 @@ mod process;
 mod proxies;
 mod reconnect;
 mod reload;
+mod replicas;
 mod retries;
 mod routing;
 mod smoke;

@@ -48,8 +48,8 @@ async fn a_second_signal_ends_it_at_once_and_not_with_zero() {
     standin.wait_for_requests("/bytes", 1).await;
     process.signal("TERM");
     eventually("it drains", || process.heard("draining") > 0).await;
-    // Within half a second it would be the same one.
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    // At once it would be the same one.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let began = Instant::now();
     process.signal("TERM");
     let code = within(3.0, "second signal", process.exit()).await;
@@ -66,10 +66,7 @@ async fn the_same_signal_twice_at_once_is_one_and_lets_what_is_under_way_end() {
     let slow = client.get("/bytes/5?order=slow-head=800");
     let leave = async {
         standin.wait_for_requests("/bytes", 1).await;
-        process.signal("TERM");
-        eventually("it drains", || process.heard("draining") > 0).await;
-        process.signal("TERM");
-        process.signal("TERM");
+        process.signal_twice();
         process.exit().await
     };
     let (slow, code) = within(10.0, "SIGTERM", join(slow, leave)).await;

@@ -87,6 +87,13 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
+    /// SIGTERM, and once more when the first has been taken.
+    pub fn signal_twice(&self) {
+        let id = self.child.id();
+        let kill = format!("kill -TERM {id}; sleep 0.03; kill -TERM {id}");
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
     /// The exit code, once there is one.
     pub async fn exit(&mut self) -> Option<i32> {
         loop {
