@@ -61,6 +61,7 @@ fn connection() -> Rc<Connection> {
         trusted: None,
         redirect_to_https: None,
         tls: None::<Tls>,
+        ending: Ending::channel().1,
     })
 }
 
