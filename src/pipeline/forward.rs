@@ -32,8 +32,9 @@ use crate::body::replay::Replay;
 use crate::error::{Error, Kind, Retry};
 use crate::exchange::{Class, Exchange, Protocol};
 use crate::upstream::Answer;
-use crate::upstream::cluster::{Cluster, send};
+use crate::upstream::cluster::{Ask, Cluster, send};
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::state::Need;
 
 /// How often one request is sent at most.
 const ATTEMPTS: usize = 3;
@@ -138,7 +139,8 @@ async fn attempts(
     let replay = (!http_body::Body::is_end_stream(&body)).then(|| Replay::new(body));
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     loop {
-        let endpoint = cluster.pick(&tried)?;
+        let attempt = cluster.pick(&ask(exchange, &tried, deadline))?;
+        let endpoint = Rc::clone(attempt.endpoint());
         let h2 = endpoint.plan.protocol.is_h2();
         if !h2
             && (exchange.class == Class::Grpc || translate::applies(leaving.plan, exchange.class))
@@ -150,7 +152,7 @@ async fn attempts(
             None => Body::Empty,
             Some(replay) => Body::Replay(replay.again().ok_or(Kind::Reset)?),
         };
-        let error = match send(&endpoint, head, body, exchange).await {
+        let error = match send(attempt, head, body, exchange).await {
             Ok(response) => {
                 if let Some(replay) = &replay {
                     replay.settle();
@@ -166,6 +168,12 @@ async fn attempts(
         }
         endpoint.retried(error.kind());
     }
+}
+
+/// What the exchange asks of its cluster.
+fn ask<'a>(exchange: &Exchange, tried: &'a [Rc<Endpoint>], deadline: Option<Deadline>) -> Ask<'a> {
+    let deadline = deadline.map(|deadline| deadline.at);
+    Ask { tried, deadline, ..Ask::first(Need::of(exchange.class)) }
 }
 
 /// Whether a request that failed unsent may find better luck elsewhere, or here.
@@ -186,13 +194,14 @@ async fn switch(
 ) -> Result<Arrived, Error> {
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     loop {
-        let endpoint = cluster.pick(&tried)?;
+        let attempt = cluster.pick(&ask(exchange, &tried, deadline))?;
+        let endpoint = Rc::clone(attempt.endpoint());
         let head = leaving.head(&endpoint, false, deadline, exchange)?;
-        let error = match websocket::open(&endpoint, head, exchange).await {
+        let error = match websocket::open(attempt, head, exchange).await {
             Ok(response) => {
                 let (head, far) = response.into_parts();
                 let far = match far {
-                    Ok(io) => Ok(websocket::tunnel(io, client)),
+                    Ok(far) => Ok(websocket::tunnel(far, client)),
                     Err(answer) => Err(answer),
                 };
                 return Ok(Response::from_parts(head, far));
