@@ -13,6 +13,7 @@
 #   lone    gRPC unary, one at a time                   stream  gRPC server stream of 100 messages
 #   web     gRPC-Web unary, 1 × 100                     json    2.5 KB of JSON, 1 × 100
 #   h1      2.5 KB of JSON over HTTP/1.1, 10 connections
+#   down    10 MB over h2, one at a time                up      the same, sent
 #
 # PROFILE=folder keeps callgrind's output there, for callgrind_annotate; build with symbols then:
 #   CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_STRIP=none \
@@ -26,7 +27,7 @@ STANDIN=${STANDIN:-$(dirname "$RAVELIN")/examples/standin}
 PROFILE=${PROFILE:-}
 BACK=${BACK:-18180}
 FRONT=${FRONT:-18543}
-[ $# -gt 0 ] || set -- unary many lone stream web json h1
+[ $# -gt 0 ] || set -- unary many lone stream web json h1 down up
 
 for tool in valgrind callgrind_control h2load curl openssl; do
     command -v "$tool" >/dev/null || { echo "instructions: $tool is missing" >&2; exit 2; }
@@ -49,6 +50,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -su
     -addext subjectAltName=DNS:localhost -keyout "$folder/key" -out "$folder/crt" 2>/dev/null
 printf '\0\0\0\0\013hello world' >"$folder/frame"
 printf '\0\0\0\0\021count=100,size=16' >"$folder/order"
+head -c 10000000 /dev/zero >"$folder/large"
 cat >"$folder/ravelin.yaml" <<YAML
 workers: 1
 listeners:
@@ -73,7 +75,7 @@ until curl --silent --cacert "$folder/crt" --http2 --data-binary "@$folder/frame
     --dump-header "$folder/head" --output "$folder/body" "$url/ravelin.test.Echo/Unary" &&
     cmp -s "$folder/frame" "$folder/body" && grep -q '^grpc-status: 0' "$folder/head"; do
     tries=$((tries + 1))
-    if [ "$tries" -ge 150 ]; then
+    if [ "$tries" -ge 400 ]; then
         echo "instructions: no right answer" >&2
         cat "$folder"/*.log >&2
         exit 1
@@ -91,6 +93,8 @@ load() {
     web) set -- "$2" -c1 -m100 -d "$folder/frame" ;;
     json) set -- "$2" -c1 -m100 ;;
     h1) set -- "$2" -c10 -m1 --h1 ;;
+    down) set -- "$2" -c1 -m1 ;;
+    up) set -- "$2" -c1 -m1 -d "$folder/large" ;;
     *) echo "instructions: no scenario $1" >&2; exit 2 ;;
     esac
     calls=$1
@@ -119,6 +123,8 @@ for scenario in "$@"; do
     stream) path=/ravelin.test.Echo/ServerStream few=100 many=500 ;;
     web) media=application/grpc-web+proto ;;
     json | h1) media=application/json path=/.well-known/openid-configuration ;;
+    down) media=application/json path=/bytes/10000000 few=2 many=12 ;;
+    up) media=application/octet-stream path=/sink few=2 many=12 ;;
     esac
     load "$scenario" "$few"
     read_count warm >/dev/null
