@@ -16,7 +16,7 @@ const AT_ONCE: usize = 4 * 1024;
 /// Pieces up to this length are put together with what follows at once: a stream of small gRPC
 /// messages leaves in few DATA frames, each of which costs far more than its bytes' copy.
 const SMALL: usize = 4 * 1024;
-/// Small pieces are put together until they have this length: with a frame's head a TLS record.
+/// Small pieces are put together up to this length: with a frame's head a TLS record.
 const TOGETHER: usize = 16 * 1024 - 9;
 
 /// What a body said: a frame, its end, or its failure.
@@ -130,15 +130,16 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
                 Poll::Ready(said) => said,
                 Poll::Pending => break Poll::Pending,
             };
+            let length = joined.len().max(self.pending.len());
             match said.as_ref().and_then(|said| said.as_ref().ok()?.data_ref()) {
-                Some(data) if data.len() <= SMALL => {
+                Some(data) if data.len() <= SMALL && length + data.len() <= TOGETHER => {
                     if joined.is_empty() {
                         joined.reserve(SMALL.max(self.pending.len() + data.len()));
                         joined.extend_from_slice(&self.pending);
                     }
                     joined.extend_from_slice(data);
                     self.last = self.body.is_end_stream();
-                    if self.last || joined.len() >= TOGETHER {
+                    if self.last {
                         break Poll::Ready(());
                     }
                 }
