@@ -138,12 +138,11 @@ async fn what_follows_small_pieces_keeps_its_place() {
     let piece = |byte: u8, length| Ok(Frame::data(Bytes::from(vec![byte; length])));
     let mut trailers = HeaderMap::new();
     trailers.insert("x-end", "yes".parse().unwrap());
-    let ends: [(Vec<Result<Frame<Bytes>, Error>>, Option<&str>); 3] = [
+    for (end, expected) in [
         (vec![Ok(Frame::trailers(trailers))], Some("yes")),
         (vec![Ok(Frame::data(Bytes::new()))], None),
         (vec![], None),
-    ];
-    for (end, expected) in ends {
+    ] {
         let (stream, mut theirs) = stream_with(1 << 20).await;
         let mut frames = vec![piece(1, 10), piece(2, SMALL + 1), piece(3, 5), piece(4, 6)];
         frames.extend(end);
