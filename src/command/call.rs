@@ -105,13 +105,18 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut head = [0; 11];
-            stream.read_exact(&mut head).unwrap();
+            // To its end: what lies unread when a socket is closed resets it.
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n").unwrap();
             head
         });
         let answer = call(address, "GET", "/readyz", PATIENCE).unwrap();
         assert_eq!(answer, (200, "ok\n".to_owned()));
-        assert_eq!(&server.join().unwrap(), b"GET /readyz");
+        assert!(server.join().unwrap().starts_with(b"GET /readyz HTTP/1.1\r\n"));
     }
 }
