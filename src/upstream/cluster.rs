@@ -12,7 +12,7 @@ use super::transport::Tls;
 use super::{Answer, http1, http2};
 use crate::body::Body;
 use crate::error::{Error, Kind};
-use crate::exchange::{Exchange, Interim};
+use crate::exchange::Interim;
 use crate::telemetry::Telemetry;
 
 /// One worker's view of a cluster.
@@ -65,18 +65,15 @@ pub async fn send(
     endpoint: &Rc<Endpoint>,
     head: Request<()>,
     body: Body,
-    exchange: &mut Exchange,
+    interim: Option<&Interim>,
 ) -> Result<Response<Answer>, Error> {
-    exchange.attempts += 1;
-    exchange.endpoint = Some(Arc::clone(&endpoint.plan.name));
-    let interim: Option<Interim> = exchange.interim.clone();
     let _carried = endpoint.carry();
     if endpoint.plan.protocol.is_h2() {
         let lease = endpoint.lease_h2().await?;
-        http2::send(lease, head, body, interim.as_ref()).await
+        http2::send(lease, head, body, interim).await
     } else {
         // Boxed: the larger of the two ways, and the rarer.
-        Box::pin(send_h1(endpoint, head, body, interim.as_ref())).await
+        Box::pin(send_h1(endpoint, head, body, interim)).await
     }
 }
 

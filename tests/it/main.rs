@@ -34,6 +34,7 @@ mod process;
 mod proxies;
 mod reconnect;
 mod retries;
+mod retry_policy;
 mod routing;
 mod smoke;
 mod timeouts;

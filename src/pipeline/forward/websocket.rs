@@ -3,7 +3,6 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use base64::Engine as _;
@@ -19,7 +18,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::Body;
 use crate::error::{Error, Kind};
-use crate::exchange::Exchange;
 use crate::io::Io;
 use crate::upstream::Answer;
 use crate::upstream::cluster::send_h1;
@@ -36,10 +34,7 @@ const CHUNK: usize = 16 * 1024;
 pub async fn open(
     endpoint: &Rc<Endpoint>,
     mut head: Request<()>,
-    exchange: &mut Exchange,
 ) -> Result<Response<Result<Io, Answer>>, Error> {
-    exchange.attempts += 1;
-    exchange.endpoint = Some(Arc::clone(&endpoint.plan.name));
     let extended = *head.method() == Method::CONNECT;
     ask(&mut head, extended);
     let response = send_h1(endpoint, head, Body::Empty, None).await?;
