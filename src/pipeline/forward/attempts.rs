@@ -239,11 +239,12 @@ impl<'a> Tries<'a> {
         }
         self.sent += u32::from(!retry::is_absent(cause));
         let now = Instant::now();
-        let next = retry::next(&self.failed(cause, endpoint.is_some(), replayable, now, exchange));
+        let failed = self.failed(cause, endpoint.is_some(), replayable, now, exchange);
+        let next = retry::next(&failed);
         if next == Next::Give {
             return false;
         }
-        if !retry::is_absent(cause) && !self.target.retries.spend(now) {
+        if retry::costs(&failed) && !self.target.retries.spend(now) {
             endpoint.iter().for_each(|endpoint| endpoint.unafforded());
             return false;
         }

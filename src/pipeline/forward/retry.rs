@@ -26,6 +26,8 @@ use crate::pipeline::plan::RetryPolicy;
 pub const SENT: u32 = 3;
 /// The first pause before endpoints that were all asked are asked again, doubled each time.
 const PAUSE: Duration = Duration::from_millis(25);
+/// A shorter one is not worth it.
+const SHORTEST: Duration = Duration::from_millis(5);
 /// The longest: a replica that is back is noticed within it.
 const LONGEST: Duration = Duration::from_millis(250);
 
@@ -97,10 +99,18 @@ fn absent(failed: &Failed) -> Next {
     if failed.another { Next::Again } else { later(failed, failed.hold) }
 }
 
+/// The pause grows, but the last one ends with what is left.
 fn later(failed: &Failed, within: Duration) -> Next {
-    let pause = PAUSE.saturating_mul(1 << failed.pauses.min(8)).min(LONGEST);
-    let ends_in_time = failed.left.is_none_or(|left| pause < left) && pause <= within;
-    if ends_in_time { Next::Later(pause) } else { Next::Give }
+    let pause = PAUSE.saturating_mul(1 << failed.pauses.min(8)).min(LONGEST).min(within);
+    let ends_in_time = failed.left.is_none_or(|left| pause < left);
+    if pause >= SHORTEST && ends_in_time { Next::Later(pause) } else { Next::Give }
+}
+
+/// Whether sending it again is taken out of the budget. Where nobody was there it costs upstream
+/// next to nothing, and is bounded by time; that a connection takes no more streams, once, is how
+/// connections are.
+pub const fn costs(failed: &Failed) -> bool {
+    !is_absent(failed.cause) && !(matches!(failed.cause, Kind::Refused) && failed.sent == 1)
 }
 
 /// Whether the route's policy allows it at all.
@@ -112,8 +122,7 @@ fn may(failed: &Failed) -> bool {
     }
 }
 
-/// Whether a cause means that nobody was there: such an attempt costs upstream next to nothing, so
-/// it is bounded by time and not by the budget.
+/// Whether a cause means that nobody was there.
 pub const fn is_absent(cause: Kind) -> bool {
     matches!(
         cause,

@@ -74,10 +74,25 @@ fn nobody_there_is_waited_for_as_long_as_the_route_holds() {
     assert_eq!(next(&Failed { hold, ..down }), Next::Later(PAUSE));
     assert_eq!(next(&Failed { hold, pauses: 3, sent: 40, ..down }), Next::Later(8 * PAUSE));
     assert_eq!(next(&Failed { hold, pauses: 30, ..down }), Next::Later(LONGEST));
-    assert_eq!(next(&Failed { hold: PAUSE / 2, ..down }), Next::Give);
+    assert_eq!(next(&Failed { hold: PAUSE / 2, ..down }), Next::Later(PAUSE / 2));
+    assert_eq!(next(&Failed { hold: SHORTEST / 2, ..down }), Next::Give);
     assert_eq!(next(&Failed { hold, another: true, ..down }), Next::Again);
     // Without a hold as many are asked as a request is sent at most.
     assert_eq!(next(&Failed { another: true, asked: 3, ..down }), Next::Give);
+}
+
+#[test]
+fn what_upstream_had_work_with_costs() {
+    for (cause, sent, expected) in [
+        (Kind::Connect, 1, false),
+        (Kind::Starting, 5, false),
+        (Kind::Refused, 1, false),
+        (Kind::Refused, 2, true),
+        (Kind::Reset, 1, true),
+        (Kind::Gateway, 1, true),
+    ] {
+        assert_eq!(costs(&Failed { sent, ..read(cause) }), expected, "{cause:?} {sent}");
+    }
 }
 
 #[test]
