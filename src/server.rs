@@ -26,7 +26,7 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::plan::ClusterPlan;
-use crate::upstream::tls;
+use crate::upstream::roster::{Members, Roster};
 use crate::worker::{self, Ground, Live, Phase};
 
 pub mod life;
@@ -69,6 +69,7 @@ pub struct Server {
     access: AccessWriter,
     metrics: Arc<Metrics>,
     live: Arc<ArcSwap<Live>>,
+    roster: Arc<Roster>,
     stop_admin: Option<oneshot::Sender<()>>,
     _files: Vec<SocketFile>,
     _watches: Vec<Watch>,
@@ -81,9 +82,10 @@ impl Server {
     /// # Errors
     /// What cannot be bound, read or started; nothing is left behind.
     pub async fn start(plan: Plan) -> Result<Self, StartError> {
-        let upstream_tls = upstream_tls(&plan.clusters)?;
+        let roster = Arc::new(Roster::default());
+        let clusters = members(&plan.clusters, &roster)?;
         let rates = Arc::new(Rates::new(&plan.routes));
-        let live = Arc::new(Live { plan, upstream_tls, rates });
+        let live = Arc::new(Live { plan, clusters, rates });
         let plan = &live.plan;
         let metrics = Metrics::new();
         let access = AccessWriter::spawn(&plan.access, metrics.dropped_records())
@@ -112,6 +114,7 @@ impl Server {
             access,
             metrics,
             live,
+            roster,
             stop_admin: None,
             _files: ground.files,
             _watches: ground.watches,
@@ -173,6 +176,11 @@ impl Server {
     /// What is counted.
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What is known of every endpoint.
+    pub const fn roster(&self) -> &Arc<Roster> {
+        &self.roster
     }
 
     /// Reopens the access record's file.
@@ -248,23 +256,17 @@ impl Foundation {
     }
 }
 
-fn upstream_tls(
+/// The endpoints of every cluster, with the state that `roster` knows of them.
+fn members(
     clusters: &[Arc<ClusterPlan>],
-) -> Result<Vec<Vec<Option<crate::upstream::transport::Tls>>>, StartError> {
-    let mut all = Vec::new();
-    for cluster in clusters {
+    roster: &Roster,
+) -> Result<Vec<Arc<Members>>, StartError> {
+    let each = |cluster: &Arc<ClusterPlan>| {
         if cluster.tls.insecure_skip_verify {
             tracing::warn!(cluster = %cluster.name, "INSECURE: the certificates of this cluster are NOT verified (tls.insecure_skip_verify)");
         }
-        let mut endpoints = Vec::new();
-        for endpoint in &cluster.endpoints {
-            let tls =
-                endpoint.protocol.is_tls().then(|| tls::client(&cluster.tls, endpoint)).transpose();
-            endpoints.push(tls.map_err(|error| {
-                StartError::new(format_args!("cluster {}", cluster.name), error)
-            })?);
-        }
-        all.push(endpoints);
-    }
-    Ok(all)
+        Members::new(cluster, roster)
+            .map_err(|error| StartError::new(format_args!("cluster {}", cluster.name), error))
+    };
+    clusters.iter().map(each).collect()
 }

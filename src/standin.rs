@@ -42,6 +42,7 @@ mod tests;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -71,6 +72,9 @@ pub struct Options {
     /// For so long after the start REST answers 503 with code 14, as ZITADEL's gateway does for
     /// about a second after `/debug/ready` says yes.
     pub rest_after: Option<Duration>,
+    /// Serve the files of this folder as the console, in the place of the stand-in's own: a real
+    /// build, `index.html` on top.
+    pub console: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -83,6 +87,7 @@ impl Default for Options {
             external_secure: true,
             max_streams: 250,
             rest_after: None,
+            console: None,
         }
     }
 }
@@ -98,13 +103,15 @@ impl Standin {
     /// Binds and serves; on return connections are accepted.
     ///
     /// # Errors
-    /// When the address cannot be bound, or no thread or runtime can be had.
+    /// When the address cannot be bound, the console cannot be read, or no thread or runtime can
+    /// be had.
     #[expect(clippy::unused_async, reason = "starting may come to wait; callers are async anyway")]
     pub async fn start(options: Options) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(options.address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::new(options, address));
+        let console = bundle::files(options.console.as_deref())?;
+        let shared = Arc::new(Shared::new(options, address, console));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let state = shared.clone();
         let thread = std::thread::Builder::new().name("standin".to_owned()).spawn(move || {

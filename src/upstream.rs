@@ -1,9 +1,13 @@
 //! The server's side: clusters of endpoints, their connections, and the two ways to speak.
 //!
-//! Every worker has its own of all of this; nothing is shared between threads.
+//! Every worker has connections of its own; no request changes threads. What is known of an
+//! endpoint is shared ([`state`]), and so is which endpoints there are ([`roster`]).
 
 pub mod plan;
+pub mod state;
+pub mod roster;
 pub mod cluster;
+pub mod attempt;
 pub mod endpoint;
 pub mod http2;
 pub mod http1;
@@ -16,6 +20,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::Frame;
 
+use self::attempt::Carried;
 use crate::body::Body;
 use crate::body::pump::{Pump, Stopped};
 use crate::error::Error;
@@ -29,6 +34,7 @@ pub struct Answer {
     pump: Option<Box<Pump>>,
     lease: Option<Lease>,
     tunnel: Option<Io>,
+    carried: Option<Carried>,
 }
 
 /// A place on a connection.
@@ -40,9 +46,14 @@ enum Lease {
 }
 
 impl Answer {
-    /// The stream of a connection that answered 101.
-    pub fn take_tunnel(&mut self) -> Option<Io> {
-        self.tunnel.take()
+    /// The stream of a connection that answered 101, and what counts it as in flight.
+    pub fn take_tunnel(&mut self) -> Option<(Io, Option<Carried>)> {
+        self.tunnel.take().map(|io| (io, self.carried.take()))
+    }
+
+    /// The same, in flight at its endpoint until its end.
+    fn carried(self, carried: Carried) -> Self {
+        Self { carried: Some(carried), ..self }
     }
 }
 
@@ -67,6 +78,7 @@ impl http_body::Body for Answer {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if frame.is_none() {
             self.lease = None;
+            self.carried = None;
         }
         Poll::Ready(frame)
     }

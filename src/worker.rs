@@ -26,7 +26,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::admit::rate::Rates;
 use crate::telemetry::Telemetry;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::transport::Tls;
+use crate::upstream::roster::Members;
 
 /// How often a worker hands over what it has collected.
 const TICK: Duration = Duration::from_millis(100);
@@ -35,8 +35,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Live {
     /// What was configured.
     pub plan: Plan,
-    /// TLS toward each endpoint of each cluster.
-    pub upstream_tls: Vec<Vec<Option<Tls>>>,
+    /// The endpoints of each cluster, in the plan's order.
+    pub clusters: Vec<Arc<Members>>,
     /// How often each client has asked.
     pub rates: Arc<Rates>,
 }
@@ -191,14 +191,9 @@ struct Current {
 }
 
 impl Current {
-    fn new(live: Arc<Live>, telemetry: &Telemetry) -> Self {
-        let clusters: Vec<_> = live
-            .plan
-            .clusters
-            .iter()
-            .zip(&live.upstream_tls)
-            .map(|(plan, tls)| Cluster::new(plan, tls, telemetry))
-            .collect();
+    fn new(live: Arc<Live>, telemetry: &Rc<Telemetry>) -> Self {
+        let clusters: Vec<_> =
+            live.clusters.iter().map(|members| Cluster::new(members, telemetry)).collect();
         let by_name = |name: &str| clusters.iter().find(|cluster| &*cluster.name == name).cloned();
         let pipeline = Rc::new(Pipeline::new(
             &live.plan.routes,

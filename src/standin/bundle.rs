@@ -1,11 +1,16 @@
-//! The console's files: made once, the same in every run, with hashed names like Angular's.
+//! The console's files: made once, the same in every run, with hashed names like Angular's; or
+//! those of a real build.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 
 /// One file of the console.
+#[derive(Clone)]
 pub(super) struct File {
     /// Its name below `/ui/console/`.
     pub(super) name: String,
@@ -13,8 +18,65 @@ pub(super) struct File {
     pub(super) content: Bytes,
 }
 
-/// All files; `index.html` first.
-pub(super) static FILES: LazyLock<Vec<File>> = LazyLock::new(build);
+/// All files of a console; `index.html` first.
+pub(super) type Files = Cow<'static, [File]>;
+
+/// What the stand-in brings itself.
+static BUILT_IN: LazyLock<Vec<File>> = LazyLock::new(build);
+
+/// The files of the build in `folder`, or those that the stand-in brings itself.
+///
+/// # Errors
+/// When a file cannot be read, or there is no `index.html`.
+pub(super) fn files(folder: Option<&Path>) -> io::Result<Files> {
+    let Some(folder) = folder else { return Ok(Cow::Borrowed(BUILT_IN.as_slice())) };
+    let mut files = Vec::new();
+    read(folder, "", &mut files)?;
+    let index = files.iter().position(|file| file.name == "index.html");
+    let missing = || io::Error::new(io::ErrorKind::NotFound, "index.html is missing");
+    files.swap(0, index.ok_or_else(missing)?);
+    Ok(Cow::Owned(files))
+}
+
+fn read(folder: &Path, below: &str, files: &mut Vec<File>) -> io::Result<()> {
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        let name = format!("{below}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            read(&entry.path(), &format!("{name}/"), files)?;
+        } else {
+            let content = std::fs::read(entry.path())?.into();
+            files.push(File { content_type: content_type(&name), name, content });
+        }
+    }
+    Ok(())
+}
+
+/// As Go's file server says by the name's ending.
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("json") => "application/json",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("woff2") => "font/woff2",
+        Some("ttf") => "font/ttf",
+        Some("wasm") => "application/wasm",
+        _ => "text/plain; charset=utf-8",
+    }
+}
+
+/// The file with this name below `/ui/console/`.
+pub(super) fn find<'a>(files: &'a Files, name: &str) -> Option<&'a File> {
+    files.iter().find(|file| file.name == name)
+}
+
+/// `index.html`.
+pub(super) fn index(files: &Files) -> &File {
+    &files[0]
+}
 
 fn build() -> Vec<File> {
     const JS: &str = "text/javascript; charset=utf-8";

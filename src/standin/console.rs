@@ -4,7 +4,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::bundle::{FILES, File};
+use super::bundle::{File, find, index};
 use super::hosts::Instance;
 use super::message::{Call, Reply, go_error, reply, set};
 use super::security;
@@ -38,12 +38,12 @@ fn file(call: &Call, name: &str) -> Reply {
         reply
     };
     if name.is_empty() {
-        return short(serve(call, &FILES[0]));
+        return short(serve(call, index(&call.shared.console)));
     }
     if name == "index.html" {
         return short(moved("./"));
     }
-    if let Some(file) = FILES.iter().find(|file| file.name == name) {
+    if let Some(file) = find(&call.shared.console, name) {
         let reply = serve(call, file);
         if SHORT_FILES.contains(&name) {
             return short(reply);
@@ -76,7 +76,7 @@ fn route(call: &Call) -> Reply {
         set(unchanged.headers_mut(), "last-modified", BUILD_DATE);
         return unchanged;
     }
-    let mut reply = serve(call, &FILES[0]);
+    let mut reply = serve(call, index(&call.shared.console));
     set(reply.headers_mut(), "last-modified", BUILD_DATE);
     reply
 }

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, Version};
 use tokio::sync::watch;
 
 use super::Options;
+use super::bundle::Files;
 use super::wire::Control;
 
 const KEPT: usize = 10_000;
@@ -66,6 +67,7 @@ pub(super) enum Phase {
 pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) address: SocketAddr,
+    pub(super) console: Files,
     pub(super) started: Instant,
     pub(super) open: AtomicUsize,
     pub(super) accepted: AtomicUsize,
@@ -84,10 +86,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(super) fn new(options: Options, address: SocketAddr) -> Self {
+    pub(super) fn new(options: Options, address: SocketAddr, console: Files) -> Self {
         Self {
             options,
             address,
+            console,
             started: Instant::now(),
             open: AtomicUsize::new(0),
             accepted: AtomicUsize::new(0),

@@ -4,14 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::plan::{ClusterPlan, EndpointPlan};
-use super::transport::{Tls, dial};
+use super::roster::Member;
+use super::state::{Burden, EndpointState, Need};
+use super::transport::dial;
 use super::{http1, http2};
 use crate::error::{Error, Kind};
 use crate::telemetry::Telemetry;
@@ -35,7 +39,8 @@ pub struct Endpoint {
     pub plan: EndpointPlan,
     connect_timeout: Duration,
     idle: Duration,
-    tls: Option<Tls>,
+    member: Member,
+    burden: Arc<Burden>,
     h2: RefCell<Vec<Rc<http2::Connection>>>,
     h1: RefCell<Vec<http1::Connection>>,
     connecting: Cell<usize>,
@@ -82,19 +87,15 @@ struct Failed {
 
 impl Endpoint {
     /// An endpoint without connections; they are opened when they are needed.
-    pub fn new(
-        plan: EndpointPlan,
-        cluster: &ClusterPlan,
-        tls: Option<Tls>,
-        telemetry: &Telemetry,
-    ) -> Rc<Self> {
+    pub fn new(member: Member, cluster: &ClusterPlan, telemetry: &Telemetry) -> Rc<Self> {
         Rc::new(Self {
-            id: telemetry.metrics.endpoint(&cluster.name, &plan.name),
+            id: telemetry.metrics.endpoint(&cluster.name, &member.plan.name),
             shard: Rc::clone(&telemetry.shard),
-            plan,
+            plan: member.plan.clone(),
             connect_timeout: cluster.connect_timeout,
             idle: cluster.idle,
-            tls,
+            burden: member.state.burden(),
+            member,
             h2: RefCell::default(),
             h1: RefCell::default(),
             connecting: Cell::new(0),
@@ -102,6 +103,43 @@ impl Endpoint {
             waiting: RefCell::default(),
             failed: RefCell::default(),
         })
+    }
+
+    /// As the cluster names it.
+    pub(super) const fn member(&self) -> &Member {
+        &self.member
+    }
+
+    /// What all workers know of it.
+    pub fn state(&self) -> &Arc<EndpointState> {
+        &self.member.state
+    }
+
+    /// This worker's count of exchanges there.
+    pub(super) fn burden(&self) -> &Burden {
+        &self.burden
+    }
+
+    /// It has left its cluster: connections end with what is under way on them.
+    pub(super) fn retire(&self) {
+        self.h1.borrow_mut().clear();
+        for connection in self.h2.take() {
+            connection.retire();
+        }
+    }
+
+    /// How an attempt went: the answer's status, or what failed; and how long its head took, where
+    /// that was measured.
+    pub(super) fn heard(
+        &self,
+        _need: Need,
+        heard: Result<StatusCode, Kind>,
+        _took: Option<Duration>,
+    ) {
+        if matches!(heard, Err(Kind::Reset | Kind::Refused)) {
+            // A server that dies does so; whoever checks it looks at once.
+            self.member.state.doubt();
+        }
     }
 
     /// Whether the last connect failed and its pause is not over.
@@ -148,7 +186,7 @@ impl Endpoint {
             }
         }
         self.fail_fast()?;
-        match dial(&self.plan, self.tls.as_ref(), false, self.connect_timeout).await {
+        match dial(&self.plan, self.member.tls.as_ref(), false, self.connect_timeout).await {
             Ok(io) => {
                 self.connected();
                 let gauge = self.shard.upstream_connection(self.id);
@@ -227,7 +265,7 @@ impl Endpoint {
     }
 
     async fn open(self: &Rc<Self>) -> Result<Rc<http2::Connection>, Error> {
-        let io = dial(&self.plan, self.tls.as_ref(), true, self.connect_timeout).await?;
+        let io = dial(&self.plan, self.member.tls.as_ref(), true, self.connect_timeout).await?;
         let endpoint = Rc::downgrade(self);
         let gauge = self.shard.upstream_connection(self.id);
         if let Some(limit) = self.h2.borrow().iter().map(|connection| connection.limit()).min() {
@@ -276,6 +314,7 @@ impl Endpoint {
         if times == 0 {
             tracing::warn!(upstream.endpoint = %self.plan.name, why = %why.1, "cannot connect to upstream");
         }
+        self.member.state.refused(&why.1);
         let until = Instant::now() + pause;
         *self.failed.borrow_mut() = Some(Failed {
             times: times + 1,

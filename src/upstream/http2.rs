@@ -188,7 +188,7 @@ pub async fn send(
         body: Body::http2(stream, Kind::Incomplete),
         pump,
         lease: Some(super::Lease::Http2(lease)),
-        tunnel: None,
+        ..Answer::default()
     }))
 }
 

@@ -19,6 +19,15 @@ pub struct ClusterPlan {
     pub idle: Duration,
 }
 
+impl ClusterPlan {
+    /// Whether connections of one may go on in the other.
+    pub fn same_ways(&self, other: &Self) -> bool {
+        self.tls == other.tls
+            && self.connect_timeout == other.connect_timeout
+            && self.idle == other.idle
+    }
+}
+
 /// One address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointPlan {

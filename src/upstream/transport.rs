@@ -49,6 +49,13 @@ pub struct Tls {
     pub server_name: ServerName<'static>,
 }
 
+impl Tls {
+    /// Whether both come from the same files, read at the same time.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.h2, &other.h2) && self.server_name == other.server_name
+    }
+}
+
 async fn connect(endpoint: &EndpointPlan, tls: Option<&Tls>, h2: bool) -> Result<Io, Error> {
     let socket: Box<dyn Socket> = match &endpoint.address {
         Address::Tcp { host, port } => Box::new(tcp(host, *port).await.map_err(refused)?),

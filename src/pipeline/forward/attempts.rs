@@ -20,8 +20,10 @@ use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange, TRIED, Tried};
 use crate::pipeline::plan::RetryPolicy;
 use crate::upstream::Answer;
-use crate::upstream::cluster::send;
+use crate::upstream::attempt::Attempt;
+use crate::upstream::cluster::{Ask, send};
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::state::Need;
 
 /// Sends a request until an endpoint has answered it.
 ///
@@ -89,15 +91,16 @@ async fn switch(
 ) -> Result<Arrived, Error> {
     let mut tries = Tries::new(leaving, target, deadline);
     loop {
-        let (endpoint, error) = match tries.choose() {
+        let (endpoint, error) = match tries.choose(&tries.asked, exchange.class) {
             Err(error) => (None, error),
-            Ok(endpoint) => {
+            Ok(attempt) => {
+                let endpoint = Rc::clone(attempt.endpoint());
                 let head = leaving.head(&endpoint, false, deadline, exchange)?;
                 count(&endpoint, exchange);
-                match websocket::open(&endpoint, head).await {
+                match websocket::open(attempt, head).await {
                     Ok(response) => {
                         return Ok(response.map(|far| match far {
-                            Ok(io) => Far::Tunnel(websocket::tunnel(io, client)),
+                            Ok(far) => Far::Tunnel(websocket::tunnel(far, client)),
                             Err(answer) => Far::Answer(answer),
                         }));
                     }
@@ -148,21 +151,24 @@ impl<'a> Tries<'a> {
         }
     }
 
-    /// The one place where an endpoint is chosen.
-    fn choose(&self) -> Result<Rc<Endpoint>, Error> {
-        self.target.cluster.pick(&self.asked)
+    /// The one place where an endpoint is chosen, where there is one that was not `asked`.
+    fn choose(&self, asked: &[Rc<Endpoint>], class: Class) -> Result<Attempt, Error> {
+        let deadline = self.deadline.map(|deadline| deadline.at);
+        let ask = Ask { tried: asked, deadline, ..Ask::first(Need::of(class)) };
+        Ok(self.target.cluster.pick(&ask)?)
     }
 
     /// One attempt at an endpoint of the cluster's choice.
     async fn once(&self, replay: Option<&Replay>, exchange: &mut Exchange) -> Result<Once, Error> {
-        let endpoint = match self.choose() {
-            Ok(endpoint) => endpoint,
+        let attempt = match self.choose(&self.asked, exchange.class) {
+            Ok(attempt) => attempt,
             Err(error) => return Ok(Once::Failed(None, error)),
         };
+        let endpoint = Rc::clone(attempt.endpoint());
         let (head, body) = self.ready(&endpoint, replay, exchange)?;
         count(&endpoint, exchange);
         let interim = exchange.interim.clone();
-        let first = send(&endpoint, head, body, interim.as_ref());
+        let first = send(attempt, head, body, interim.as_ref());
         let (endpoint, outcome) = match self.leaving.plan.retry.hedge {
             Some(after) if self.may_hedge(exchange) => {
                 let hedged = self.hedged(Rc::clone(&endpoint), first, after, replay, exchange);
@@ -311,14 +317,15 @@ impl<'a> Tries<'a> {
         if let Ok(outcome) = tokio::time::timeout(after, first.as_mut()).await {
             return Ok((endpoint, outcome));
         }
-        let Some(other) = self.other(&endpoint, replay) else {
+        let Some(attempt) = self.other(&endpoint, replay, exchange) else {
             return Ok((endpoint, first.await));
         };
+        let other = Rc::clone(attempt.endpoint());
         let (head, body) = self.ready(&other, replay, exchange)?;
         other.hedged();
         exchange.attempts += 1;
         let interim = exchange.interim.clone();
-        let mut second = pin!(send(&other, head, body, interim.as_ref()));
+        let mut second = pin!(send(attempt, head, body, interim.as_ref()));
         let (won, outcome) = tokio::select! {
             biased;
             outcome = first.as_mut() => match outcome {
@@ -335,12 +342,18 @@ impl<'a> Tries<'a> {
     }
 
     /// The endpoint for a hedge, where the budget has one and the request can be sent whole.
-    fn other(&self, first: &Rc<Endpoint>, replay: Option<&Replay>) -> Option<Rc<Endpoint>> {
+    fn other(
+        &self,
+        first: &Rc<Endpoint>,
+        replay: Option<&Replay>,
+        exchange: &Exchange,
+    ) -> Option<Attempt> {
         if !replay.is_none_or(Replay::is_whole) {
             return None;
         }
-        let other = self.target.cluster.pick(std::slice::from_ref(first)).ok()?;
-        (!Rc::ptr_eq(first, &other) && self.target.retries.spend(Instant::now())).then_some(other)
+        let other = self.choose(std::slice::from_ref(first), exchange.class).ok()?;
+        let another = !Rc::ptr_eq(first, other.endpoint());
+        (another && self.target.retries.spend(Instant::now())).then_some(other)
     }
 }
 

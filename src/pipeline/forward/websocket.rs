@@ -2,7 +2,6 @@
 //! RFC 8441), upstream is asked by an HTTP/1.1 upgrade, which every server understands.
 
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use base64::Engine as _;
@@ -20,11 +19,14 @@ use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::io::Io;
 use crate::upstream::Answer;
+use crate::upstream::attempt::{Attempt, Carried};
 use crate::upstream::cluster::send_h1;
-use crate::upstream::endpoint::Endpoint;
 
 /// Bytes taken from upstream at once.
 const CHUNK: usize = 16 * 1024;
+
+/// The far end of a tunnel, and what counts it as in flight there.
+type Far = (Io, Option<Carried>);
 
 /// Opens the tunnel: the answer is 101 (or 200 to an extended CONNECT) with the stream to upstream,
 /// or, where upstream declines, upstream's own answer.
@@ -32,12 +34,12 @@ const CHUNK: usize = 16 * 1024;
 /// # Errors
 /// As any exchange; [`Kind::Protocol`] when upstream switches to something else.
 pub async fn open(
-    endpoint: &Rc<Endpoint>,
+    attempt: Attempt,
     mut head: Request<()>,
-) -> Result<Response<Result<Io, Answer>>, Error> {
+) -> Result<Response<Result<Far, Answer>>, Error> {
     let extended = *head.method() == Method::CONNECT;
     ask(&mut head, extended);
-    let response = send_h1(endpoint, head, Body::Empty, None).await?;
+    let response = send_h1(attempt, head, Body::Empty, None).await?;
     let (mut parts, mut answer) = response.into_parts();
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Response::from_parts(parts, Err(answer)));
@@ -46,7 +48,7 @@ pub async fn open(
         .headers
         .get(UPGRADE)
         .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let Some(io) = answer.take_tunnel().filter(|_| websocket) else {
+    let Some(far) = answer.take_tunnel().filter(|_| websocket) else {
         return Err(Error::with(
             Kind::Protocol,
             "upstream switched to something else than websocket",
@@ -63,12 +65,12 @@ pub async fn open(
     } else {
         restore(&mut parts.headers);
     }
-    Ok(Response::from_parts(parts, Ok(io)))
+    Ok(Response::from_parts(parts, Ok(far)))
 }
 
 /// What upstream sends, as a body; reading it also carries what the client sends.
-pub fn tunnel(io: Io, client: Body) -> Body {
-    Body::boxed(Tunnel::new(io, client))
+pub fn tunnel((io, carried): Far, client: Body) -> Body {
+    Body::boxed(Tunnel { _carried: carried, ..Tunnel::new(io, client) })
 }
 
 /// Makes the request an HTTP/1.1 upgrade. An extended CONNECT has no key of its own.
@@ -100,12 +102,13 @@ struct Tunnel {
     /// The client's bytes that upstream has not taken yet.
     pending: Bytes,
     client_ended: bool,
+    _carried: Option<Carried>,
 }
 
 impl Tunnel {
     fn new(mut io: Io, client: Body) -> Self {
         io.flush_at_once();
-        Self { io, client, pending: Bytes::new(), client_ended: false }
+        Self { io, client, pending: Bytes::new(), client_ended: false, _carried: None }
     }
 
     /// Carries what the client has sent; Pending when there is nothing more for now.

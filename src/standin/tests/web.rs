@@ -250,3 +250,20 @@ fn the_first_forwarded_element_wins() {
     assert_eq!(forwarded("for=1;host=a, host=b", "host").as_deref(), Some("a"));
     assert_eq!(forwarded("1.2.3.4, 5.6.7.8", "host"), None);
 }
+
+#[tokio::test]
+async fn a_folder_is_served_as_the_console() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("assets")).unwrap();
+    std::fs::write(folder.path().join("index.html"), "<html>own</html>").unwrap();
+    std::fs::write(folder.path().join("assets/x.js"), "1").unwrap();
+    let options = Options { console: Some(folder.path().to_owned()), ..Options::default() };
+    let standin = Standin::start(options).await.unwrap();
+    let index = read(&standin, "/ui/console/", &[]).await;
+    assert_eq!(index.text(), "<html>own</html>");
+    let script = read(&standin, "/ui/console/assets/x.js", &[]).await;
+    assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+    let empty = tempfile::tempdir().unwrap();
+    let options = Options { console: Some(empty.path().to_owned()), ..Options::default() };
+    assert!(Standin::start(options).await.is_err(), "a console without index.html");
+}

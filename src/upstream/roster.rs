@@ -1,0 +1,183 @@
+//! Which endpoints there are: those of each cluster now ([`Members`]), and the state of each, which
+//! outlives reloads ([`Roster`]).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::plan::{ClusterPlan, EndpointPlan};
+use super::state::EndpointState;
+use super::tls::{self, Fault};
+use super::transport::Tls;
+
+/// How often a drain looks whether something is still in flight.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The state of every endpoint, by the names of its cluster and its own. The server keeps one as
+/// long as it lives.
+#[derive(Debug, Default)]
+pub struct Roster(Mutex<Vec<Arc<EndpointState>>>);
+
+impl Roster {
+    /// The state of an endpoint: the one it had before, or a new one.
+    pub fn state(&self, cluster: &Arc<str>, endpoint: &Arc<str>) -> Arc<EndpointState> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same =
+            |state: &&Arc<EndpointState>| *state.cluster == **cluster && *state.name == **endpoint;
+        if let Some(state) = known.iter().find(same) {
+            return Arc::clone(state);
+        }
+        // Whom nobody else holds any more has left its cluster, and its last exchange has ended.
+        known.retain(|state| Arc::strong_count(state) > 1);
+        let state = EndpointState::new(Arc::clone(cluster), Arc::clone(endpoint));
+        known.push(Arc::clone(&state));
+        state
+    }
+
+    /// Every endpoint with this cluster's name and this name; `None` stands for all. Those that
+    /// have left their cluster are among them while exchanges are in flight there.
+    pub fn find(&self, cluster: Option<&str>, endpoint: Option<&str>) -> Vec<Arc<EndpointState>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let meant = |state: &&Arc<EndpointState>| {
+            cluster.is_none_or(|name| *state.cluster == *name)
+                && endpoint.is_none_or(|name| *state.name == *name)
+        };
+        known.iter().filter(meant).map(Arc::clone).collect()
+    }
+
+    /// Takes endpoints down on purpose, or takes them back: those that [`Roster::find`] finds, which
+    /// are returned. What is in flight there goes on.
+    pub fn set_draining(
+        &self,
+        cluster: Option<&str>,
+        endpoint: Option<&str>,
+        draining: bool,
+    ) -> Vec<Arc<EndpointState>> {
+        let meant = self.find(cluster, endpoint);
+        for state in &meant {
+            state.set_draining(draining);
+        }
+        meant
+    }
+}
+
+/// Waits until nothing is in flight at any of these.
+///
+/// Twice in a row, since a worker may just have chosen one when it was taken down.
+pub async fn idle(endpoints: &[Arc<EndpointState>]) {
+    let mut quiet = 0;
+    while quiet < 2 {
+        tokio::time::sleep(LOOK).await;
+        quiet = if endpoints.iter().all(|state| state.in_flight() == 0) { quiet + 1 } else { 0 };
+    }
+}
+
+/// One endpoint of a cluster, as workers take it up.
+#[derive(Clone)]
+pub struct Member {
+    /// What it is.
+    pub plan: EndpointPlan,
+    /// TLS towards it, where its protocol wants it.
+    pub tls: Option<Tls>,
+    /// Its share of the requests beside the others'; at least 1.
+    pub weight: u16,
+    /// What is known of it.
+    pub state: Arc<EndpointState>,
+}
+
+impl Member {
+    /// Whether a worker may go on with the connections that it has to `other`.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.plan == other.plan
+            && match (&self.tls, &other.tls) {
+                (None, None) => true,
+                (Some(one), Some(other)) => one.is_same(other),
+                _ => false,
+            }
+    }
+}
+
+/// The endpoints of a cluster. Discovery changes them while workers look on: a worker compares a
+/// number, which is all that it costs where nothing changes.
+pub struct Members {
+    /// What the cluster is told.
+    pub plan: Arc<ClusterPlan>,
+    version: AtomicU64,
+    list: ArcSwap<Vec<Member>>,
+}
+
+impl Members {
+    /// The endpoints that the plan names.
+    ///
+    /// # Errors
+    /// Where TLS towards one of them cannot be set up.
+    pub fn new(plan: &Arc<ClusterPlan>, roster: &Roster) -> Result<Arc<Self>, Fault> {
+        let member = |endpoint: &EndpointPlan| {
+            let tls = endpoint.protocol.is_tls().then(|| tls::client(&plan.tls, endpoint));
+            Ok(Member {
+                plan: endpoint.clone(),
+                tls: tls.transpose()?,
+                weight: 1,
+                state: roster.state(&plan.name, &endpoint.name),
+            })
+        };
+        let list = plan.endpoints.iter().map(member).collect::<Result<Vec<_>, Fault>>()?;
+        Ok(Arc::new(Self {
+            plan: Arc::clone(plan),
+            version: AtomicU64::new(0),
+            list: ArcSwap::from_pointee(list),
+        }))
+    }
+
+    /// Grows with every change.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The endpoints now.
+    pub fn list(&self) -> Arc<Vec<Member>> {
+        self.list.load_full()
+    }
+
+    /// Takes the place of what there was. Workers keep what is in both.
+    pub fn set(&self, list: Vec<Member>) {
+        self.list.store(Arc::new(list));
+        self.version.fetch_add(1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_until_nothing_is_in_flight() {
+        let roster = Roster::default();
+        let (cluster, name): (Arc<str>, Arc<str>) = ("c".into(), "e".into());
+        let state = roster.state(&cluster, &name);
+        let other = roster.state(&cluster, &"f".into());
+        assert!(Arc::ptr_eq(&state, &roster.state(&cluster, &name)), "a reload finds it again");
+        let burden = state.burden();
+        burden.more();
+        let meant = roster.set_draining(Some("c"), Some("e"), true);
+        assert!(meant.len() == 1 && state.is_draining() && !other.is_draining());
+        let drained = tokio::time::timeout(Duration::from_secs(60), idle(&meant));
+        assert!(drained.await.is_err());
+        burden.less();
+        tokio::time::timeout(Duration::from_secs(1), idle(&meant)).await.unwrap();
+        assert_eq!(roster.set_draining(None, None, false).len(), 2);
+        assert!(!state.is_draining());
+    }
+
+    #[test]
+    fn whoever_has_left_is_forgotten_when_the_last_holder_is_gone() {
+        let roster = Roster::default();
+        let kept = roster.state(&"c".into(), &"kept".into());
+        drop(roster.state(&"c".into(), &"left".into()));
+        roster.state(&"c".into(), &"new".into());
+        let names: Vec<_> = roster.find(Some("c"), None).iter().map(|s| s.name.clone()).collect();
+        assert_eq!(names, [kept.name.clone(), "new".into()]);
+    }
+}

@@ -1,0 +1,359 @@
+//! What is known of an endpoint, shared by all workers and the control runtime.
+//!
+//! Everything here is an atomic that is read on the path and hardly ever written: checks and
+//! failures write, not requests. What every request changes, the count of exchanges in flight, has
+//! one cell for each worker ([`Burden`]), which only that worker writes; a reader sums them.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::exchange::Class;
+
+/// What an exchange needs of ZITADEL. A replica that has just started serves gRPC for about a
+/// second before its REST gateway has dialled it (`zitadel.md` §13.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// gRPC, gRPC-Web, Connect, files and pages: served directly.
+    Rpc,
+    /// REST, which ZITADEL's gateway turns into a gRPC call to itself.
+    Rest,
+}
+
+impl Need {
+    /// Both, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Rpc, Self::Rest];
+
+    /// What a class of exchanges needs.
+    pub const fn of(class: Class) -> Self {
+        match class {
+            Class::Rest => Self::Rest,
+            Class::Grpc
+            | Class::GrpcWeb
+            | Class::GrpcWebText
+            | Class::Connect
+            | Class::ConnectStream
+            | Class::Asset
+            | Class::Page
+            | Class::WebSocket => Self::Rpc,
+        }
+    }
+
+    /// The stable word for logs and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Rpc => "rpc",
+            Self::Rest => "rest",
+        }
+    }
+}
+
+/// What checks say of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing: it is not checked, or not yet.
+    Unknown,
+    /// It serves.
+    Ready,
+    /// It does not.
+    Down,
+}
+
+impl Health {
+    /// The stable word for logs and the status page.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Ready => "ready",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// One endpoint's state; the same after a reload, as long as cluster and endpoint keep their names.
+#[derive(Debug)]
+pub struct EndpointState {
+    /// Its cluster's name.
+    pub cluster: Arc<str>,
+    /// Its own.
+    pub name: Arc<str>,
+    known: [Known; 2],
+    draining: AtomicBool,
+    /// When it was last seen to be new or back, in milliseconds of [`now`]; 0: it is warm.
+    began: AtomicU64,
+    burdens: Mutex<Vec<Arc<Burden>>>,
+    why: Mutex<Option<Arc<str>>>,
+    checked: AtomicBool,
+    doubt: Notify,
+}
+
+/// What is known of one kind of service.
+#[derive(Debug, Default)]
+struct Known {
+    health: AtomicU8,
+    /// Not asked before this, in milliseconds of [`now`]; 0: not ejected.
+    ejected_until: AtomicU64,
+    ejections: AtomicU32,
+}
+
+impl EndpointState {
+    /// An endpoint of which nothing is known.
+    pub fn new(cluster: Arc<str>, name: Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            cluster,
+            name,
+            known: Default::default(),
+            draining: AtomicBool::new(false),
+            began: AtomicU64::new(0),
+            burdens: Mutex::default(),
+            why: Mutex::default(),
+            checked: AtomicBool::new(false),
+            doubt: Notify::new(),
+        })
+    }
+
+    const fn of(&self, need: Need) -> &Known {
+        let [rpc, rest] = &self.known;
+        match need {
+            Need::Rpc => rpc,
+            Need::Rest => rest,
+        }
+    }
+
+    /// What checks say.
+    pub fn health(&self, need: Need) -> Health {
+        match self.of(need).health.load(Ordering::Relaxed) {
+            0 => Health::Unknown,
+            1 => Health::Ready,
+            _ => Health::Down,
+        }
+    }
+
+    /// Tells what a check says, and why where it is bad. What becomes ready begins slowly.
+    /// Returns whether that is news.
+    pub fn set_health(&self, need: Need, health: Health, why: Option<&str>) -> bool {
+        let known = self.of(need);
+        if let Some(why) = why {
+            *lock(&self.why) = Some(why.into());
+        }
+        let before = known.health.swap(health as u8, Ordering::Relaxed);
+        if before == Health::Down as u8 && health == Health::Ready && need == Need::Rpc {
+            self.begin();
+        }
+        if health == Health::Ready && before != Health::Ready as u8 {
+            // The check has seen it serve: what was held against it is over.
+            known.ejected_until.store(0, Ordering::Relaxed);
+        }
+        before != health as u8
+    }
+
+    /// The last reason for which it was not ready.
+    pub fn why(&self) -> Option<Arc<str>> {
+        lock(&self.why).clone()
+    }
+
+    /// Whether somebody checks it.
+    pub fn is_checked(&self) -> bool {
+        self.checked.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether somebody checks it. What is no longer checked is unknown.
+    pub fn set_checked(&self, checked: bool) {
+        self.checked.store(checked, Ordering::Relaxed);
+        if !checked {
+            for need in Need::ALL {
+                self.of(need).health.store(Health::Unknown as u8, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A connect was refused: where checks will tell when it is back, it is down now.
+    pub fn refused(&self, why: &str) {
+        if self.is_checked() {
+            for need in Need::ALL {
+                self.set_health(need, Health::Down, Some(why));
+            }
+            self.doubt.notify_one();
+        }
+    }
+
+    /// An exchange or a connection failed: the next check is due now.
+    pub fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// Waits for the next doubt; for the one who checks.
+    pub async fn doubted(&self) {
+        self.doubt.notified().await;
+    }
+
+    /// Whether it is ejected at `now`. Reads the clock only where it was ejected before.
+    pub fn is_ejected(&self, need: Need) -> bool {
+        let until = self.of(need).ejected_until.load(Ordering::Relaxed);
+        until != 0 && until > now()
+    }
+
+    /// Whether it was ejected and nothing has gone well since: one failure more is enough then.
+    pub fn on_probation(&self, need: Need) -> bool {
+        self.of(need).ejected_until.load(Ordering::Relaxed) != 0
+    }
+
+    /// Ejects it; `pause` says for how long, by how often that has happened in a row.
+    /// Returns whether it was not ejected already.
+    pub fn eject(&self, need: Need, pause: impl Fn(u32) -> Duration) -> bool {
+        if self.is_ejected(need) {
+            return false;
+        }
+        let known = self.of(need);
+        let times = known.ejections.fetch_add(1, Ordering::Relaxed);
+        let until = now().saturating_add(millis(pause(times))).max(1);
+        known.ejected_until.store(until, Ordering::Relaxed);
+        true
+    }
+
+    /// It has answered well after it was ejected: it is taken back, slowly.
+    pub fn redeem(&self, need: Need) {
+        let known = self.of(need);
+        known.ejected_until.store(0, Ordering::Relaxed);
+        known.ejections.store(0, Ordering::Relaxed);
+        self.begin();
+    }
+
+    /// It is new, or back: its share of the requests grows from now on.
+    pub fn begin(&self) {
+        self.began.store(now().max(1), Ordering::Relaxed);
+    }
+
+    /// How long ago it was new or back; `None`: it is warm.
+    pub fn age(&self) -> Option<Duration> {
+        let began = self.began.load(Ordering::Relaxed);
+        (began != 0).then(|| Duration::from_millis(now().saturating_sub(began)))
+    }
+
+    /// It has its full share.
+    pub fn warm(&self) {
+        self.began.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether it is being taken down on purpose: it gets nothing new.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Takes it down on purpose, or takes it back.
+    pub fn set_draining(&self, draining: bool) {
+        let before = self.draining.swap(draining, Ordering::SeqCst);
+        if before && !draining {
+            self.begin();
+        }
+    }
+
+    /// Exchanges in flight there, of all workers: from the choice of the endpoint until the end of
+    /// the answer, tunnels included.
+    pub fn in_flight(&self) -> u64 {
+        lock(&self.burdens).iter().map(|burden| burden.get()).fold(0, u64::wrapping_add)
+    }
+
+    /// A cell for one worker's count.
+    pub fn burden(&self) -> Arc<Burden> {
+        let burden = Arc::<Burden>::default();
+        let mut burdens = lock(&self.burdens);
+        // What no worker holds any more is over.
+        burdens.retain(|burden| Arc::strong_count(burden) > 1 || burden.get() > 0);
+        burdens.push(Arc::clone(&burden));
+        burden
+    }
+}
+
+/// How many exchanges one worker has in flight at an endpoint. A cache line of its own: nobody
+/// else writes it, and readers are few.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Burden(AtomicU64);
+
+impl Burden {
+    /// How many.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One more. Only the worker that owns it may call this.
+    pub fn more(&self) {
+        self.0.store(self.get().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// One less. Only the worker that owns it may call this.
+    pub fn less(&self) {
+        self.0.store(self.get().saturating_sub(1), Ordering::Relaxed);
+    }
+}
+
+/// Milliseconds since the process first asked: a clock that all threads share.
+fn now() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    // One ahead, since 0 stands for "never".
+    millis(FIRST.get_or_init(Instant::now).elapsed()).saturating_add(1)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A panic elsewhere leaves these lists whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> Arc<EndpointState> {
+        EndpointState::new("c".into(), "e".into())
+    }
+
+    #[test]
+    fn burdens_of_all_workers_add_up_and_outlive_their_worker() {
+        let state = state();
+        let (one, two) = (state.burden(), state.burden());
+        one.more();
+        two.more();
+        two.more();
+        assert_eq!(state.in_flight(), 3);
+        drop(one);
+        let three = state.burden();
+        assert_eq!(state.in_flight(), 3, "what is still counted is not forgotten");
+        two.less();
+        two.less();
+        drop((two, three));
+        assert_eq!(state.in_flight(), 1);
+    }
+
+    #[test]
+    fn a_refused_connect_is_down_at_once_only_where_somebody_checks() {
+        let state = state();
+        state.refused("connection refused");
+        assert_eq!(state.health(Need::Rpc), Health::Unknown);
+        state.set_checked(true);
+        state.set_health(Need::Rest, Health::Ready, None);
+        state.refused("connection refused");
+        assert_eq!(state.health(Need::Rpc), Health::Down);
+        assert_eq!(state.health(Need::Rest), Health::Down);
+        assert_eq!(state.why().as_deref(), Some("connection refused"));
+        assert!(state.set_health(Need::Rpc, Health::Ready, None) && state.age().is_some());
+    }
+
+    #[test]
+    fn an_ejection_is_of_one_kind_grows_and_ends_when_it_answers_well() {
+        let state = state();
+        let pause = |times: u32| Duration::from_secs(60 << u64::from(times));
+        assert!(state.eject(Need::Rest, pause));
+        assert!(!state.eject(Need::Rest, pause), "it is ejected already");
+        assert!(state.is_ejected(Need::Rest) && !state.is_ejected(Need::Rpc));
+        state.redeem(Need::Rest);
+        assert!(!state.is_ejected(Need::Rest) && !state.on_probation(Need::Rest));
+        assert!(state.age().is_some(), "it begins slowly");
+    }
+}

@@ -1,0 +1,2 @@
+/** As `lazy.ts`, in the other build. */
+export const LAZY_BUILD = 'lazy b';
