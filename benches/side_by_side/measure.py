@@ -1,0 +1,158 @@
+"""One run: a fresh upstream, a fresh proxy, the answer checked, a warm-up, then the count."""
+
+import json
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import install, load
+from .load import Held, Wrong
+from .process import LOAD_CORE, PROXY_CORE, Process, Strace, free_port, spent
+
+
+@dataclass
+class Run:
+    """What all runs of one call share."""
+
+    folder: Path
+    ends: Path
+    quick: bool
+
+
+class Pair:
+    """An upstream and a proxy before it."""
+
+    def __init__(self, run, peer, workers=1, cores=PROXY_CORE, ready=True):
+        self.run = run
+        self.back, self.front = free_port(), free_port()
+        assets = {"ENDS_ASSETS": str(run.folder / "assets"), "GOMAXPROCS": "2"}
+        self.upstream = Process([run.ends, "upstream", f"127.0.0.1:{self.back}"], LOAD_CORE, run.folder / "upstream.log", assets)
+        for _ in range(500):
+            try:
+                self.stats()
+                break
+            except OSError:
+                time.sleep(0.01)
+        log = run.folder / f"{peer.name.replace('/', '_')}.log"
+        log.unlink(missing_ok=True)
+        command, environment = peer.start(run, self.front, self.back, workers)
+        self.proxy = Process(command, cores, log, environment)
+        if ready:
+            self.first_answer()
+
+    def first_answer(self):
+        """Waits until the proxy answers; milliseconds since it was started."""
+        try:
+            ask = load.ends("ready", self.front, self.run, "-path", "/v2/users", "-since", str(self.proxy.started_ns))
+            out = load.while_alive(ask, self.proxy.alive)
+        except Wrong as wrong:
+            raise Wrong(f"does not start: {wrong}\n{self.proxy.tail()}") from wrong
+        return json.loads(out)["ms"]
+
+    def stats(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.back}/-/stats", timeout=5) as answer:
+            return json.load(answer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.proxy.stop()
+        self.upstream.stop()
+
+
+def generate(scenario):
+    return load.pingpong if scenario.method == "pingpong" else load.h2load
+
+
+def loaded(run, peer, scenario):
+    """CPU of requests that h2load or the ping-pong client sends."""
+    count = scenario.quick if run.quick else scenario.count
+    with Pair(run, peer) as pair:
+        load.check(scenario, pair.front, run)
+        generate(scenario)(scenario, pair.front, run, max(scenario.connections, scenario.streams, count // 10))
+        before, upstream = pair.proxy.ran(), pair.upstream.ran()
+        seen = generate(scenario)(scenario, pair.front, run, count)
+        cpu, behind = spent(before, pair.proxy.ran()), spent(upstream, pair.upstream.ran())
+        if not pair.proxy.alive():
+            raise Wrong("it has ended: " + pair.proxy.tail())
+        stats = pair.stats()
+        units = seen["count"] * scenario.units
+        return {
+            "cpu_us": cpu / 1000 / units, "per_s": units / seen["seconds"], "p50_us": seen["p50_us"],
+            "p99_us": seen["p99_us"], "rss_kb": pair.proxy.memory(), "busy": cpu / 1e9 / seen["seconds"],
+            "upstream_us": behind / 1000 / units, "upstream_connections": stats["connections"] - 1,
+            "upstream_streams": stats["max_streams"],
+        }
+
+
+def syscalls(run, peer, scenario):
+    """System calls of one request, in a short run of its own."""
+    strace = install.find("strace")
+    if not strace:
+        return None
+    count = max(scenario.connections * scenario.streams, min(scenario.quick, 2000 * max(1, scenario.connections * scenario.streams // 100)))
+    with Pair(run, peer) as pair:
+        generate(scenario)(scenario, pair.front, run, count)
+        counter = Strace(strace, pair.proxy, run.folder)
+        seen = generate(scenario)(scenario, pair.front, run, count)
+        total, names = counter.stop()
+        units = seen["count"] * scenario.units
+        most = sorted(names.items(), key=lambda pair: -pair[1])[:6]
+        return {"per_request": total / units, "most": {name: round(n / units, 3) for name, n in most}}
+
+
+def handshakes(run, peer, scenario):
+    """CPU of a connection up to SETTINGS, full or resumed."""
+    count = scenario.quick if run.quick else scenario.count
+    more = {"hybrid": ["-hybrid"], "resume": ["-resume"]}.get(scenario.variant, [])
+    with Pair(run, peer) as pair:
+        Held(load.ends("handshake", pair.front, run, "-count", str(count // 10), *more)).finish()
+        held = Held(load.ends("handshake", pair.front, run, "-count", str(count), *more))
+        before = pair.proxy.ran()
+        seen = json.loads(held.finish().splitlines()[-1])
+        time.sleep(0.02)
+        cpu = spent(before, pair.proxy.ran())
+        return {"cpu_us": cpu / 1000 / count, "per_s": count / seen["seconds"], "p50_us": seen["p50_us"],
+                "p99_us": seen["p99_us"], "rss_kb": pair.proxy.memory(), "busy": cpu / 1e9 / seen["seconds"]}
+
+
+def idle(run, peer, scenario):
+    """KB that one more idle connection holds, over those of the first fifty."""
+    with Pair(run, peer) as pair:
+        first = Held(load.ends("idle", pair.front, run, "-path", "/v2/users", "-count", "50"))
+        before = settled(pair.proxy)
+        held = Held(load.ends("idle", pair.front, run, "-path", "/v2/users", "-count", str(scenario.count)))
+        after = settled(pair.proxy)
+        if not pair.proxy.alive():
+            raise Wrong("it has ended: " + pair.proxy.tail())
+        rss = pair.proxy.memory("VmRSS")
+        held.finish()
+        first.finish()
+        return {"kb": (after - before) / scenario.count, "rss_kb": rss}
+
+
+def settled(process):
+    """Its own memory once that no longer changes; at most five seconds."""
+    last, same = -1, 0
+    for _ in range(50):
+        now = process.memory("own")
+        same = same + 1 if now == last else 0
+        if same == 10:
+            break
+        last = now
+        time.sleep(0.1)
+    return last
+
+
+def start(run, peer, _scenario):
+    """Milliseconds from exec to the first answer's last byte, one certificate."""
+    with Pair(run, peer, ready=False) as pair:
+        return {"ms": pair.first_answer(), "rss_kb": pair.proxy.memory()}
+
+
+METHODS = {"h2load": loaded, "pingpong": loaded, "handshake": handshakes, "idle": idle, "start": start}
+# What is compared, by method: key, title.
+KEYS = {"h2load": ("cpu_us", "CPU µs"), "pingpong": ("cpu_us", "CPU µs"), "handshake": ("cpu_us", "CPU µs"),
+        "idle": ("kb", "KB each"), "start": ("ms", "ms")}

@@ -1,0 +1,36 @@
+"""`http-reuse always` and `proto h2` upstream; `option httplog` is not HAProxy's default and off."""
+
+import resource
+
+from ..process import FILES
+from . import Peer
+
+
+class HAProxy(Peer):
+    name, program = "haproxy", "haproxy"
+    note = "no log (its default), -db: one process"
+
+    def start(self, run, front, back, workers):
+        # It wants two files for each connection, and does not start without.
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        config = self.write(run, "haproxy.cfg", f"""
+global
+    nbthread {workers}
+    maxconn {min(12000, (min(hard, FILES) - 200) // 2)}
+    tune.h2.max-concurrent-streams 250
+    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
+    ssl-default-bind-curves X25519
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 300s
+    timeout server 300s
+    timeout http-keep-alive 300s
+frontend front
+    bind 127.0.0.1:{front} ssl crt {run.folder}/pem alpn h2,http/1.1 ssl-min-ver TLSv1.3
+    default_backend back
+backend back
+    http-reuse always
+    server up 127.0.0.1:{back} proto h2
+""")
+        return [self.path, "-f", config, "-db"], {}

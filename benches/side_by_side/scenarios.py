@@ -1,0 +1,85 @@
+"""What is asked: the request, its answer, how many at once. Requests look like ZITADEL's."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+SERVICE = "/zitadel.user.v2.UserService"
+# What every client of ZITADEL sends beside what its protocol asks for.
+TOKEN = ("authorization", "Bearer " + "dGhpcy1pcy1hLXRva2VuLW9mLWEtdXN1YWwtbGVuZ3Ro" * 2)
+GRPC = (("content-type", "application/grpc"), ("te", "trailers"), ("user-agent", "grpc-go/1.76.0"), TOKEN)
+BROWSER = (("accept", "application/json"), ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) Firefox/145.0"), TOKEN)
+MESSAGE = b"\0\0\0\0\x0bhello world"
+JSON = b'{"query":{"offset":"0","limit":100,"asc":true}}'
+MEGABYTES = 100
+
+
+@dataclass
+class Scenario:
+    name: str
+    title: str
+    path: str
+    # How it is measured: see measure.py.
+    method: str = "h2load"
+    headers: tuple = ()
+    # File of the run's folder to post.
+    body: str = ""
+    connections: int = 1
+    streams: int = 1
+    # Requests of one round: as a rule, and with --quick.
+    count: int = 60000
+    quick: int = 20000
+    rate: int = 0
+    http1: bool = False
+    grpc: bool = False
+    # Bytes of the answer's body, or the body.
+    answer: object = b""
+    # What is counted, and how many of it one request is (megabytes of a download).
+    unit: str = "request"
+    units: int = 1
+    # What a full handshake's group is, or "resume".
+    variant: str = ""
+    # Not in --quick unless named.
+    slow: bool = False
+    tags: tuple = field(default=())
+
+    def expect(self, _run):
+        """What `ends check` must have seen."""
+        if isinstance(self.answer, int):
+            return {"bytes": self.answer}
+        return {"bytes": len(self.answer), "sha256": hashlib.sha256(self.answer).hexdigest()}
+
+
+def files(folder):
+    """The bodies that are posted."""
+    (folder / "message").write_bytes(MESSAGE)
+    (folder / "query.json").write_bytes(JSON)
+    with open(folder / "upload", "wb") as out:
+        out.write(b"\0" * MEGABYTES * 1_000_000)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+
+
+def grpc(name, title, connections, streams, **more):
+    return Scenario(name, title, SERVICE + "/Unary", headers=GRPC, body="message", connections=connections,
+                    streams=streams, grpc=True, answer=MESSAGE, **more)
+
+
+WEB = MESSAGE + b"\x80\0\0\0\x22grpc-status: 0\r\ngrpc-message: \r\n"
+
+ALL = [
+    grpc("grpc-1x100", "gRPC unary, 1 connection × 100 streams", 1, 100),
+    grpc("grpc-10x32", "gRPC unary, 10 × 32", 10, 32),
+    grpc("grpc-100x10", "gRPC unary, 100 × 10", 100, 10),
+    grpc("grpc-2000", "gRPC unary at a fixed 2,000/s, 10 connections", 10, 32, rate=2000, count=8000, quick=4000),
+    Scenario("grpc-web", "gRPC-Web unary, 10 × 32", SERVICE + "/Unary", body="message", connections=10, streams=32,
+             headers=(("content-type", "application/grpc-web+proto"), ("x-grpc-web", "1"), *BROWSER[1:]), answer=WEB),
+    Scenario("connect", "Connect JSON unary, 10 × 32", SERVICE + "/Unary", body="query.json", connections=10, streams=32,
+             headers=(("content-type", "application/json"), ("connect-protocol-version", "1"), *BROWSER[1:]), answer=JSON),
+    Scenario("json", "JSON of 2.5 KB over h2, 10 × 32", "/v2/users", headers=BROWSER, connections=10, streams=32, answer=2500),
+    Scenario("json-h1", "JSON of 2.5 KB over HTTP/1.1, 32 connections", "/v2/users", headers=BROWSER, connections=32,
+             http1=True, answer=2500),
+    Scenario("stream-100", "gRPC server stream of 100 messages, 4 × 8", SERVICE + "/ServerStream", headers=GRPC,
+             body="message", connections=4, streams=8, grpc=True, answer=2100, count=5000, quick=2000),
+    Scenario("ping-pong", "gRPC bidirectional ping-pong, 32 streams, a message", SERVICE + "/Bidi", "pingpong",
+             headers=GRPC, streams=32, grpc=True, body="message", answer=MESSAGE, count=64000, quick=16000, unit="message"),
+]
