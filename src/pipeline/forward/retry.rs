@@ -110,7 +110,8 @@ fn later(failed: &Failed, within: Duration) -> Next {
 /// next to nothing, and is bounded by time; that a connection takes no more streams, once, is how
 /// connections are.
 pub const fn costs(failed: &Failed) -> bool {
-    !is_absent(failed.cause) && !(matches!(failed.cause, Kind::Refused) && failed.sent == 1)
+    let ordinary = matches!(failed.cause, Kind::Refused) && failed.sent == 1;
+    !is_absent(failed.cause) && !ordinary
 }
 
 /// Whether the route's policy allows it at all.
