@@ -4,6 +4,7 @@
 //! What `zitadel` brings is shown as comments where it stands: it comes again from `zitadel`.
 
 mod retry;
+mod upstream;
 mod zitadel;
 
 use std::fmt::Write as _;
@@ -336,6 +337,8 @@ fn cluster_tree(plan: &ClusterPlan) -> Json {
     }
     out.insert("connect_timeout".into(), json!(duration(plan.connect_timeout)));
     out.insert("idle".into(), json!(duration(plan.idle)));
+    out.insert("health".into(), upstream::health(plan.health.as_ref()));
+    out.extend(plan.hash.as_ref().map(|by| ("hash".to_owned(), upstream::hash(by))));
     Json::Object(out)
 }
 

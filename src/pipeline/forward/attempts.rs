@@ -50,7 +50,7 @@ pub(super) async fn attempts(
     exchange.interim = interim;
     // A body that is not there needs no keeping.
     let replay = (!http_body::Body::is_end_stream(&body)).then(|| Replay::new(body));
-    let mut tries = Tries::new(leaving, target, deadline);
+    let mut tries = Tries::new(leaving, target, deadline, exchange);
     // An answer that says its server is away, for when nobody has a better one.
     let mut spare: Option<Arrived> = None;
     loop {
@@ -89,7 +89,7 @@ async fn switch(
     deadline: Option<Deadline>,
     exchange: &mut Exchange,
 ) -> Result<Arrived, Error> {
-    let mut tries = Tries::new(leaving, target, deadline);
+    let mut tries = Tries::new(leaving, target, deadline, exchange);
     loop {
         let (endpoint, error) = match tries.choose(&tries.asked, exchange.class) {
             Err(error) => (None, error),
@@ -128,6 +128,8 @@ struct Tries<'a> {
     leaving: &'a Leaving<'a>,
     target: &'a Target,
     deadline: Option<Deadline>,
+    /// Where the cluster balances by hash.
+    key: Option<u64>,
     /// Endpoints that were asked since the last pause.
     asked: Vec<Rc<Endpoint>>,
     sent: u32,
@@ -138,11 +140,17 @@ struct Tries<'a> {
 }
 
 impl<'a> Tries<'a> {
-    fn new(leaving: &'a Leaving<'a>, target: &'a Target, deadline: Option<Deadline>) -> Self {
+    fn new(
+        leaving: &'a Leaving<'a>,
+        target: &'a Target,
+        deadline: Option<Deadline>,
+        exchange: &Exchange,
+    ) -> Self {
         Self {
             leaving,
             target,
             deadline,
+            key: target.cluster.key(&leaving.headers, exchange.client),
             asked: Vec::new(),
             sent: 0,
             pauses: 0,
@@ -154,7 +162,7 @@ impl<'a> Tries<'a> {
     /// The one place where an endpoint is chosen, where there is one that was not `asked`.
     fn choose(&self, asked: &[Rc<Endpoint>], class: Class) -> Result<Attempt, Error> {
         let deadline = self.deadline.map(|deadline| deadline.at);
-        let ask = Ask { tried: asked, deadline, ..Ask::first(Need::of(class)) };
+        let ask = Ask { tried: asked, key: self.key, deadline, ..Ask::first(Need::of(class)) };
         Ok(self.target.cluster.pick(&ask)?)
     }
 
