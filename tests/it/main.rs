@@ -16,6 +16,7 @@ mod constant_memory;
 mod cors;
 mod counts;
 mod drain;
+mod dying;
 mod errors;
 mod forwarded;
 mod grpc_status;
