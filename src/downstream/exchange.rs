@@ -88,6 +88,8 @@ pub struct Delivery {
     state: State,
     /// gRPC or gRPC-Web whose status has not been seen yet: it is owed one.
     owes_status: bool,
+    /// The head states the body's length: nothing may be put behind it.
+    measured: bool,
 }
 
 #[derive(PartialEq)]
@@ -106,17 +108,18 @@ impl Delivery {
             caller: None,
             state: State::Body,
             owes_status: false,
+            measured: false,
         }
     }
 
     fn new(body: Body, head: &HeaderMap, recorder: Box<Recorder>, mut caller: Caller) -> Self {
         caller.class = recorder.class();
         let media = head.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let measured = head.contains_key(CONTENT_LENGTH);
         let grpc = match recorder.class() {
             Class::Grpc => media.starts_with(b"application/grpc"),
-            // Behind a body of a stated length nothing can be put.
             Class::GrpcWeb | Class::GrpcWebText => {
-                media.starts_with(b"application/grpc-web") && !head.contains_key(CONTENT_LENGTH)
+                media.starts_with(b"application/grpc-web") && !measured
             }
             _ => false,
         };
@@ -127,6 +130,7 @@ impl Delivery {
             caller: Some(caller),
             state: State::Body,
             owes_status,
+            measured,
         }
     }
 
@@ -155,7 +159,8 @@ impl Delivery {
             Some(caller) => rescue::trailers(&error, caller),
             None => Ending::Reset,
         };
-        let between = self.recorder.as_ref().is_some_and(|recorder| recorder.between_frames());
+        let between = !self.measured
+            && self.recorder.as_ref().is_some_and(|recorder| recorder.between_frames());
         match ending {
             Ending::Trailers(trailers) => {
                 self.tell(|recorder| recorder.trailers(&trailers));

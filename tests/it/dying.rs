@@ -10,7 +10,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::support::echo_service::Ping;
-use crate::support::faults::{config, http1, post, soon, with};
+use crate::support::faults::{Http1, config, http1, post, soon, with};
 use crate::support::h2::{Answer, Client, frame};
 use crate::support::{Ravelin, standin};
 
@@ -39,6 +39,21 @@ fn end(answer: &Answer, content_type: &str, first: &[u8]) -> Vec<u8> {
     answer.body[first.len()..].to_vec()
 }
 
+/// Over HTTP/1.1 without a stated length, so that the echo has none either.
+async fn chunked(ravelin: &Ravelin, request: &Request<bytes::Bytes>) -> std::io::Result<Answer> {
+    let mut connection = Http1::open(ravelin.plain()).await;
+    let mut head = "POST /echo HTTP/1.1\r\nHost: localhost\r\n".to_owned();
+    for (name, value) in request.headers() {
+        head += &format!("{name}: {}\r\n", value.to_str().unwrap());
+    }
+    connection.write(format!("{head}Transfer-Encoding: chunked\r\n\r\n")).await;
+    let body = request.body();
+    connection
+        .write([format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n0\r\n\r\n"].concat())
+        .await;
+    connection.read().await
+}
+
 #[tokio::test]
 async fn streams_end_with_a_status_between_messages_and_are_cut_within_one() {
     let standin = standin().await;
@@ -57,12 +72,14 @@ async fn streams_end_with_a_status_between_messages_and_are_cut_within_one() {
                 let first = frame(b"first!!");
                 let between = echo(content_type, order, [&first, &first]);
                 let over_h2 = soon(&at, client.send(between.clone())).await.expect(&at);
-                let over_h1 = soon(&at, http1(ravelin.plain(), between)).await.expect(&at);
+                let over_h1 = soon(&at, chunked(&ravelin, &between)).await.expect(&at);
                 for answer in [over_h2, over_h1] {
                     let end = end(&answer, content_type, &first);
                     assert_eq!(end.first(), Some(&flags), "{at}: {end:?}");
                     assert!(String::from_utf8_lossy(&end).contains(says), "{at}: {end:?}");
                 }
+                // Nor is anything put behind an answer that has said how long it is.
+                assert!(soon(&at, http1(ravelin.plain(), between)).await.is_err(), "{at}");
                 // Half of one message, whatever it is coded in.
                 let within = echo(content_type, order, [&first[..6], &first[6..]]);
                 let error = soon(&at, client.send(within.clone())).await.expect_err(&at);
