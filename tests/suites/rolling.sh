@@ -14,6 +14,7 @@
 # Builds nothing: cargo build --release --bin ravelin --example rolling
 # RAVELIN and ROLLING name other binaries.
 set -euo pipefail
+# shellcheck source=tests/suites/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 rounds="${1:-10}"
