@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 
@@ -16,6 +16,8 @@ use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange, Protocol};
 use crate::telemetry::recorder::Recorder;
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What stands behind the client's side: the pipeline, composed by the worker.
 pub trait Service: 'static {
@@ -37,7 +39,7 @@ pub async fn answer(
     limits: &Limits,
 ) -> Response<Delivery> {
     let caller = Caller::any(request.method(), request.headers());
-    if is_over(limits, request.headers()) {
+    if is_over(limits, &request) {
         recorder.exchange().refused = Some(Kind::HeadersTooLarge);
     }
     match service.call(request, recorder.exchange()).await {
@@ -52,12 +54,15 @@ pub async fn answer(
 }
 
 /// Whether a head is larger than allowed, counted as RFC 9113 §6.5.2 does.
-fn is_over(limits: &Limits, headers: &HeaderMap) -> bool {
+fn is_over(limits: &Limits, request: &Request<Body>) -> bool {
+    let (headers, uri) = (request.headers(), request.uri());
+    let target = uri.path_and_query().map_or(0, |path| path.as_str().len())
+        + uri.authority().map_or(0, |authority| authority.as_str().len());
     let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         name.as_str().len() + value.len() + 32
     };
     headers.len() > limits.header_fields
-        || headers.iter().map(size).sum::<usize>() > limits.header_bytes as usize
+        || headers.iter().map(size).sum::<usize>() + target > limits.header_bytes as usize
 }
 
 /// The answer to a request that failed before its answer's head.
@@ -70,8 +75,8 @@ fn rescued(error: &Error, mut caller: Caller, mut recorder: Box<Recorder>) -> Re
     recorder.failed(error);
     recorder.head(answer.status(), answer.headers());
     let (mut parts, bytes) = answer.into_parts();
-    if http1 && error.kind() == Kind::BadRequest {
-        // Where the next request on the connection begins is in doubt too.
+    if http1 && matches!(error.kind(), Kind::BadRequest | Kind::HeadersTooLarge) {
+        // Where the next request on the connection begins is in doubt too, or it costs as much.
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let body = Delivery::new(bytes.into(), &parts.headers, recorder, caller);
@@ -88,6 +93,9 @@ pub struct Delivery {
     state: State,
     /// gRPC or gRPC-Web whose status has not been seen yet: it is owed one.
     owes_status: bool,
+    /// Whether the last frame that was given out was the last of all: asked once, since each layer
+    /// below asks the next, down to h2 and its lock. `None`: none was given out yet.
+    last: Option<bool>,
 }
 
 #[derive(PartialEq)]
@@ -106,6 +114,7 @@ impl Delivery {
             caller: None,
             state: State::Body,
             owes_status: false,
+            last: None,
         }
     }
 
@@ -120,14 +129,20 @@ impl Delivery {
             }
             _ => false,
         };
-        let owes_status = grpc && !head.contains_key("grpc-status");
+        let owes_status = grpc && !head.contains_key(&GRPC_STATUS);
         Self {
             body,
             recorder: Some(recorder),
             caller: Some(caller),
             state: State::Body,
             owes_status,
+            last: None,
         }
+    }
+
+    /// When the exchange ends whatever happens, and as what.
+    pub fn deadline(&self) -> Option<(tokio::time::Instant, Kind)> {
+        self.recorder.as_ref().and_then(|recorder| recorder.deadline())
     }
 
     /// The client has reset the stream or is gone.
@@ -186,20 +201,22 @@ impl http_body::Body for Delivery {
         }
         match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
+                let mut last = true;
                 if let Some(data) = frame.data_ref() {
                     self.tell(|recorder| recorder.data(data));
                     let seen = self.recorder.as_ref().is_some_and(|recorder| recorder.has_status());
                     self.owes_status &= !seen;
+                    last = !self.owes_status && self.body.is_end_stream();
                 } else if let Some(trailers) = frame.trailers_ref() {
                     self.tell(|recorder| recorder.trailers(trailers));
-                    if self.owes_status && !trailers.contains_key("grpc-status") {
+                    if self.owes_status && !trailers.contains_key(&GRPC_STATUS) {
                         return self
                             .end(Error::with(Kind::Incomplete, "trailers without grpc-status"));
                     }
                     self.owes_status = false;
-                    self.tell(Recorder::finished);
                 }
-                if self.is_end_stream() {
+                self.last = Some(last);
+                if last {
                     self.tell(Recorder::finished);
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -218,7 +235,9 @@ impl http_body::Body for Delivery {
 
     fn is_end_stream(&self) -> bool {
         match self.state {
-            State::Body => self.body.is_end_stream() && !self.owes_status,
+            State::Body => {
+                self.last.unwrap_or_else(|| !self.owes_status && self.body.is_end_stream())
+            }
             State::Ended => true,
         }
     }
