@@ -1,10 +1,11 @@
 //! The stages, in the order in which a request meets them: admit (may it enter, and as what?),
 //! then forward. A stage never names another stage; their order stands here, and what two of them
-//! must agree on (`plan`, `authority`, `path`) stands beside them.
+//! must agree on (`plan`, `authority`, `path`, `coding`) stands beside them.
 
 pub mod plan;
 pub mod authority;
 pub mod path;
+pub mod coding;
 pub mod admit;
 pub mod preflight;
 pub mod forward;

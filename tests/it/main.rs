@@ -33,6 +33,7 @@ mod metrics;
 mod process;
 mod proxies;
 mod reconnect;
+mod replicas;
 mod retries;
 mod routing;
 mod smoke;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::compile::{item, lasting};
+use crate::config::compile::{item, lasting, upstream};
 use crate::config::fault::without_userinfo;
 use crate::config::parse::{self, Endpoint};
 use crate::config::schema::text::{EndpointText, OneOrMany, PinText};
@@ -53,6 +53,8 @@ pub fn clusters(
             idle: IDLE,
             max_age: MAX_AGE,
             keepalive: KEEPALIVE,
+            health: None,
+            hash: None,
         });
     }
     plans
@@ -81,6 +83,8 @@ fn cluster(name: &str, cluster: &Cluster, scope: &Scope<'_>) -> ClusterPlan {
         idle: lasting(cluster.idle.as_ref(), IDLE, &scope.key("idle")),
         max_age: lasting(cluster.max_age.as_ref(), MAX_AGE, &scope.key("max_age")),
         keepalive: lasting(cluster.keepalive.as_ref(), KEEPALIVE, &scope.key("keepalive")),
+        health: upstream::health(cluster.health.as_ref(), None, &scope.key("health")),
+        hash: upstream::hash(cluster.hash.as_ref(), &scope.key("hash")),
     }
 }
 
