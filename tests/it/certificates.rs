@@ -257,7 +257,8 @@ async fn a_replaced_client_ca_is_believed_live_and_of_a_bad_one_the_last_good_is
         let own = rcgen::KeyPair::generate().unwrap();
         let leaf = rcgen::CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
         let leaf = leaf.signed_by(&own, &issuer).unwrap();
-        let files = (folder.path().join(format!("{name}.crt")), folder.path().join(format!("{name}.key")));
+        let files =
+            (folder.path().join(format!("{name}.crt")), folder.path().join(format!("{name}.key")));
         std::fs::write(&files.0, leaf.pem()).unwrap();
         std::fs::write(&files.1, own.serialize_pem()).unwrap();
         (pem, files)
@@ -266,7 +267,8 @@ async fn a_replaced_client_ca_is_believed_live_and_of_a_bad_one_the_last_good_is
     std::fs::write(&ca, &first.0).unwrap();
     let tls = format!("{LOCAL}, client_auth: {{mode: required, ca: \"{}\"}}", ca.display());
     let ravelin = answering(&tls, OK);
-    let knows = async |files: &(PathBuf, PathBuf)| taken(ravelin.https(), Some(files.clone())).await;
+    let knows =
+        async |files: &(PathBuf, PathBuf)| taken(ravelin.https(), Some(files.clone())).await;
     assert!(knows(&first.1).await && !knows(&second.1).await);
     std::fs::write(&ca, &second.0).unwrap();
     crate::support::raw::until(async || knows(&second.1).await, |known| *known).await;

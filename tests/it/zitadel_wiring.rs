@@ -63,7 +63,7 @@ fn config(mode: Mode, zitadel: SocketAddr, more: &str) -> String {
         _ => ", tls: {certificates: [{cert: \"{cert}\", key: \"{key}\"}]}",
     };
     format!(
-        "zitadel: {{upstream: \"{scheme}://{zitadel}\", domain: localhost, tls_mode: {word}{tls}{more}}}\n\
+        "zitadel: {{upstream: \"{scheme}://{zitadel}\", health: \"off\", domain: localhost, tls_mode: {word}{tls}{more}}}\n\
          listeners: [{{name: public, address: \"127.0.0.1:0\"{listener}}}]\n\
          workers: 1\nadmin: \"off\"\naccess_log: {{format: \"off\"}}\n"
     )
