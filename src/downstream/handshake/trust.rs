@@ -2,7 +2,7 @@
 //! changes. A bad new file is reported, and the last good one kept.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -58,7 +58,7 @@ impl Trust {
         }
     }
 
-    fn take(&self, file: &PathBuf) {
+    fn take(&self, file: &Path) {
         match server_config(&self.plan, Arc::clone(&self.store)) {
             Ok(config) => {
                 self.config.store(config);
