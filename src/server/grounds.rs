@@ -13,6 +13,7 @@ use crate::downstream::certificates::Store;
 use crate::downstream::certificates::watch::{Watch, watch as watch_certificates};
 use crate::downstream::connection::Secured;
 use crate::downstream::handshake;
+use crate::downstream::handshake::trust::Trust;
 use crate::downstream::plan::{Address, ListenerPlan};
 use crate::worker::{Ground, Order, Told, Worker};
 
@@ -210,10 +211,12 @@ fn secure(plan: &ListenerPlan) -> Result<Option<Watched>, StartError> {
     let Some(tls) = &plan.tls else { return Ok(None) };
     let failed =
         |error: &dyn fmt::Display| StartError::new(format_args!("listener {}", plan.name), error);
-    let store =
-        Store::load(&tls.certificates, handshake::provider()).map_err(|error| failed(&error))?;
-    let config =
-        handshake::server_config(tls, Arc::clone(&store)).map_err(|error| failed(&error))?;
-    let watch = watch_certificates(Arc::clone(&store), |_| {}).map_err(|error| failed(&error))?;
+    let beside = tls.client_auth.ca().cloned();
+    let store = Store::load_beside(&tls.certificates, beside, handshake::provider())
+        .map_err(|error| failed(&error))?;
+    let trust = Trust::new(tls, &store).map_err(|error| failed(&error))?;
+    let config = trust.config();
+    let watch = watch_certificates(Arc::clone(&store), trust.renewed());
+    let watch = watch.map_err(|error| failed(&error))?;
     Ok(Some(Watched { secured: Secured { config, store }, _watch: watch }))
 }
