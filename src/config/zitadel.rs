@@ -14,8 +14,8 @@ use http::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::pipeline::plan::{
-    ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan, RoutePlan, SiteHost,
-    Timeouts,
+    CompressPlan, ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan,
+    RoutePlan, SiteHost, Timeouts,
 };
 use crate::upstream::plan::{ClusterPlan, EndpointPlan, Protocol, TlsPlan};
 
@@ -210,6 +210,8 @@ impl Installation {
                 rate: self.rate(),
                 ..self.base.clone()
             },
+            // ZITADEL codes nothing itself but Connect's unary calls.
+            compress: Some(CompressPlan::default()),
             ..ForwardPlan::to(Arc::clone(&self.name))
         }
     }
