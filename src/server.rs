@@ -95,6 +95,8 @@ impl Server {
             ground.lay(listener, plan.workers)?;
         }
         metrics.set_certificates(status::certificates(&ground.stores));
+        let known = Arc::clone(&roster);
+        metrics.set_endpoints(move || known.known());
         let (phase, watching) = watch::channel(Phase::Running);
         let live = Arc::new(ArcSwap::new(live));
         let mut workers = Vec::new();
@@ -265,8 +267,10 @@ fn members(
         if cluster.tls.insecure_skip_verify {
             tracing::warn!(cluster = %cluster.name, "INSECURE: the certificates of this cluster are NOT verified (tls.insecure_skip_verify)");
         }
-        Members::new(cluster, roster)
-            .map_err(|error| StartError::new(format_args!("cluster {}", cluster.name), error))
+        let members = Members::new(cluster, roster)
+            .map_err(|error| StartError::new(format_args!("cluster {}", cluster.name), error))?;
+        members.tend();
+        Ok(members)
     };
     clusters.iter().map(each).collect()
 }

@@ -177,6 +177,16 @@ impl Standin {
         self.shared.wait_until(|shared| shared.in_flight.load(Ordering::SeqCst) == n).await;
     }
 
+    /// Every request from now on comes with these orders too; an empty text ends them.
+    pub fn obey(&self, orders: &str) {
+        self.shared.set_standing(orders);
+    }
+
+    /// Whether `/debug/ready` says yes, as ZITADEL does while it reaches its database.
+    pub fn set_ready(&self, ready: bool) {
+        self.shared.unready.store(!ready, Ordering::SeqCst);
+    }
+
     /// What SIGTERM does to ZITADEL in h2c: every connection reset at once, no GOAWAY, and new
     /// connections refused. On return it has happened.
     pub fn kill(&self) {

@@ -8,6 +8,9 @@ pub mod state;
 pub mod roster;
 pub mod cluster;
 pub mod attempt;
+pub mod balance;
+pub mod eject;
+pub mod health;
 pub mod endpoint;
 pub mod http2;
 pub mod http1;
@@ -52,8 +55,8 @@ impl Answer {
     }
 
     /// The same, in flight at its endpoint until its end.
-    fn carried(self, carried: Carried) -> Self {
-        Self { carried: Some(carried), ..self }
+    fn carried(self, carried: Option<Carried>) -> Self {
+        Self { carried, ..self }
     }
 }
 

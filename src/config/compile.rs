@@ -6,6 +6,7 @@ pub mod headers;
 pub mod listeners;
 pub mod proxies;
 pub mod routes;
+pub mod upstream;
 pub mod zitadel;
 
 use std::net::SocketAddr;

@@ -3,6 +3,7 @@
 //! The text is a configuration again: loading it gives the same plan, except for masked values.
 //! What `zitadel` brings is shown as comments where it stands: it comes again from `zitadel`.
 
+mod upstream;
 mod zitadel;
 
 use std::fmt::Write as _;
@@ -338,6 +339,8 @@ fn cluster_tree(plan: &ClusterPlan) -> Json {
     }
     out.insert("connect_timeout".into(), json!(duration(plan.connect_timeout)));
     out.insert("idle".into(), json!(duration(plan.idle)));
+    out.insert("health".into(), upstream::health(plan.health.as_ref()));
+    out.extend(plan.hash.as_ref().map(|by| ("hash".to_owned(), upstream::hash(by))));
     Json::Object(out)
 }
 

@@ -5,6 +5,7 @@
 //! fault is found at once; `required` lives in the JSON schema, which the walker enforces.
 
 pub mod text;
+pub mod upstream;
 
 use std::collections::BTreeMap;
 
@@ -13,9 +14,9 @@ use serde::Deserialize;
 
 use self::text::{
     AdminText, AuthorityText, BodyText, CapText, ClockText, CompressText, DurationText,
-    EndpointText, FileText, GrpcText, HeaderText, HostText, LimitText, ListenText, MethodText,
-    NameText, OneOrMany, OutputText, PathText, PinText, ProxyText, RangeText, RateText, RegexText,
-    SiteText, SizeText, TargetText,
+    EndpointText, FileText, GrpcText, HashText, HeaderText, HostText, LimitText, ListenText,
+    MethodText, NameText, OneOrMany, OutputText, PathText, PinText, ProxyText, RangeText, RateText,
+    RegexText, SiteText, SizeText, TargetText,
 };
 
 /// Configuration of Ravelin, the HTTP/2 front-end made for ZITADEL.
@@ -112,6 +113,8 @@ pub struct Zitadel {
     pub login_domain: Option<OneOrMany<SiteText>>,
     /// The instance, whatever host the client asked for (`x-zitadel-instance-host`).
     pub instance_host: Option<AuthorityText>,
+    /// How ZITADEL's replicas are checked. Default: `zitadel`.
+    pub health: Option<upstream::Health>,
     /// What is not for everyone.
     pub guards: Option<Guards>,
     /// What a request may cost.
@@ -665,6 +668,11 @@ pub struct Cluster {
     /// How long a connection without an exchange is kept.
     #[schemars(extend("default" = "90s"))]
     pub idle: Option<DurationText>,
+    /// How endpoints are checked. Default: not at all, only what requests meet is known.
+    pub health: Option<upstream::Health>,
+    /// Exchanges with the same client address, header or cookie go to the same endpoint while it is
+    /// well and not overloaded. Default: to the less loaded of two.
+    pub hash: Option<HashText>,
 }
 
 /// TLS towards endpoints.

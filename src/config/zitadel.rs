@@ -17,7 +17,7 @@ use crate::pipeline::plan::{
     CompressPlan, ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan,
     RoutePlan, SiteHost, Timeouts,
 };
-use crate::upstream::plan::{ClusterPlan, EndpointPlan, Protocol, TlsPlan};
+use crate::upstream::plan::{ClusterPlan, EndpointPlan, HealthPlan, Protocol, TlsPlan};
 
 /// ZITADEL's `--tlsMode` (`cmd/tls/tls.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub struct Installation {
     pub mode: Mode,
     /// ZITADEL.
     pub upstream: Vec<EndpointPlan>,
+    /// How its replicas are checked.
+    pub health: Option<HealthPlan>,
     /// How ZITADEL's certificate is judged.
     pub tls: TlsPlan,
     /// The login application; none: its pages say that it is missing.
@@ -170,8 +172,11 @@ impl Installation {
             tls: tls.clone(),
             connect_timeout: crate::config::compile::clusters::CONNECT_TIMEOUT,
             idle: crate::config::compile::clusters::IDLE,
+            health: None,
+            hash: None,
         };
-        let mut clusters = vec![cluster(Arc::clone(&self.name), &self.upstream, &self.tls)];
+        let zitadel = cluster(Arc::clone(&self.name), &self.upstream, &self.tls);
+        let mut clusters = vec![ClusterPlan { health: self.health.clone(), ..zitadel }];
         if !self.login.is_empty() {
             clusters.push(cluster(self.piece("login"), &self.login, &TlsPlan::default()));
         }

@@ -137,9 +137,10 @@ async fn attempts(
     exchange.interim = interim;
     // A body that is not there needs no keeping.
     let replay = (!http_body::Body::is_end_stream(&body)).then(|| Replay::new(body));
+    let key = cluster.key(&leaving.headers, exchange.client);
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     loop {
-        let attempt = cluster.pick(&ask(exchange, &tried, deadline))?;
+        let attempt = cluster.pick(&ask(exchange, key, &tried, deadline))?;
         let endpoint = Rc::clone(attempt.endpoint());
         let h2 = endpoint.plan.protocol.is_h2();
         if !h2
@@ -171,9 +172,14 @@ async fn attempts(
 }
 
 /// What the exchange asks of its cluster.
-fn ask<'a>(exchange: &Exchange, tried: &'a [Rc<Endpoint>], deadline: Option<Deadline>) -> Ask<'a> {
+fn ask<'a>(
+    exchange: &Exchange,
+    key: Option<u64>,
+    tried: &'a [Rc<Endpoint>],
+    deadline: Option<Deadline>,
+) -> Ask<'a> {
     let deadline = deadline.map(|deadline| deadline.at);
-    Ask { tried, deadline, ..Ask::first(Need::of(exchange.class)) }
+    Ask { tried, key, deadline, ..Ask::first(Need::of(exchange.class)) }
 }
 
 /// Whether a request that failed unsent may find better luck elsewhere, or here.
@@ -192,9 +198,10 @@ async fn switch(
     deadline: Option<Deadline>,
     exchange: &mut Exchange,
 ) -> Result<Arrived, Error> {
+    let key = cluster.key(&leaving.headers, exchange.client);
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     loop {
-        let attempt = cluster.pick(&ask(exchange, &tried, deadline))?;
+        let attempt = cluster.pick(&ask(exchange, key, &tried, deadline))?;
         let endpoint = Rc::clone(attempt.endpoint());
         let head = leaving.head(&endpoint, false, deadline, exchange)?;
         let error = match websocket::open(attempt, head, exchange).await {

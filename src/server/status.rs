@@ -15,6 +15,8 @@ use crate::downstream::certificates::Store;
 use crate::downstream::plan::Address;
 use crate::pipeline::plan::{Action, HostPattern, Matcher, PathPattern};
 use crate::telemetry::metrics::{CertificateLeft, Metrics};
+use crate::upstream::roster::{Member, Members};
+use crate::upstream::state::{EndpointState, Health, Need};
 use crate::worker::Live;
 
 const DAY: f64 = 86_400.0;
@@ -70,7 +72,7 @@ pub(super) fn reporter(
                     action: action(&route.action),
                 })
                 .collect(),
-            clusters: clusters(plan, &metrics),
+            clusters: clusters(&live.clusters, &metrics),
             certificates: held(&stores),
         }
     })
@@ -108,26 +110,24 @@ fn listeners(
         .collect()
 }
 
-fn clusters(plan: &Plan, metrics: &Metrics) -> Vec<ClusterStatus> {
-    let endpoint = |cluster: &Arc<str>, name: &Arc<str>| {
+fn clusters(clusters: &[Arc<Members>], metrics: &Metrics) -> Vec<ClusterStatus> {
+    let endpoint = |member: &Member| {
+        let EndpointState { cluster, name, .. } = &*member.state;
         let (connections, failing) = metrics.endpoint_state(metrics.endpoint(cluster, name));
-        let state = match (failing, connections) {
-            (true, _) => "cannot be reached",
-            (false, 0) => "not asked yet, or idle",
-            (false, _) => "connected",
+        let asked = Need::ALL.iter().all(|need| member.state.is_asked(*need));
+        let state = match (asked && member.state.health(Need::Rpc) == Health::Unknown, failing) {
+            (false, _) => member.state.words(),
+            (true, true) => "cannot be reached".into(),
+            (true, false) if connections == 0 => "not asked yet, or idle".into(),
+            (true, false) => "connected".into(),
         };
-        EndpointStatus {
-            address: name.to_string(),
-            usable: !failing,
-            state: state.into(),
-            connections,
-        }
+        EndpointStatus { address: name.to_string(), usable: asked && !failing, state, connections }
     };
-    let cluster = |plan: &Arc<crate::upstream::plan::ClusterPlan>| ClusterStatus {
-        name: plan.name.to_string(),
-        endpoints: plan.endpoints.iter().map(|one| endpoint(&plan.name, &one.name)).collect(),
+    let cluster = |members: &Arc<Members>| ClusterStatus {
+        name: members.plan.name.to_string(),
+        endpoints: members.list().iter().map(endpoint).collect(),
     };
-    plan.clusters.iter().map(cluster).collect()
+    clusters.iter().map(cluster).collect()
 }
 
 fn held(stores: &Stores) -> Vec<CertificateStatus> {

@@ -1,6 +1,7 @@
 //! `/debug/*`: open to anybody who reaches the port, which is why a front must not let them.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 use super::gzip;
 use super::message::{Call, Reply, add, reply, set};
@@ -9,6 +10,9 @@ use super::message::{Call, Reply, add, reply, set};
 pub(super) fn answer(call: &Call, name: &str) -> Option<Reply> {
     match name {
         "healthz" => Some(reply(200, "text/plain; charset=utf-8", "ok")),
+        "ready" if call.shared.unready.load(Ordering::SeqCst) => {
+            Some(reply(412, "application/json", "\"database is not reachable\""))
+        }
         "ready" => Some(reply(200, "application/json", "\"ok\"")),
         "validate" => Some(reply(200, "application/json", "null")),
         "metrics" => Some(metrics(call)),
@@ -30,7 +34,6 @@ fn metrics(call: &Call) -> Reply {
 
 /// About as long as the real one: 100 KB.
 fn exposition(call: &Call) -> String {
-    use std::sync::atomic::Ordering;
     let total = call.shared.requests().len();
     let open = call.shared.open.load(Ordering::Relaxed);
     let mut text = format!(

@@ -1,5 +1,5 @@
 //! Orders to misbehave, for tests: the header `x-standin-order` or the query `?order=`, several
-//! separated by commas.
+//! separated by commas; or standing ones, which come with every request (`Standin::obey`).
 //!
 //! Before the head: `slow-head=MS`, `stall-head`, `reset`, `refuse`, `refuse-once=KEY`, `die`.
 //! On the head: `status=NNN`, `set-header=Name:Value`, `goaway`.
@@ -70,8 +70,10 @@ pub(super) fn of(call: &Call) -> Result<Vec<Order>, String> {
     let in_header =
         call.head.headers.get_all("x-standin-order").iter().filter_map(|value| value.to_str().ok());
     let in_query = call.query("order");
+    let standing = call.shared.standing();
     in_header
         .chain(in_query.as_deref())
+        .chain([&*standing])
         .flat_map(|list| list.split(','))
         .filter(|word| !word.trim().is_empty())
         .map(|word| parse(word).ok_or_else(|| word.to_owned()))

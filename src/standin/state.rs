@@ -76,6 +76,9 @@ pub(super) struct Shared {
     pub(super) stopped: AtomicBool,
     seen: Mutex<VecDeque<(Seen, Arc<Counted>)>>,
     refused: Mutex<HashSet<String>>,
+    /// Orders that come with every request.
+    standing: Mutex<String>,
+    pub(super) unready: AtomicBool,
     controls: Mutex<HashMap<usize, Arc<Control>>>,
     changed: watch::Sender<()>,
     phase: watch::Sender<Phase>,
@@ -99,6 +102,8 @@ impl Shared {
             stopped: AtomicBool::new(false),
             seen: Mutex::new(VecDeque::new()),
             refused: Mutex::new(HashSet::new()),
+            standing: Mutex::default(),
+            unready: AtomicBool::new(false),
             controls: Mutex::new(HashMap::new()),
             changed: watch::Sender::new(()),
             phase: watch::Sender::new(Phase::Serving),
@@ -127,6 +132,15 @@ impl Shared {
         self.in_flight.fetch_add(1, Ordering::SeqCst);
         self.changed.send_replace(());
         (Ticket { shared: self.clone(), finished: false }, body)
+    }
+
+    /// Orders that come with every request.
+    pub(super) fn standing(&self) -> String {
+        lock(&self.standing).clone()
+    }
+
+    pub(super) fn set_standing(&self, orders: &str) {
+        orders.clone_into(&mut lock(&self.standing));
     }
 
     /// Whether this key is asked for the first time.

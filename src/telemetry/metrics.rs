@@ -15,10 +15,12 @@ mod cells;
 mod expose;
 mod families;
 mod shard;
+mod upstreams;
 
 pub use cells::BUCKETS;
 pub use expose::TextFormat;
 pub use shard::{ExchangeKey, Gauge, Refusal, Shard, TlsVersion};
+pub use upstreams::EndpointKnown;
 
 use cells::Cells;
 
@@ -61,6 +63,7 @@ pub struct CertificateLeft {
 }
 
 type Certificates = Box<dyn Fn() -> Vec<CertificateLeft> + Send + Sync>;
+type Endpoints = Box<dyn Fn() -> Vec<EndpointKnown> + Send + Sync>;
 
 /// Everything that is counted in this process.
 pub struct Metrics {
@@ -68,6 +71,7 @@ pub struct Metrics {
     names: Mutex<Names>,
     dropped_records: Arc<AtomicU64>,
     certificates: OnceLock<Certificates>,
+    endpoints: OnceLock<Endpoints>,
     started: SystemTime,
 }
 
@@ -92,6 +96,7 @@ impl Metrics {
             }),
             dropped_records: Arc::default(),
             certificates: OnceLock::new(),
+            endpoints: OnceLock::new(),
             started: SystemTime::now(),
         })
     }
@@ -127,6 +132,11 @@ impl Metrics {
     /// Who knows how long certificates still hold; asked at every scrape. Only the first counts.
     pub fn set_certificates(&self, ask: impl Fn() -> Vec<CertificateLeft> + Send + Sync + 'static) {
         let _ = self.certificates.set(Box::new(ask));
+    }
+
+    /// Who knows how endpoints stand; asked at every scrape. Only the first counts.
+    pub fn set_endpoints(&self, ask: impl Fn() -> Vec<EndpointKnown> + Send + Sync + 'static) {
+        let _ = self.endpoints.set(Box::new(ask));
     }
 
     /// When the process began.

@@ -14,10 +14,14 @@ use crate::error::Error;
 /// given up: by its caller, or by a clock.
 #[must_use = "the exchange counts as in flight until this is dropped"]
 pub struct Attempt {
-    carried: Carried,
+    endpoint: Rc<Endpoint>,
+    /// Goes on with the answer.
+    carried: Option<Carried>,
     need: Need,
     /// Measured only where there is a choice.
     begun: Option<Instant>,
+    /// Milliseconds that the other endpoint needs that could have been chosen; 0: not known.
+    other: f32,
 }
 
 /// An exchange counts as in flight at its endpoint until this is dropped.
@@ -32,19 +36,21 @@ impl Drop for Carried {
 }
 
 impl Attempt {
-    /// An exchange begins at `endpoint`. `measured`: how long its head takes matters.
-    pub(super) fn begin(endpoint: &Rc<Endpoint>, need: Need, measured: bool) -> Self {
+    /// An exchange begins at `endpoint`, `begun` where it matters how long its head takes.
+    pub(super) fn begin(
+        endpoint: &Rc<Endpoint>,
+        need: Need,
+        begun: Option<Instant>,
+        other: f32,
+    ) -> Self {
         endpoint.burden().more();
-        Self {
-            carried: Carried { endpoint: Rc::clone(endpoint) },
-            need,
-            begun: measured.then(Instant::now),
-        }
+        let carried = Some(Carried { endpoint: Rc::clone(endpoint) });
+        Self { endpoint: Rc::clone(endpoint), carried, need, begun, other }
     }
 
     /// Where.
     pub const fn endpoint(&self) -> &Rc<Endpoint> {
-        &self.carried.endpoint
+        &self.endpoint
     }
 
     /// Tells the endpoint how it went; the exchange goes on to count there until the answer ends.
@@ -52,9 +58,22 @@ impl Attempt {
         mut self,
         outcome: Result<Response<Answer>, Error>,
     ) -> Result<Response<Answer>, Error> {
-        let took = self.begun.take().map(|begun| begun.elapsed());
         let heard = outcome.as_ref().map(Response::status).map_err(Error::kind);
-        self.carried.endpoint.heard(self.need, heard, took);
-        outcome.map(|response| response.map(|answer| answer.carried(self.carried)))
+        match self.begun.take() {
+            Some(begun) => self.endpoint.heard(self.need, heard, begun, self.other),
+            None if heard.is_err() => self.endpoint.state().doubt(),
+            None => {}
+        }
+        let carried = self.carried.take();
+        outcome.map(|response| response.map(|answer| answer.carried(carried)))
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        // Given up before its head was there: it would have taken at least so long.
+        if let Some(begun) = self.begun {
+            self.endpoint.gave_up(begun);
+        }
     }
 }

@@ -1,13 +1,16 @@
 //! A named set of endpoints, and which of them an exchange goes to.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tokio::time::Instant;
 
 use super::attempt::Attempt;
+use super::balance::{self, Choice};
+use super::eject;
 use super::endpoint::Endpoint;
 use super::roster::{Member, Members};
 use super::state::{Health, Need};
@@ -26,7 +29,8 @@ pub struct Cluster {
     /// The version of the members that `endpoints` are.
     version: Cell<u64>,
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
-    next: Cell<usize>,
+    /// Places of the endpoints between which a choice is under way: kept, so that none allocates.
+    drawn: RefCell<Vec<usize>>,
 }
 
 /// What an exchange asks of a cluster.
@@ -73,7 +77,9 @@ impl From<Refusal> for Error {
 enum Fitness {
     /// Nothing speaks against it.
     Fit,
-    /// It failed lately, or nobody has looked yet: asked when nobody is better.
+    /// It is ejected.
+    Ejected,
+    /// It cannot be connected to, or nobody has looked yet: asked when nobody is better.
     Doubtful,
 }
 
@@ -95,7 +101,7 @@ impl Cluster {
             telemetry: Rc::clone(telemetry),
             version: Cell::new(0),
             endpoints: RefCell::default(),
-            next: Cell::new(0),
+            drawn: RefCell::default(),
         };
         if let Some(before) = before.filter(|before| before.members.plan.same_ways(&members.plan)) {
             cluster.endpoints.replace(before.endpoints.borrow().clone());
@@ -129,11 +135,16 @@ impl Cluster {
         }
     }
 
+    /// The key of an exchange, where the cluster leads exchanges by one.
+    pub fn key(&self, headers: &HeaderMap, client: Option<IpAddr>) -> Option<u64> {
+        balance::key(self.members.plan.hash.as_ref()?, headers, client)
+    }
+
     /// The endpoint for an exchange, which counts as in flight there from now on.
     ///
-    /// Taken is the best that was not tried; when all were, the best at all, since asking is the
-    /// only way to learn that it is back. Never one that is down by its checks or taken down on
-    /// purpose.
+    /// Taken is one of the best that were not tried; when all were, of the best at all, since asking
+    /// is the only way to learn that it is back. Never one that is down by its checks or taken down
+    /// on purpose.
     ///
     /// # Errors
     /// Why there is none.
@@ -142,26 +153,79 @@ impl Cluster {
             self.take_up(true);
         }
         let endpoints = self.endpoints.borrow();
-        let n = endpoints.len();
-        let start = self.next.get();
-        self.next.set(start.wrapping_add(1));
-        let mut best: Option<((bool, Fitness), &Rc<Endpoint>)> = None;
-        for endpoint in (0..n).filter_map(|i| endpoints.get(start.wrapping_add(i) % n)) {
-            let Some(fitness) = fitness(endpoint, ask.need) else { continue };
-            let tried = ask.tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint));
-            let rank = (tried, fitness);
-            if best.is_none_or(|(other, _)| rank < other) {
-                best = Some((rank, endpoint));
-                if rank == (false, Fitness::Fit) {
-                    break;
-                }
+        let mut drawn = self.drawn.borrow_mut();
+        best(&endpoints, ask, &mut drawn);
+        let at = |i: usize| drawn.get(i).and_then(|place| endpoints.get(*place));
+        match drawn.as_slice() {
+            [] => Err(Refusal::NoneReady(endpoints.iter().find_map(|one| one.state().why()))),
+            [_] => {
+                let measured = endpoints.len() > 1;
+                let endpoint = at(0).ok_or(Refusal::NoneReady(None))?;
+                Ok(Attempt::begin(endpoint, ask.need, measured.then(Instant::now), 0.0))
+            }
+            _ => {
+                let now = Instant::now();
+                let choice = choose(drawn.len(), at, ask.key, now);
+                let endpoint = at(choice.chosen).ok_or(Refusal::NoneReady(None))?;
+                let other = choice.other.and_then(at).map_or(0.0, |other| other.latency().at(now));
+                Ok(Attempt::begin(endpoint, ask.need, Some(now), other))
             }
         }
-        match best {
-            Some((_, endpoint)) => Ok(Attempt::begin(endpoint, ask.need, n > 1)),
-            None => Err(Refusal::NoneReady(endpoints.iter().find_map(|one| one.state().why()))),
+    }
+}
+
+/// Fills `drawn` with the places of the best endpoints, which are equally good.
+fn best(endpoints: &[Rc<Endpoint>], ask: &Ask<'_>, drawn: &mut Vec<usize>) {
+    drawn.clear();
+    let (mut fit, mut up) = (0, 0);
+    let mut least = (true, Fitness::Doubtful);
+    let rank = |endpoint: &Rc<Endpoint>, panic: bool| {
+        let fitness = match fitness(endpoint, ask.need)? {
+            Fitness::Ejected if panic => Fitness::Fit,
+            fitness => fitness,
+        };
+        Some((ask.tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint)), fitness))
+    };
+    for endpoint in endpoints {
+        match fitness(endpoint, ask.need) {
+            Some(Fitness::Fit) => (fit, up) = (fit + 1, up + 1),
+            Some(Fitness::Ejected) => up += 1,
+            Some(Fitness::Doubtful) | None => {}
         }
     }
+    let panic = eject::is_panic(fit, up);
+    for (place, endpoint) in endpoints.iter().enumerate() {
+        let Some(rank) = rank(endpoint, panic) else { continue };
+        if rank < least {
+            drawn.clear();
+            least = rank;
+        }
+        if rank == least {
+            drawn.push(place);
+        }
+    }
+}
+
+/// One of `n` endpoints that are equally good but for their load.
+fn choose<'a>(
+    n: usize,
+    at: impl Fn(usize) -> Option<&'a Rc<Endpoint>>,
+    key: Option<u64>,
+    now: Instant,
+) -> Choice {
+    if let Some(key) = key {
+        let chosen = balance::by_key(
+            n,
+            key,
+            |i| at(i).map_or(0, |endpoint| endpoint.key()),
+            |i| at(i).map_or(1, |endpoint| endpoint.member().weight),
+            |i| at(i).map_or(0, |endpoint| endpoint.burden().get()),
+        );
+        return Choice { chosen, other: None };
+    }
+    let share = |i: usize| at(i).map_or(0.0, |endpoint| endpoint.share());
+    let cost = |i: usize| at(i).map_or(balance::Cost::NONE, |endpoint| endpoint.cost(now));
+    balance::two_choices(n, share, cost, fastrand::f32)
 }
 
 /// How good a choice an endpoint is; `None`: it must not be asked.
@@ -173,7 +237,8 @@ fn fitness(endpoint: &Endpoint, need: Need) -> Option<Fitness> {
     match state.health(need) {
         Health::Down => None,
         Health::Unknown if state.is_checked() => Some(Fitness::Doubtful),
-        _ if endpoint.backing_off() || state.is_ejected(need) => Some(Fitness::Doubtful),
+        _ if endpoint.backing_off() => Some(Fitness::Doubtful),
+        _ if state.is_ejected(need) => Some(Fitness::Ejected),
         Health::Unknown | Health::Ready => Some(Fitness::Fit),
     }
 }

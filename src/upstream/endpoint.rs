@@ -12,6 +12,8 @@ use http::StatusCode;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::balance::{self, Cost, Latency};
+use super::eject::{self, Word};
 use super::plan::{ClusterPlan, EndpointPlan};
 use super::roster::Member;
 use super::state::{Burden, EndpointState, Need};
@@ -33,6 +35,9 @@ const BACKOFF: Duration = Duration::from_millis(50);
 /// The longest pause: an endpoint that is back is noticed within it.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
+/// What a head that nobody waited for counts as, at most.
+const GIVEN_UP: Duration = Duration::from_secs(5);
+
 /// One address.
 pub struct Endpoint {
     /// What it is.
@@ -41,6 +46,10 @@ pub struct Endpoint {
     idle: Duration,
     member: Member,
     burden: Arc<Burden>,
+    latency: Latency,
+    /// Failures in a row, by what was needed.
+    bad: [Cell<u32>; 2],
+    key: u64,
     h2: RefCell<Vec<Rc<http2::Connection>>>,
     h1: RefCell<Vec<http1::Connection>>,
     connecting: Cell<usize>,
@@ -95,6 +104,9 @@ impl Endpoint {
             connect_timeout: cluster.connect_timeout,
             idle: cluster.idle,
             burden: member.state.burden(),
+            latency: Latency::default(),
+            bad: Default::default(),
+            key: balance::key_of(&*member.plan.name),
             member,
             h2: RefCell::default(),
             h1: RefCell::default(),
@@ -128,17 +140,87 @@ impl Endpoint {
         }
     }
 
-    /// How an attempt went: the answer's status, or what failed; and how long its head took, where
-    /// that was measured.
+    /// Its place among the others for keys.
+    pub(super) const fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// How long its answers take to begin.
+    pub(super) const fn latency(&self) -> &Latency {
+        &self.latency
+    }
+
+    /// What speaks against it beside the others.
+    pub(super) fn cost(&self, now: Instant) -> Cost {
+        Cost { load: self.burden.get(), latency: self.latency.at(now) }
+    }
+
+    /// Its share of the requests beside the others'.
+    pub(super) fn share(&self) -> f32 {
+        let whole = f32::from(self.member.weight);
+        match self.state().age() {
+            None => whole,
+            Some(age) => match balance::ramp(age) {
+                Some(part) => whole * part,
+                None => {
+                    self.state().warm();
+                    whole
+                }
+            },
+        }
+    }
+
+    /// How an attempt went that began at `begun`: the answer's status, or what failed. `other`: how
+    /// many milliseconds the endpoint needs that could have been chosen in its place.
     pub(super) fn heard(
         &self,
-        _need: Need,
+        need: Need,
         heard: Result<StatusCode, Kind>,
-        _took: Option<Duration>,
+        begun: Instant,
+        other: f32,
     ) {
-        if matches!(heard, Err(Kind::Reset | Kind::Refused)) {
-            // A server that dies does so; whoever checks it looks at once.
-            self.member.state.doubt();
+        let now = Instant::now();
+        let took = now.saturating_duration_since(begun);
+        if heard.is_ok() {
+            self.latency.observe(took, now);
+        }
+        let [rpc, rest] = &self.bad;
+        let bad = if need == Need::Rpc { rpc } else { rest };
+        let charge = match eject::word(heard, Some(took), other) {
+            Word::None => return,
+            Word::Good => {
+                bad.set(0);
+                if self.state().on_probation(need) && !self.state().is_ejected(need) {
+                    self.state().redeem(need);
+                    tracing::info!(upstream.endpoint = %self.plan.name, need = need.label(), "upstream answers well again");
+                }
+                return;
+            }
+            Word::Bad(charge) => charge,
+        };
+        self.state().doubt();
+        bad.set(bad.get().saturating_add(1));
+        if bad.get() < charge.enough() && !self.state().on_probation(need) {
+            return;
+        }
+        bad.set(0);
+        let kinds = if charge.is_of_all() { &Need::ALL[..] } else { std::slice::from_ref(&need) };
+        for need in kinds {
+            let chance = fastrand::f32();
+            if self.state().eject(*need, charge, |times| eject::pause(times, chance)) {
+                tracing::warn!(upstream.endpoint = %self.plan.name, need = need.label(), reason = charge.label(), "upstream is left alone for a while");
+            }
+        }
+    }
+
+    /// An attempt that began at `begun` was given up before its head was there.
+    pub(super) fn gave_up(&self, begun: Instant) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(begun);
+        // Nothing is known but that it takes longer. What is long by its nature, a stream that says
+        // nothing at first, must not weigh for minutes.
+        if took.as_secs_f32() * 1_000.0 > self.latency.at(now) {
+            self.latency.observe(took.min(GIVEN_UP), now);
         }
     }
 

@@ -17,6 +17,58 @@ pub struct ClusterPlan {
     pub connect_timeout: Duration,
     /// How long a connection without an exchange is kept.
     pub idle: Duration,
+    /// How its endpoints are checked; `None`: only what exchanges tell is known of them.
+    pub health: Option<HealthPlan>,
+    /// What leads an exchange to its endpoint; `None`: the endpoints' load.
+    pub hash: Option<HashBy>,
+}
+
+/// How an endpoint is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthPlan {
+    /// What is asked.
+    pub check: Check,
+    /// From one check to the next while all is well; a fifth of it by chance.
+    pub interval: Duration,
+    /// How long the answer may take.
+    pub timeout: Duration,
+}
+
+/// What a check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// ZITADEL: `/debug/ready`, and `/admin/v1/healthz` for REST (`zitadel.md` §13.5).
+    Zitadel {
+        /// The authority that is asked for; `None`: the endpoint's.
+        host: Option<Box<str>>,
+    },
+    /// A path over HTTP, in the endpoint's own protocol.
+    Http {
+        /// It, with its query.
+        path: Box<str>,
+        /// The status that is well; `None`: every 2xx.
+        status: Option<u16>,
+        /// The authority that is asked for; `None`: the endpoint's.
+        host: Option<Box<str>>,
+    },
+    /// `grpc.health.v1.Health`: `Check`, and `Watch` where the server has it.
+    Grpc {
+        /// The service that is asked for; empty: the server itself.
+        service: Box<str>,
+    },
+    /// That it can be connected to.
+    Tcp,
+}
+
+/// What leads an exchange to its endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashBy {
+    /// The client's address.
+    Client,
+    /// A header's value.
+    Header(http::HeaderName),
+    /// A cookie's value.
+    Cookie(Box<str>),
 }
 
 impl ClusterPlan {

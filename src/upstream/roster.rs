@@ -6,11 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
+use super::eject::Charge;
+use super::health;
 use super::plan::{ClusterPlan, EndpointPlan};
-use super::state::EndpointState;
+use super::state::{EndpointState, Need};
 use super::tls::{self, Fault};
 use super::transport::Tls;
+use crate::telemetry::metrics::EndpointKnown;
 
 /// How often a drain looks whether something is still in flight.
 const LOOK: Duration = Duration::from_millis(10);
@@ -45,6 +50,22 @@ impl Roster {
                 && endpoint.is_none_or(|name| *state.name == *name)
         };
         known.iter().filter(meant).map(Arc::clone).collect()
+    }
+
+    /// What is known of every endpoint, for the metrics.
+    pub fn known(&self) -> Vec<EndpointKnown> {
+        let one = |state: &Arc<EndpointState>| {
+            let (good, bad) = state.checks();
+            EndpointKnown {
+                cluster: Arc::clone(&state.cluster),
+                endpoint: Arc::clone(&state.name),
+                healthy: Need::ALL.map(|need| (need.label(), state.is_asked(need))).into(),
+                in_flight: state.in_flight(),
+                ejections: Charge::ALL.map(|one| (one.label(), state.ejections(one))).into(),
+                checks: vec![("ok", good), ("failed", bad)],
+            }
+        };
+        self.find(None, None).iter().map(one).collect()
     }
 
     /// Takes endpoints down on purpose, or takes them back: those that [`Roster::find`] finds, which
@@ -106,6 +127,16 @@ pub struct Members {
     pub plan: Arc<ClusterPlan>,
     version: AtomicU64,
     list: ArcSwap<Vec<Member>>,
+    changed: Arc<Notify>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        for task in self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
+    }
 }
 
 impl Members {
@@ -128,7 +159,20 @@ impl Members {
             plan: Arc::clone(plan),
             version: AtomicU64::new(0),
             list: ArcSwap::from_pointee(list),
+            changed: Arc::default(),
+            tasks: Mutex::default(),
         }))
+    }
+
+    /// Begins to check the endpoints, where the plan says so. Must be called on the control runtime;
+    /// it ends when nobody has these members any more.
+    pub fn tend(self: &Arc<Self>) {
+        let mut tasks = Vec::new();
+        if self.plan.health.is_some() {
+            let checks = health::supervise(Arc::downgrade(self), Arc::clone(&self.changed));
+            tasks.push(tokio::spawn(checks).abort_handle());
+        }
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
     }
 
     /// Grows with every change.
@@ -145,6 +189,7 @@ impl Members {
     pub fn set(&self, list: Vec<Member>) {
         self.list.store(Arc::new(list));
         self.version.fetch_add(1, Ordering::Release);
+        self.changed.notify_one();
     }
 }
 

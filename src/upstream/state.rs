@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::eject::Charge;
 use crate::exchange::Class;
 
 /// What an exchange needs of ZITADEL. A replica that has just started serves gRPC for about a
@@ -85,8 +86,17 @@ pub struct EndpointState {
     began: AtomicU64,
     burdens: Mutex<Vec<Arc<Burden>>>,
     why: Mutex<Option<Arc<str>>>,
-    checked: AtomicBool,
+    /// How many check it: two, while one plan takes the place of another.
+    checkers: AtomicU32,
     doubt: Notify,
+    told: Told,
+}
+
+/// What is counted of an endpoint beside the path.
+#[derive(Debug, Default)]
+struct Told {
+    ejections: [AtomicU64; Charge::ALL.len()],
+    checks: [AtomicU64; 2],
 }
 
 /// What is known of one kind of service.
@@ -109,8 +119,9 @@ impl EndpointState {
             began: AtomicU64::new(0),
             burdens: Mutex::default(),
             why: Mutex::default(),
-            checked: AtomicBool::new(false),
+            checkers: AtomicU32::new(0),
             doubt: Notify::new(),
+            told: Told::default(),
         })
     }
 
@@ -156,17 +167,39 @@ impl EndpointState {
 
     /// Whether somebody checks it.
     pub fn is_checked(&self) -> bool {
-        self.checked.load(Ordering::Relaxed)
+        self.checkers.load(Ordering::Relaxed) > 0
     }
 
-    /// Tells whether somebody checks it. What is no longer checked is unknown.
-    pub fn set_checked(&self, checked: bool) {
-        self.checked.store(checked, Ordering::Relaxed);
-        if !checked {
+    /// Somebody checks it from now on.
+    pub fn check_begins(&self) {
+        self.checkers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Somebody no longer checks it; what nobody checks is unknown.
+    pub fn check_ends(&self) {
+        if self.checkers.fetch_sub(1, Ordering::Relaxed) == 1 {
             for need in Need::ALL {
                 self.of(need).health.store(Health::Unknown as u8, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Counts a check, by whether it went well.
+    pub fn count_check(&self, well: bool) {
+        let [good, bad] = &self.told.checks;
+        if well { good } else { bad }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many checks went well, and how many did not.
+    pub fn checks(&self) -> (u64, u64) {
+        let [good, bad] = &self.told.checks;
+        (good.load(Ordering::Relaxed), bad.load(Ordering::Relaxed))
+    }
+
+    /// How often it was ejected for this.
+    pub fn ejections(&self, charge: Charge) -> u64 {
+        let count = self.told.ejections.get(charge as usize);
+        count.map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     /// A connect was refused: where checks will tell when it is back, it is down now.
@@ -202,7 +235,7 @@ impl EndpointState {
 
     /// Ejects it; `pause` says for how long, by how often that has happened in a row.
     /// Returns whether it was not ejected already.
-    pub fn eject(&self, need: Need, pause: impl Fn(u32) -> Duration) -> bool {
+    pub fn eject(&self, need: Need, charge: Charge, pause: impl Fn(u32) -> Duration) -> bool {
         if self.is_ejected(need) {
             return false;
         }
@@ -210,6 +243,9 @@ impl EndpointState {
         let times = known.ejections.fetch_add(1, Ordering::Relaxed);
         let until = now().saturating_add(millis(pause(times))).max(1);
         known.ejected_until.store(until, Ordering::Relaxed);
+        if let Some(count) = self.told.ejections.get(charge as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         true
     }
 
@@ -247,6 +283,34 @@ impl EndpointState {
         let before = self.draining.swap(draining, Ordering::SeqCst);
         if before && !draining {
             self.begin();
+        }
+    }
+
+    /// Whether it is asked: not down, not ejected, not taken down on purpose.
+    pub fn is_asked(&self, need: Need) -> bool {
+        !self.is_draining() && self.health(need) != Health::Down && !self.is_ejected(need)
+    }
+
+    /// How it stands, in words.
+    pub fn words(&self) -> String {
+        let why = self.why();
+        let because = |word: &str| match &why {
+            Some(why) => format!("{word}: {why}"),
+            None => word.to_owned(),
+        };
+        let all = |is: &dyn Fn(Need) -> bool| Need::ALL.iter().all(|need| is(*need));
+        if self.is_draining() {
+            "draining".into()
+        } else if all(&|need| self.health(need) == Health::Down) {
+            because("down")
+        } else if self.health(Need::Rest) == Health::Down {
+            because("ready, but not for REST")
+        } else if all(&|need| self.is_ejected(need)) {
+            "left alone for a while".into()
+        } else if Need::ALL.iter().any(|need| self.is_ejected(*need)) {
+            "left alone for a while by one kind of exchange".into()
+        } else {
+            self.health(Need::Rpc).label().into()
         }
     }
 
@@ -336,21 +400,23 @@ mod tests {
         let state = state();
         state.refused("connection refused");
         assert_eq!(state.health(Need::Rpc), Health::Unknown);
-        state.set_checked(true);
+        state.check_begins();
         state.set_health(Need::Rest, Health::Ready, None);
         state.refused("connection refused");
         assert_eq!(state.health(Need::Rpc), Health::Down);
         assert_eq!(state.health(Need::Rest), Health::Down);
         assert_eq!(state.why().as_deref(), Some("connection refused"));
         assert!(state.set_health(Need::Rpc, Health::Ready, None) && state.age().is_some());
+        state.check_ends();
+        assert_eq!(state.health(Need::Rest), Health::Unknown);
     }
 
     #[test]
     fn an_ejection_is_of_one_kind_grows_and_ends_when_it_answers_well() {
         let state = state();
         let pause = |times: u32| Duration::from_secs(60 << u64::from(times));
-        assert!(state.eject(Need::Rest, pause));
-        assert!(!state.eject(Need::Rest, pause), "it is ejected already");
+        assert!(state.eject(Need::Rest, Charge::Reset, pause));
+        assert!(!state.eject(Need::Rest, Charge::Reset, pause), "it is ejected already");
         assert!(state.is_ejected(Need::Rest) && !state.is_ejected(Need::Rpc));
         state.redeem(Need::Rest);
         assert!(!state.is_ejected(Need::Rest) && !state.on_probation(Need::Rest));

@@ -56,23 +56,55 @@ impl Tls {
     }
 }
 
-async fn connect(endpoint: &EndpointPlan, tls: Option<&Tls>, h2: bool) -> Result<Io, Error> {
-    let socket: Box<dyn Socket> = match &endpoint.address {
+/// A byte stream that may change threads.
+pub trait Wire: Socket + Send {}
+impl<T: Socket + Send> Wire for T {}
+
+async fn socket(endpoint: &EndpointPlan) -> Result<Box<dyn Wire>, Error> {
+    Ok(match &endpoint.address {
         Address::Tcp { host, port } => Box::new(tcp(host, *port).await.map_err(refused)?),
         Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(refused)?),
-    };
-    let Some(tls) = tls.filter(|_| endpoint.protocol.is_tls()) else {
-        return Ok(Io::new(socket, None, Bytes::new(), true));
-    };
+    })
+}
+
+async fn secured(
+    socket: Box<dyn Wire>,
+    tls: &Tls,
+    h2: bool,
+) -> Result<tokio_rustls::client::TlsStream<Box<dyn Wire>>, Error> {
     let config = if h2 { &tls.h2 } else { &tls.http };
     let stream = TlsConnector::from(Arc::clone(config))
         .connect(tls.server_name.clone(), socket)
         .await
         .map_err(|error| Error::with(Kind::UpstreamTls, error))?;
-    let (socket, session) = stream.into_inner();
-    if h2 && session.alpn_protocol() != Some(b"h2") {
+    if h2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(Error::with(Kind::UpstreamTls, "the server did not agree to h2 by ALPN"));
     }
+    Ok(stream)
+}
+
+/// Connects as [`dial`] does, without a clock, for those who are not on a worker.
+///
+/// # Errors
+/// As [`dial`].
+pub async fn reach(
+    endpoint: &EndpointPlan,
+    tls: Option<&Tls>,
+    h2: bool,
+) -> Result<Box<dyn Wire>, Error> {
+    let socket = socket(endpoint).await?;
+    Ok(match tls.filter(|_| endpoint.protocol.is_tls()) {
+        None => socket,
+        Some(tls) => Box::new(secured(socket, tls, h2).await?),
+    })
+}
+
+async fn connect(endpoint: &EndpointPlan, tls: Option<&Tls>, h2: bool) -> Result<Io, Error> {
+    let socket = socket(endpoint).await?;
+    let Some(tls) = tls.filter(|_| endpoint.protocol.is_tls()) else {
+        return Ok(Io::new(socket, None, Bytes::new(), true));
+    };
+    let (socket, session) = secured(socket, tls, h2).await?.into_inner();
     Ok(Io::new(socket, Some(session.into()), Bytes::new(), true))
 }
 

@@ -34,6 +34,7 @@ mod metrics;
 mod process;
 mod proxies;
 mod reconnect;
+mod replicas;
 mod retries;
 mod routing;
 mod smoke;

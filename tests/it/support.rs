@@ -17,6 +17,7 @@ use ravelin::config::{self, Files, Overrides};
 use ravelin::server::Server;
 use ravelin::standin::{Options, Standin};
 use ravelin::telemetry::metrics::{Metrics, TextFormat};
+use ravelin::upstream::roster::Roster;
 use tokio::sync::oneshot;
 
 /// A stand-in with ZITADEL's own settings.
@@ -29,6 +30,7 @@ pub struct Ravelin {
     addresses: Vec<(String, SocketAddr)>,
     admin: Option<SocketAddr>,
     metrics: Arc<Metrics>,
+    roster: Arc<Roster>,
     leave: Mutex<Option<oneshot::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -55,17 +57,23 @@ impl Ravelin {
                     .listening()
                     .iter()
                     .filter_map(|(name, _)| Some((name.to_string(), server.address(name)?)));
-                let told = (addresses.collect(), server.admin(), Arc::clone(server.metrics()));
+                let told = (
+                    addresses.collect(),
+                    server.admin(),
+                    Arc::clone(server.metrics()),
+                    Arc::clone(server.roster()),
+                );
                 tell.send(told).unwrap();
                 let _ = left.await;
                 server.drain().await;
             });
         });
-        let (addresses, admin, metrics) = told.recv().unwrap();
+        let (addresses, admin, metrics, roster) = told.recv().unwrap();
         Self {
             addresses,
             admin,
             metrics,
+            roster,
             leave: Mutex::new(Some(leave)),
             thread: Mutex::new(Some(thread)),
         }
@@ -95,6 +103,11 @@ impl Ravelin {
             .filter(|line| line.starts_with(line_start))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
+    }
+
+    /// What is known of every endpoint.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// Begins to drain (as SIGTERM does); `wait` waits for the end.

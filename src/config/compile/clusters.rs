@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::compile::{item, lasting};
+use crate::config::compile::{item, lasting, upstream};
 use crate::config::fault::without_userinfo;
 use crate::config::parse::{self, Endpoint};
 use crate::config::schema::text::{EndpointText, OneOrMany, PinText};
@@ -47,6 +47,8 @@ pub fn clusters(
             tls: TlsPlan::default(),
             connect_timeout: CONNECT_TIMEOUT,
             idle: IDLE,
+            health: None,
+            hash: None,
         });
     }
     plans
@@ -73,6 +75,8 @@ fn cluster(name: &str, cluster: &Cluster, scope: &Scope<'_>) -> ClusterPlan {
             &scope.key("connect_timeout"),
         ),
         idle: lasting(cluster.idle.as_ref(), IDLE, &scope.key("idle")),
+        health: upstream::health(cluster.health.as_ref(), None, &scope.key("health")),
+        hash: upstream::hash(cluster.hash.as_ref(), &scope.key("hash")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 
-use crate::config::compile::{clusters, headers, item};
+use crate::config::compile::{clusters, headers, item, upstream};
 use crate::config::fault::{nearest, quoted};
 use crate::config::parse;
 use crate::config::schema::text::{AuthorityText, LimitText, OneOrMany, RangeText, SiteText};
@@ -14,7 +14,7 @@ use crate::config::schema::{
     SiteLimits as LimitsText, TlsMode, Zitadel,
 };
 use crate::config::scope::Scope;
-use crate::config::zitadel::{Guards, Installation, Limits, Mode, Opening, exposure};
+use crate::config::zitadel::{Guards, Installation, Limits, Mode, Opening, authority, exposure};
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::plan::{LimitsPlan, SiteHost};
 use crate::upstream::plan::EndpointPlan;
@@ -55,9 +55,9 @@ fn installation(
     if name.is_empty() {
         scope.key("name").bad(&name, "a name");
     }
-    let upstream = clusters::endpoints(written.upstream.as_ref(), &scope.key("upstream"));
-    let mode = mode(written.tls_mode, &upstream, listeners);
-    fits(mode, written, &upstream, listeners, scope);
+    let replicas = clusters::endpoints(written.upstream.as_ref(), &scope.key("upstream"));
+    let mode = mode(written.tls_mode, &replicas, listeners);
+    fits(mode, written, &replicas, listeners, scope);
     let tls = written.tls.as_ref().map(|tls| clusters::tls(tls, &scope.key("tls")));
     if tls.is_some() && mode != Mode::Enabled {
         let expected = "it with tls_mode \"enabled\" only (ZITADEL with --tlsMode enabled)";
@@ -67,13 +67,20 @@ fn installation(
     if written.login.is_none() && written.login_domain.is_some() {
         scope.key("login_domain").fault("it without \"login\"", "both");
     }
+    let domains = hosts(written.domain.as_ref(), mode, &scope.key("domain"));
+    let host = domains.iter().find_map(authority);
+    let health = match &written.health {
+        None => Some(upstream::zitadel(host)),
+        health => upstream::health(health.as_ref(), host, &scope.key("health")),
+    };
     Installation {
         name,
         mode,
-        upstream,
+        upstream: replicas,
+        health,
         tls: tls.unwrap_or_default(),
         login,
-        hosts: hosts(written.domain.as_ref(), mode, &scope.key("domain")),
+        hosts: domains,
         login_hosts: hosts(written.login_domain.as_ref(), mode, &scope.key("login_domain")),
         instance_host: written.instance_host.as_ref().and_then(|text| {
             let value = parse::authority(text).and_then(|_| HeaderValue::from_str(text).ok());

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{clock, cluster_tls, edits_of, endpoint, ranges, site_host, size, text};
+use super::{clock, cluster_tls, edits_of, endpoint, ranges, site_host, size, text, upstream};
 use crate::config::zitadel::{Installation, Mode, Opening};
 
 /// The settings of an installation.
@@ -23,6 +23,7 @@ pub(super) fn installation(site: &Installation) -> Json {
     }
     let host = site.instance_host.as_ref();
     out.extend(host.map(|host| ("instance_host".to_owned(), json!(text(host)))));
+    out.insert("health".into(), upstream::health(site.health.as_ref()));
     let mut guards = Map::new();
     if !site.guards.open.is_empty() {
         guards.insert("open".into(), site.guards.open.iter().map(opening).collect());

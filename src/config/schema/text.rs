@@ -108,6 +108,8 @@ texts! {
     BodyText: ["string", "integer", "number"], "text";
     /// An authority.
     AuthorityText: ["string"], "a host, or host:port";
+    /// What leads an exchange to its endpoint.
+    HashText: ["string"], "client, header:NAME or cookie:NAME";
     /// A name.
     NameText: ["string", "integer"], "a name";
 }

@@ -17,7 +17,7 @@ use super::cells::{
     BUCKETS, CAUSES, Cells, EndpointCells, ExchangeCells, FIRST_STATUS, GRPC_CODES,
     KINDS_OF_EXCHANGE, ListenerCells,
 };
-use super::{Metrics, Names, lock};
+use super::{Metrics, Names, lock, upstreams};
 use crate::error::Kind;
 use crate::exchange::{Class, Protocol};
 
@@ -34,7 +34,9 @@ impl Collector for Metrics {
         scrape.grpc(&mut encoder)?;
         scrape.causes(&mut encoder)?;
         scrape.listeners(&mut encoder)?;
-        scrape.endpoints(&mut encoder)
+        scrape.endpoints(&mut encoder)?;
+        let known = self.endpoints.get().map(|ask| ask()).unwrap_or_default();
+        upstreams::encode(&known, &mut encoder)
     }
 }
 
