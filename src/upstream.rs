@@ -12,6 +12,7 @@ pub mod balance;
 pub mod eject;
 pub mod health;
 pub mod endpoint;
+pub mod alive;
 pub mod http2;
 pub mod http1;
 pub mod transport;
