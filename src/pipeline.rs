@@ -11,6 +11,7 @@ pub mod preflight;
 pub mod forward;
 pub mod compress;
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use http::{Request, Response, StatusCode};
 use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
 use self::compress::load::Load;
+use self::forward::Target;
+use self::forward::retry::budget::Retries;
 use self::plan::{Action, RoutePlan};
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -31,7 +34,7 @@ use crate::upstream::cluster::Cluster;
 pub struct Pipeline {
     table: RouteTable,
     /// By route; `None` where a route does not forward.
-    clusters: Vec<Option<Rc<Cluster>>>,
+    targets: Vec<Option<Target>>,
     rates: Arc<Rates>,
     /// By route: its number in the metrics.
     ids: Vec<usize>,
@@ -48,16 +51,21 @@ impl Pipeline {
         metrics: &Metrics,
         cluster: impl Fn(&str) -> Option<Rc<Cluster>>,
     ) -> Self {
-        let clusters = routes
+        let mut known: HashMap<Arc<str>, Rc<Retries>> = HashMap::new();
+        let mut target = |name: &Arc<str>| {
+            let retries = Rc::clone(known.entry(Arc::clone(name)).or_default());
+            Some(Target { cluster: cluster(name)?, retries })
+        };
+        let targets = routes
             .iter()
             .map(|route| match &route.action {
-                Action::Forward(plan) => cluster(&plan.cluster),
+                Action::Forward(plan) => target(&plan.cluster),
                 Action::Redirect(_) | Action::Respond(_) | Action::Deny => None,
             })
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
         let load = Rc::new(Load::new(std::time::Instant::now()));
-        Self { table: RouteTable::new(routes.to_vec()), clusters, rates, ids, load }
+        Self { table: RouteTable::new(routes.to_vec()), targets, rates, ids, load }
     }
 
     /// Answers one request.
@@ -87,13 +95,13 @@ impl Pipeline {
                 {
                     return Ok(answer);
                 }
-                let cluster = self.clusters.get(index).and_then(Option::as_ref);
+                let target = self.targets.get(index).and_then(Option::as_ref);
                 let compress = plan.compress.as_ref();
                 let asked = compress.and_then(|compress| {
                     Some((compress, compress::Asked::of(exchange.class, &request)?))
                 });
                 let response =
-                    forward::forward(plan, &route.matcher.path, cluster, request, exchange).await?;
+                    forward::forward(plan, &route.matcher.path, target, request, exchange).await?;
                 Ok(match asked {
                     Some((compress, asked)) => asked.answer(compress, &self.load, response),
                     None => response,

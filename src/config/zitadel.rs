@@ -6,6 +6,7 @@
 pub mod exposure;
 pub mod guards;
 pub mod pieces;
+pub mod reads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use ipnet::IpNet;
 
 use crate::pipeline::plan::{
     CompressPlan, ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan,
-    RoutePlan, SiteHost, Timeouts,
+    RetryPlan, RoutePlan, SiteHost, Timeouts,
 };
 use crate::upstream::plan::{ClusterPlan, EndpointPlan, HealthPlan, Protocol, TlsPlan};
 
@@ -92,6 +93,8 @@ pub struct Installation {
     pub limits: Limits,
     /// Limits at the top of the configuration, where `limits` says nothing.
     pub base: LimitsPlan,
+    /// What is sent again.
+    pub retry: RetryPlan,
     /// Edits of every request's headers.
     pub request_headers: HeaderEdits,
     /// Edits of every answer's headers.
@@ -219,6 +222,7 @@ impl Installation {
             },
             // ZITADEL codes nothing itself but Connect's unary calls.
             compress: Some(CompressPlan::default()),
+            retry: self.retry.clone(),
             ..ForwardPlan::to(Arc::clone(&self.name))
         }
     }
