@@ -89,7 +89,10 @@ fn kubernetes_takes_zitadel_down_by_a_drain_that_has_the_time_for_it() {
 fn a_changed_configmap_arrives() {
     for name in ["edge", "sidecar"] {
         let manifest = read(&format!("deploy/kubernetes/{name}.yaml"));
-        assert!(!manifest.contains("subPath:"), "{name}: kubelet never renews a subPath");
+        assert!(
+            !manifest.contains("subPath: ravelin.yaml"),
+            "{name}: kubelet never renews a subPath"
+        );
         assert!(
             manifest.contains("args: [run, --config, /etc/ravelin/config/ravelin.yaml]"),
             "{name}"
@@ -117,7 +120,7 @@ fn the_commands_in_unit_and_script_are_commands() {
     let service = read("deploy/systemd/ravelin.service");
     let script = read("deploy/compose/restart-zitadel.sh");
     let reload = service.lines().find_map(|line| line.strip_prefix("ExecReload=")).unwrap();
-    let drain = script.lines().find(|line| line.contains("/ravelin drain")).unwrap();
+    let drain = script.lines().find(|line| line.contains("ravelin drain --")).unwrap();
     let drain = drain.split("exec ravelin ").nth(1).unwrap().trim_end_matches(" ||");
     for line in [reload, drain] {
         let outcome = ravelin::command::args::command().try_get_matches_from(line.split(' '));
