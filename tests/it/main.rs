@@ -12,6 +12,7 @@
 mod support;
 mod access_record;
 mod certificates;
+mod compress;
 mod constant_memory;
 mod cors;
 mod counts;
