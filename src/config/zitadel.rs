@@ -17,7 +17,7 @@ use crate::pipeline::plan::{
     ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan, RoutePlan, SiteHost,
     Timeouts,
 };
-use crate::upstream::plan::{ClusterPlan, EndpointPlan, HealthPlan, Protocol, TlsPlan};
+use crate::upstream::plan::{Caps, ClusterPlan, EndpointPlan, HealthPlan, Protocol, TlsPlan};
 
 /// ZITADEL's `--tlsMode` (`cmd/tls/tls.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +174,8 @@ impl Installation {
             idle: crate::config::compile::clusters::IDLE,
             health: None,
             hash: None,
+            resolver: None,
+            caps: Caps::default(),
         };
         let zitadel = cluster(Arc::clone(&self.name), &self.upstream, &self.tls);
         let mut clusters = vec![ClusterPlan { health: self.health.clone(), ..zitadel }];

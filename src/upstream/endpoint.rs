@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::balance::{self, Cost, Latency};
 use super::eject::{self, Word};
 use super::plan::{ClusterPlan, EndpointPlan};
+use super::queue::{Queue, Waiting};
 use super::roster::Member;
 use super::state::{Burden, EndpointState, Need};
 use super::transport::dial;
@@ -46,6 +47,8 @@ pub struct Endpoint {
     idle: Duration,
     member: Member,
     burden: Arc<Burden>,
+    queue: Rc<Queue>,
+    pending: u64,
     latency: Latency,
     /// Failures in a row, by what was needed.
     bad: [Cell<u32>; 2],
@@ -97,13 +100,16 @@ struct Failed {
 impl Endpoint {
     /// An endpoint without connections; they are opened when they are needed.
     pub fn new(member: Member, cluster: &ClusterPlan, telemetry: &Telemetry) -> Rc<Self> {
+        let burden = member.state.burden();
         Rc::new(Self {
+            queue: Queue::new(cluster.caps.in_flight, &member.state, &burden),
+            pending: cluster.caps.pending.into(),
             id: telemetry.metrics.endpoint(&cluster.name, &member.plan.name),
             shard: Rc::clone(&telemetry.shard),
             plan: member.plan.clone(),
             connect_timeout: cluster.connect_timeout,
             idle: cluster.idle,
-            burden: member.state.burden(),
+            burden,
             latency: Latency::default(),
             bad: Default::default(),
             key: balance::key_of(&*member.plan.name),
@@ -130,6 +136,16 @@ impl Endpoint {
     /// This worker's count of exchanges there.
     pub(super) fn burden(&self) -> &Burden {
         &self.burden
+    }
+
+    /// Its queue.
+    pub(super) const fn queue(&self) -> &Rc<Queue> {
+        &self.queue
+    }
+
+    /// Whether as many wait for a place as may.
+    pub(super) fn is_full(&self) -> bool {
+        self.burden.waiting() >= self.pending
     }
 
     /// It has left its cluster: connections end with what is under way on them.
@@ -250,6 +266,7 @@ impl Endpoint {
             }
             let (tell, told) = oneshot::channel();
             self.waiting.borrow_mut().push_back(tell);
+            let _waiting = Waiting::new(&self.burden);
             match (Turn { told, endpoint: self }).await {
                 Ok(Ok(())) => {}
                 Ok(Err((kind, why))) => return Err(Error::with(kind, &*why)),

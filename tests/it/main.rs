@@ -11,10 +11,12 @@
 
 mod support;
 mod access_record;
+mod caps;
 mod certificates;
 mod constant_memory;
 mod cors;
 mod counts;
+mod discovery;
 mod drain;
 mod errors;
 mod forwarded;

@@ -79,6 +79,7 @@ const fn advice(kind: Kind) -> &'static str {
         | Kind::Incomplete
         | Kind::NoEndpoint
         | Kind::Overloaded
+        | Kind::UpstreamFull
         | Kind::Draining => {
             "Reload the page in a moment. If it stays like this, tell your administrator."
         }
