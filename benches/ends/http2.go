@@ -31,6 +31,8 @@ type server struct {
 	now     func() string
 	streams map[uint32]*stream
 	spare   []*stream
+	// Server streams that have messages left.
+	talking []*stream
 	// What the peer lets us send, and what it has sent that we did not give back yet.
 	sendWindow   int64
 	streamWindow int64
@@ -51,6 +53,7 @@ type stream struct {
 	answered    bool
 	rest        answer
 	trailers    bool
+	messages    int
 }
 
 func serveHTTP2(connection net.Conn, reader *bufio.Reader) error {
@@ -76,9 +79,16 @@ func serveHTTP2(connection net.Conn, reader *bufio.Reader) error {
 	)
 	_ = s.framer.WriteWindowUpdate(0, window-65535)
 	for {
-		if reader.Buffered() == 0 {
+		for reader.Buffered() == 0 {
 			if err := s.writer.Flush(); err != nil {
 				return err
+			}
+			more, err := s.turn()
+			if err != nil {
+				return err
+			}
+			if !more {
+				break
 			}
 		}
 		read, err := s.framer.ReadFrame()
@@ -238,15 +248,9 @@ func (s *server) end(st *stream) error {
 		if err := s.writeHead(st, 200, grpcHead(s.now()), false); err != nil {
 			return err
 		}
-		for range streamed {
-			if int64(len(message)) > min(s.sendWindow, st.window) {
-				return fmt.Errorf("no window for a stream of small messages")
-			}
-			if err := s.write(st, message, false); err != nil {
-				return err
-			}
-		}
-		st.trailers = true
+		st.messages, st.trailers = streamed, true
+		s.talking = append(s.talking, st)
+		return nil
 	case st.kind == unary && grpc:
 		if err := s.writeHead(st, 200, grpcHead(s.now()), false); err != nil {
 			return err
@@ -271,6 +275,31 @@ func (s *server) end(st *stream) error {
 		}
 	}
 	return s.send(st)
+}
+
+// turn lets each server stream write one message. What they write together is flushed together, as
+// it is when the handlers of a Go server each write a message, flush, and wait until it is out.
+func (s *server) turn() (bool, error) {
+	left, wrote := s.talking[:0], false
+	for _, st := range s.talking {
+		if s.streams[st.id] != st {
+			continue
+		}
+		if st.messages > 0 && int64(len(message)) <= min(s.sendWindow, st.window) {
+			if err := s.write(st, message, false); err != nil {
+				return false, err
+			}
+			st.messages--
+			wrote = true
+		}
+		if st.messages > 0 {
+			left = append(left, st)
+		} else if err := s.finish(st); err != nil {
+			return false, err
+		}
+	}
+	s.talking = left
+	return wrote, nil
 }
 
 func (s *server) writeHead(st *stream, status int, fields [][2]string, end bool) error {
@@ -327,7 +356,7 @@ func (s *server) send(st *stream) error {
 
 // finish sends the trailers when the body is out.
 func (s *server) finish(st *stream) error {
-	if !st.answered || !st.trailers {
+	if !st.answered || !st.trailers || st.messages > 0 {
 		st.rest.body = nil
 		return nil
 	}

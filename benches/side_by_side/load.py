@@ -81,7 +81,7 @@ def h2load(scenario, port, run, count):
         command += ["--h1"]
     out = call([*command, f"https://localhost:{port}{scenario.path}"])
     if f" {count} succeeded, 0 failed, 0 errored, 0 timeout" not in out:
-        raise Wrong(re.search(r"requests: .*", out).group(0) if "requests:" in out else out[-400:])
+        raise Wrong(" ".join(re.findall(r"(?:requests|status codes): .*", out)) or out[-400:])
     waits = sorted(int(line.rsplit("\t", 1)[1]) for line in log.read_text().splitlines())
     return {"count": count, "seconds": seconds(out), "p50_us": waits[len(waits) // 2], "p99_us": waits[len(waits) * 99 // 100]}
 

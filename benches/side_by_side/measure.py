@@ -24,22 +24,31 @@ class Pair:
     """An upstream and a proxy before it."""
 
     def __init__(self, run, peer, workers=1, cores=PROXY_CORE, ready=True):
-        self.run = run
+        self.run, self.proxy = run, None
         self.back, self.front = free_port(), free_port()
         assets = {"ENDS_ASSETS": str(run.folder / "assets"), "GOMAXPROCS": "2"}
         self.upstream = Process([run.ends, "upstream", f"127.0.0.1:{self.back}"], LOAD_CORE, run.folder / "upstream.log", assets)
+        try:
+            self.begin(peer, workers, cores)
+            if ready:
+                self.first_answer()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def begin(self, peer, workers, cores):
+        """Waits for the upstream, then starts the proxy."""
         for _ in range(500):
             try:
                 self.stats()
                 break
             except OSError:
                 time.sleep(0.01)
+        run = self.run
         log = run.folder / f"{peer.name.replace('/', '_')}.log"
         log.unlink(missing_ok=True)
         command, environment = peer.start(run, self.front, self.back, workers)
         self.proxy = Process(command, cores, log, environment)
-        if ready:
-            self.first_answer()
 
     def first_answer(self):
         """Waits until the proxy answers; milliseconds since it was started."""
@@ -58,7 +67,8 @@ class Pair:
         return self
 
     def __exit__(self, *_):
-        self.proxy.stop()
+        if self.proxy:
+            self.proxy.stop()
         self.upstream.stop()
 
 
@@ -69,7 +79,8 @@ def generate(scenario):
 def loaded(run, peer, scenario):
     """CPU of requests that h2load or the ping-pong client sends."""
     count = scenario.quick if run.quick else scenario.count
-    with Pair(run, peer) as pair:
+    cores = {PROXY_CORE, LOAD_CORE} if scenario.shared else PROXY_CORE
+    with Pair(run, peer, scenario.workers, cores) as pair:
         load.check(scenario, pair.front, run)
         generate(scenario)(scenario, pair.front, run, max(scenario.connections, scenario.streams, count // 10))
         before, upstream = pair.proxy.ran(), pair.upstream.ran()
@@ -92,7 +103,8 @@ def syscalls(run, peer, scenario):
     strace = install.find("strace")
     if not strace:
         return None
-    count = max(scenario.connections * scenario.streams, min(scenario.quick, 2000 * max(1, scenario.connections * scenario.streams // 100)))
+    at_once = scenario.connections * scenario.streams
+    count = min(scenario.quick, max(2000, 20 * at_once))
     with Pair(run, peer) as pair:
         generate(scenario)(scenario, pair.front, run, count)
         counter = Strace(strace, pair.proxy, run.folder)

@@ -1,7 +1,7 @@
 """What is asked: the request, its answer, how many at once. Requests look like ZITADEL's."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 SERVICE = "/zitadel.user.v2.UserService"
 # What every client of ZITADEL sends beside what its protocol asks for.
@@ -40,7 +40,9 @@ class Scenario:
     variant: str = ""
     # Not in --quick unless named.
     slow: bool = False
-    tags: tuple = field(default=())
+    workers: int = 1
+    # The proxy may use both cores, as the load does.
+    shared: bool = False
 
     def expect(self, _run):
         """What `ends check` must have seen."""
@@ -64,7 +66,7 @@ def grpc(name, title, connections, streams, **more):
                     streams=streams, grpc=True, answer=MESSAGE, **more)
 
 
-WEB = MESSAGE + b"\x80\0\0\0\x22grpc-status: 0\r\ngrpc-message: \r\n"
+WEB = MESSAGE + b"\x80\0\0\0\x20grpc-status: 0\r\ngrpc-message: \r\n"
 
 ALL = [
     grpc("grpc-1x100", "gRPC unary, 1 connection × 100 streams", 1, 100),
@@ -82,4 +84,18 @@ ALL = [
              body="message", connections=4, streams=8, grpc=True, answer=2100, count=5000, quick=2000),
     Scenario("ping-pong", "gRPC bidirectional ping-pong, 32 streams, a message", SERVICE + "/Bidi", "pingpong",
              headers=GRPC, streams=32, grpc=True, body="message", answer=MESSAGE, count=64000, quick=16000, unit="message"),
+    Scenario("download", f"{MEGABYTES} MB down", f"/download/{MEGABYTES * 1_000_000}", headers=BROWSER, answer=MEGABYTES * 1_000_000,
+             count=4, quick=2, unit="MB", units=MEGABYTES),
+    Scenario("upload", f"{MEGABYTES} MB up", "/upload", headers=(("content-type", "application/octet-stream"), *BROWSER),
+             body="upload", answer=str(MEGABYTES * 1_000_000).encode(), count=4, quick=2, unit="MB", units=MEGABYTES),
+    Scenario("handshake-full", "Full handshake, X25519", "/", "handshake", count=1000, quick=400, unit="handshake"),
+    Scenario("handshake-hybrid", "Full handshake, X25519MLKEM768", "/", "handshake", variant="hybrid", count=1000, quick=400, unit="handshake"),
+    Scenario("handshake-resumed", "Resumed handshake, X25519", "/", "handshake", variant="resume", count=1000, quick=400, unit="handshake"),
+    Scenario("idle-1000", "1,000 idle TLS connections, h2, one request each before", "/v2/users", "idle", count=1000, unit="connection"),
+    Scenario("idle-10000", "10,000 idle TLS connections, h2", "/v2/users", "idle", count=9800, unit="connection", slow=True),
+    Scenario("start", "Start to first answer, one certificate", "/v2/users", "start", unit="start"),
+    Scenario("scale-1", "gRPC unary, 10 × 32, one worker on two shared cores", SERVICE + "/Unary", headers=GRPC, body="message",
+             connections=10, streams=32, grpc=True, answer=MESSAGE, shared=True, slow=True),
+    Scenario("scale-2", "gRPC unary, 10 × 32, two workers on two shared cores", SERVICE + "/Unary", headers=GRPC, body="message",
+             connections=10, streams=32, grpc=True, answer=MESSAGE, shared=True, workers=2, slow=True),
 ]

@@ -1,7 +1,7 @@
 #!/bin/sh
 # How many system calls a worker makes for one gRPC call, with 100 in flight on one TLS connection.
 # What would make them many: a write for every frame, a read for every record, a wake for every
-# stream. Fails above LIMIT (default 0.5).
+# stream. Fails above LIMIT (default 0.3).
 #
 #   RAVELIN=target/release/ravelin tests/suites/syscalls.sh
 #
@@ -12,7 +12,7 @@ set -eu
 
 RAVELIN=${RAVELIN:-target/release/ravelin}
 STANDIN=${STANDIN:-$(dirname "$RAVELIN")/examples/standin}
-LIMIT=${LIMIT:-0.5}
+LIMIT=${LIMIT:-0.3}
 REQUESTS=${REQUESTS:-50000}
 FRONT=${FRONT:-18443}
 BACK=${BACK:-18080}

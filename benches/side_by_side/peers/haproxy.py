@@ -9,6 +9,8 @@ from . import Peer
 class HAProxy(Peer):
     name, program = "haproxy", "haproxy"
     note = "no log (its default), -db: one process"
+    # "HTTP/1.1 200 " and nothing more: allowed, since HTTP/2 upstream has no reason phrase.
+    cannot = {"json-h1": "answers without a reason phrase, which h2load 1.52 does not understand"}
 
     def start(self, run, front, back, workers):
         # It wants two files for each connection, and does not start without.
