@@ -18,20 +18,24 @@ func asset(name, accepts, date string) (answer, bool) {
 	if folder == "" || strings.ContainsAny(name, "/\\") {
 		return answer{}, false
 	}
-	coding := ""
+	coding, varies := "", false
 	body, ok := stored(filepath.Join(folder, name))
 	if !ok {
 		return answer{}, false
 	}
-	if strings.Contains(accepts, "br") {
-		if encoded, ok := stored(filepath.Join(folder, name+".br")); ok {
+	if encoded, ok := stored(filepath.Join(folder, name+".br")); ok {
+		varies = true
+		if strings.Contains(accepts, "br") {
 			body, coding = encoded, "br"
 		}
 	}
 	fields := [][2]string{
 		{"content-type", "text/javascript; charset=utf-8"}, {"date", date},
-		{"cache-control", "public, max-age=604800, s-maxage=604800"}, {"vary", "accept-encoding"},
+		{"cache-control", "public, max-age=604800, s-maxage=604800"},
 		{"content-length", strconv.Itoa(len(body))},
+	}
+	if varies {
+		fields = append(fields, [2]string{"vary", "accept-encoding"})
 	}
 	if coding != "" {
 		fields = append(fields, [2]string{"content-encoding", coding})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -8,10 +9,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/andybalholm/brotli"
 )
 
 // The flags that all clients share.
@@ -63,11 +67,20 @@ func check(arguments []string) error {
 	if err != nil {
 		return err
 	}
+	var seen records
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(*http1)
 	protocols.SetHTTP2(!*http1)
 	client := http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: config, Protocols: protocols, DisableCompression: true,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			raw, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			connection := tls.Client(&recorder{Conn: raw, seen: &seen}, config)
+			return connection, connection.HandshakeContext(ctx)
+		},
 	}}
 	request, err := http.NewRequest(http.MethodGet, "https://"+t.address+t.path, nil)
 	if err != nil {
@@ -93,7 +106,11 @@ func check(arguments []string) error {
 		return err
 	}
 	hash := sha256.New()
-	size, err := io.Copy(hash, answer.Body)
+	var text io.Reader = answer.Body
+	if answer.Header.Get("Content-Encoding") == "br" {
+		text = brotli.NewReader(text)
+	}
+	size, err := io.Copy(hash, text)
 	if err != nil {
 		return err
 	}
@@ -108,6 +125,44 @@ func check(arguments []string) error {
 		"status": answer.StatusCode, "protocol": answer.Proto, "bytes": size,
 		"sha256": hex.EncodeToString(hash.Sum(nil)), "headers": flat(answer.Header), "trailers": flat(answer.Trailer),
 		"tls": tls.VersionName(answer.TLS.Version), "cipher": tls.CipherSuiteName(answer.TLS.CipherSuite),
-		"group": answer.TLS.CurveID.String(),
+		"group": answer.TLS.CurveID.String(), "records": seen.all, "full_records": seen.full,
 	})
+}
+
+// What came in TLS records of application data, and how many of them held the 16 KiB that they can.
+type records struct{ all, full int }
+
+// A connection that looks at the header of each record that is read.
+type recorder struct {
+	net.Conn
+	seen *records
+	// What of the header is there, and what is left of the record.
+	header []byte
+	left   int
+}
+
+func (r *recorder) Read(into []byte) (int, error) {
+	n, err := r.Conn.Read(into)
+	for piece := into[:n]; len(piece) > 0; {
+		if r.left > 0 {
+			skip := min(r.left, len(piece))
+			r.left -= skip
+			piece = piece[skip:]
+			continue
+		}
+		take := min(5-len(r.header), len(piece))
+		r.header = append(r.header, piece[:take]...)
+		piece = piece[take:]
+		if len(r.header) == 5 {
+			r.left = int(r.header[3])<<8 | int(r.header[4])
+			if r.header[0] == 23 {
+				r.seen.all++
+				if r.left >= 16384 {
+					r.seen.full++
+				}
+			}
+			r.header = r.header[:0]
+		}
+	}
+	return n, err
 }

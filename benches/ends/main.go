@@ -2,10 +2,12 @@
 // clients that h2load cannot be. benches/run builds and starts it; nothing else needs it.
 //
 //	ends upstream ADDRESS         HTTP/1.1 and h2c on one port
+//	ends goserver ADDRESS         the same with net/http, for gRPC unary calls
 //	ends check …                  one request, told as JSON: what is verified before it is timed
 //	ends pingpong …               bidirectional gRPC streams, one message at a time
 //	ends handshake …              connections with full or resumed TLS handshakes
 //	ends idle …                   connections that have asked once and then wait
+//	ends assets FOLDER            writes what caches are measured with
 //	ends ready …                  waits for the first answer of a server that is starting
 package main
 
@@ -17,8 +19,8 @@ import (
 )
 
 var commands = map[string]func([]string) error{
-	"upstream": upstream, "check": check, "pingpong": pingpong,
-	"handshake": handshake, "idle": idle, "ready": ready,
+	"upstream": upstream, "goserver": goserver, "check": check, "pingpong": pingpong,
+	"handshake": handshake, "idle": idle, "ready": ready, "assets": makeAssets,
 }
 
 func main() {

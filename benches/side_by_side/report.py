@@ -65,6 +65,14 @@ def table(scenario, results, peers):
             lines.append(f"| {name} | {why.splitlines()[0] if why else ''} |" + " |" * (len(head) - 1))
         else:
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for peer in peers:
+        calls = results[peer.name].get("syscalls")
+        if calls and peer.name.startswith("ravelin"):
+            most = ", ".join(f"{name} {number:.2f}" for name, number in calls["most"].items())
+            lines.append(f"\n{peer.name}'s system calls: {most}.")
+        records = [r["full_records"] for r in results[peer.name]["rounds"] if r.get("full_records") is not None]
+        if records:
+            lines.append(f"\n{peer.name}: {100 * statistics.median(records):.1f} % of TLS records full.")
     return "\n".join(lines)
 
 

@@ -41,13 +41,19 @@ class Scenario:
     # Not in --quick unless named.
     slow: bool = False
     workers: int = 1
+    # From the proxy's own cache: nothing may go upstream.
+    cached: bool = False
     # The proxy may use both cores, as the load does.
     shared: bool = False
 
-    def expect(self, _run):
+    def expect(self, run):
         """What `ends check` must have seen."""
         if isinstance(self.answer, int):
             return {"bytes": self.answer}
+        if isinstance(self.answer, str):
+            # `check` decodes what is encoded.
+            body = (run.folder / "assets" / self.answer).read_bytes()
+            return {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         return {"bytes": len(self.answer), "sha256": hashlib.sha256(self.answer).hexdigest()}
 
 
@@ -93,6 +99,11 @@ ALL = [
     Scenario("handshake-resumed", "Resumed handshake, X25519", "/", "handshake", variant="resume", count=1000, quick=400, unit="handshake"),
     Scenario("idle-1000", "1,000 idle TLS connections, h2, one request each before", "/v2/users", "idle", count=1000, unit="connection"),
     Scenario("idle-10000", "10,000 idle TLS connections, h2", "/v2/users", "idle", count=9800, unit="connection", slow=True),
+    Scenario("cached-5k", "5 KB from the proxy's cache, not encoded, 10 × 32", "/ui/console/small.js", headers=BROWSER[1:2],
+             connections=10, streams=32, answer="small.js", cached=True),
+    Scenario("cached-350k", "350 KB of brotli from the proxy's cache, 4 × 4", "/ui/console/large.js",
+             headers=(*BROWSER[1:2], ("accept-encoding", "gzip, deflate, br")), connections=4, streams=4, answer="large.js",
+             cached=True, count=4000, quick=1500),
     Scenario("start", "Start to first answer, one certificate", "/v2/users", "start", unit="start"),
     Scenario("scale-1", "gRPC unary, 10 × 32, one worker on two shared cores", SERVICE + "/Unary", headers=GRPC, body="message",
              connections=10, streams=32, grpc=True, answer=MESSAGE, shared=True, slow=True),

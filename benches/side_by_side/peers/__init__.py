@@ -15,6 +15,8 @@ class Peer:
     program = ""
     # What it cannot do, by scenario's name, and why; told in the place of a figure.
     cannot = {}
+    # Scenarios by the beginning of their names, where it is not for all.
+    only = ""
     # What the reader of the table must know.
     note = ""
     version_flag = "-v"
@@ -27,7 +29,7 @@ class Peer:
         found = re.search(r"\d+\.\d+\.\d+[\w.+-]*", out.stdout + out.stderr)
         return found.group(0) if found else "?"
 
-    def start(self, run, front, back, workers):
+    def start(self, run, front, back, workers, cached):
         """Writes its configuration into the run's folder; returns (command, environment)."""
         raise NotImplementedError
 
@@ -37,6 +39,10 @@ class Peer:
         return path
 
 
+NO_CACHE = {name: "has no cache for what it fetches" for name in ("cached-5k", "cached-350k")}
+
+
 def all_peers():
-    from . import caddy, envoy, h2o, haproxy, nghttpx, nginx
-    return {peer.name: peer for peer in (nghttpx.Nghttpx, haproxy.HAProxy, nginx.Nginx, h2o.H2O, envoy.Envoy, caddy.Caddy)}
+    from . import caddy, envoy, h2o, haproxy, nghttpx, nginx, varnish
+    return {peer.name: peer for peer in (nghttpx.Nghttpx, haproxy.HAProxy, nginx.Nginx, h2o.H2O, envoy.Envoy, caddy.Caddy,
+                                         varnish.Varnish)}

@@ -1,14 +1,15 @@
 """`h2c://` upstream, as ZITADEL's own manual has it. GOMAXPROCS stands for the worker."""
 
-from . import Peer
+from . import NO_CACHE, Peer
 
 
 class Caddy(Peer):
     name = program = "caddy"
     version_flag = "version"
+    cannot = NO_CACHE
     note = "no access log (its default)"
 
-    def start(self, run, front, back, workers):
+    def start(self, run, front, back, workers, cached):
         config = self.write(run, "Caddyfile", f"""
 {{
     admin off

@@ -5,6 +5,7 @@ class Envoy(Peer):
     name = program = "envoy"
     version_flag = "--version"
     note = "no access log (its default)"
+    cannot = {"cached-350k": "its cache ends the process where an answer has Vary (1.40, allowed_vary_headers)"}
 
     def version(self):
         import re
@@ -13,7 +14,13 @@ class Envoy(Peer):
         found = re.search(r"/(\d+\.\d+\.\d+)/", out)
         return found.group(1) if found else "?"
 
-    def start(self, run, front, back, workers):
+    def start(self, run, front, back, workers, cached):
+        store = """
+          - name: envoy.filters.http.cache
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.cache.v3.CacheConfig
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.http.cache.simple_http_cache.v3.SimpleHttpCacheConfig""" if cached else ""
         config = self.write(run, "envoy.yaml", f"""
 static_resources:
   listeners:
@@ -41,7 +48,7 @@ static_resources:
             - name: all
               domains: ["*"]
               routes: [{{match: {{prefix: "/"}}, route: {{cluster: back, timeout: 300s}}}}]
-          http_filters:
+          http_filters:{store}
           - name: envoy.filters.http.router
             typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
   clusters:

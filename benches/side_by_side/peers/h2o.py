@@ -3,7 +3,7 @@ client's order of ciphers, which begins with AES-128-GCM."""
 
 import os
 
-from . import Peer
+from . import NO_CACHE, Peer
 
 NO_GRPC = "no trailers, HTTP/1.1 upstream (2.2)"
 
@@ -11,10 +11,10 @@ NO_GRPC = "no trailers, HTTP/1.1 upstream (2.2)"
 class H2O(Peer):
     name, program = "h2o", "h2o"
     version_flag = "--version"
-    cannot = {name: NO_GRPC for name in ("grpc-1x100", "grpc-10x32", "grpc-100x10", "grpc-2000", "stream-100", "ping-pong")}
+    cannot = {name: NO_GRPC for name in ("grpc-1x100", "grpc-10x32", "grpc-100x10", "grpc-2000", "stream-100", "ping-pong")} | NO_CACHE
     note = "HTTP/1.1 upstream, no access log (its default)"
 
-    def start(self, run, front, back, workers):
+    def start(self, run, front, back, workers, cached):
         user = "user: root" if os.geteuid() == 0 else ""
         config = self.write(run, "h2o.conf", f"""
 {user}

@@ -12,9 +12,20 @@ class HAProxy(Peer):
     # "HTTP/1.1 200 " and nothing more: allowed, since HTTP/2 upstream has no reason phrase.
     cannot = {"json-h1": "answers without a reason phrase, which h2load 1.52 does not understand"}
 
-    def start(self, run, front, back, workers):
+    def start(self, run, front, back, workers, cached):
         # It wants two files for each connection, and does not start without.
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        store = """
+cache store
+    total-max-size 64
+    max-object-size 4000000
+    max-age 600
+    process-vary on
+""" if cached else ""
+        use = """
+    http-request cache-use store
+    http-response cache-store store
+""" if cached else ""
         config = self.write(run, "haproxy.cfg", f"""
 global
     nbthread {workers}
@@ -31,7 +42,9 @@ defaults
 frontend front
     bind 127.0.0.1:{front} ssl crt {run.folder}/pem alpn h2,http/1.1 ssl-min-ver TLSv1.3
     default_backend back
+{store}
 backend back
+{use}
     http-reuse always
     server up 127.0.0.1:{back} proto h2
 """)

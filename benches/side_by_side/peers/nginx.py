@@ -10,9 +10,22 @@ class Nginx(Peer):
     name, program = "nginx", "nginx"
     note = "access log to a file (its default)"
 
-    def start(self, run, front, back, workers):
+    def start(self, run, front, back, workers, cached):
         user = "user root;" if os.geteuid() == 0 else ""
+        module = "/usr/lib/nginx/modules/ngx_http_brotli_filter_module.so"
+        load = f"load_module {module};" if cached and os.path.exists(module) else ""
+        store = f"""
+    proxy_cache_path {run.folder}/nginx-cache keys_zone=store:10m max_size=512m;
+    sendfile on;
+    tcp_nopush on;
+    {"brotli on; brotli_types text/javascript;" if load else ""}
+    gzip on;
+    gzip_types text/javascript;
+""" if cached else ""
+        way = """proxy_pass http://back; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+            proxy_cache store;""" if cached else "grpc_pass grpc://back; grpc_set_header Host $http_host; grpc_read_timeout 300s;"
         config = self.write(run, "nginx.conf", f"""
+{load}
 {user}
 daemon off;
 worker_processes {workers};
@@ -27,6 +40,7 @@ http {{
     fastcgi_temp_path {run.folder}/nginx-fastcgi;
     uwsgi_temp_path {run.folder}/nginx-uwsgi;
     scgi_temp_path {run.folder}/nginx-scgi;
+{store}
     keepalive_timeout 300s;
     keepalive_requests 100000000;
     client_max_body_size 0;
@@ -39,7 +53,7 @@ http {{
         ssl_protocols TLSv1.3;
         ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
         ssl_session_cache shared:tls:10m;
-        location / {{ grpc_pass grpc://back; grpc_set_header Host $http_host; grpc_read_timeout 300s; }}
+        location / {{ {way} }}
     }}
 }}
 """)

@@ -12,7 +12,7 @@ class Ravelin(Peer):
         self.name, self.path, self.record = name, path, record
         self.note = "ZITADEL's preset, metrics" + (", JSON record to a file" if record else ", record off")
 
-    def start(self, run, front, back, workers):
+    def start(self, run, front, back, workers, cached):
         record = f'format: json, output: "{run.folder}/access.log"' if self.record else 'format: "off"'
         config = self.write(run, "ravelin.yaml", f"""
 workers: {workers}
