@@ -232,6 +232,10 @@ pub struct Exchange {
     pub remark: Option<Box<str>>,
     /// How interim answers reach the client.
     pub interim: Option<Interim>,
+    /// When it ends whatever happens, and as what: the caller's deadline, or the route's.
+    pub deadline: Option<(Instant, Kind)>,
+    /// Why the client's side has cut it, where it has: what dropped the answer cannot tell.
+    pub cut: Option<Rc<Cell<Option<Kind>>>>,
     /// What the client's side has against the request. Refused only once the class is known, since
     /// that decides how the refusal looks.
     pub refused: Option<Kind>,
@@ -258,6 +262,8 @@ impl Exchange {
             bytes_in: Rc::default(),
             remark: None,
             interim: None,
+            deadline: None,
+            cut: None,
             refused: None,
         }
     }

@@ -64,9 +64,15 @@ impl Io {
         Self { inner: Rc::new(RefCell::new(inner)), deferred }
     }
 
-    /// Puts back bytes that an HTTP/1.1 implementation read past its last message.
+    /// Puts back bytes that an HTTP/1.1 implementation read past its last message, before those that
+    /// were read ahead.
     pub fn unread(&self, bytes: Bytes) {
-        self.inner.borrow_mut().replay = bytes;
+        let mut inner = self.inner.borrow_mut();
+        inner.replay = if inner.replay.is_empty() {
+            bytes
+        } else {
+            [&bytes[..], &inner.replay[..]].concat().into()
+        };
     }
 
     /// Lets `frames` follow the peer's HTTP/2 preface and first frame.
@@ -89,6 +95,12 @@ impl Handle {
     /// Writes out what was collected. Pending: the socket is full and the task will be woken.
     pub fn drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.inner.borrow_mut().poll_drain(cx)
+    }
+
+    /// Looks for what the peer sends while nobody reads, a little of which is kept to be read later.
+    /// Ready with an error when the connection is gone; the end of what it sends is no error.
+    pub fn read_ahead(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.borrow_mut().poll_ahead(cx)
     }
 
     /// Bytes read by the HTTP implementation so far.

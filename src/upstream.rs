@@ -14,6 +14,7 @@ pub mod health;
 pub mod discovery;
 pub mod queue;
 pub mod endpoint;
+pub mod alive;
 pub mod http2;
 pub mod http1;
 pub mod transport;

@@ -212,6 +212,8 @@ fn health_is_0_while_it_serves_and_1_once_it_drains() {
     assert!(text(&health().stderr).contains("503"));
     // Until load balancers have noticed it still serves.
     assert_eq!(get(listener, "localhost", "/healthz"), "HTTP/1.1 200 OK");
+    // At once it would be the same signal, delivered twice.
+    thread::sleep(Duration::from_millis(250));
     ravelin.signal("-TERM");
     assert_eq!(ravelin.ended().code(), Some(1), "a second signal does not wait");
     assert_eq!(health().status.code(), Some(1));
@@ -367,6 +369,7 @@ fn ctrl_c_twice_ends_the_demo_whatever_is_under_way() {
     held.write_all(b"\x16\x03\x01\x02\x00").unwrap();
     demo.signal("-INT");
     demo.says("draining");
+    thread::sleep(Duration::from_millis(250));
     demo.signal("-INT");
     assert_eq!(demo.ended().code(), Some(1));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");

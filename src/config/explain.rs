@@ -335,6 +335,8 @@ fn cluster_tree(plan: &ClusterPlan) -> Json {
     }
     out.insert("connect_timeout".into(), json!(duration(plan.connect_timeout)));
     out.insert("idle".into(), json!(duration(plan.idle)));
+    out.insert("max_age".into(), json!(duration(plan.max_age)));
+    out.insert("keepalive".into(), json!(duration(plan.keepalive)));
     out.insert("health".into(), upstream::health(plan.health.as_ref()));
     out.extend(plan.hash.as_ref().map(|by| ("hash".to_owned(), upstream::hash(by))));
     out.extend(plan.caps.in_flight.map(|cap| ("max_in_flight".to_owned(), json!(cap))));

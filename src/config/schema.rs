@@ -665,6 +665,14 @@ pub struct Cluster {
     /// How long a connection without an exchange is kept.
     #[schemars(extend("default" = "90s"))]
     pub idle: Option<DurationText>,
+    /// How long a connection is given new exchanges, up to a tenth more or less by chance: then another
+    /// takes its place, and it ends with its last exchange.
+    #[schemars(extend("default" = "1h"))]
+    pub max_age: Option<DurationText>,
+    /// How long an HTTP/2 connection in use may be silent before it is asked (PING) whether it is still
+    /// there, and how long it then has to answer before its exchanges are given up.
+    #[schemars(extend("default" = "10s"))]
+    pub keepalive: Option<DurationText>,
     /// How endpoints are checked. Default: not at all, only what requests meet is known.
     pub health: Option<upstream::Health>,
     /// Exchanges with the same client address, header or cookie go to the same endpoint while it is

@@ -172,6 +172,8 @@ impl Installation {
             tls: tls.clone(),
             connect_timeout: crate::config::compile::clusters::CONNECT_TIMEOUT,
             idle: crate::config::compile::clusters::IDLE,
+            max_age: crate::config::compile::clusters::MAX_AGE,
+            keepalive: crate::config::compile::clusters::KEEPALIVE,
             health: None,
             hash: None,
             resolver: None,

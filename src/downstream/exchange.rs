@@ -37,7 +37,7 @@ pub async fn answer(
     limits: &Limits,
 ) -> Response<Delivery> {
     let caller = Caller::any(request.method(), request.headers());
-    if is_over(limits, request.headers()) {
+    if is_over(limits, &request) {
         recorder.exchange().refused = Some(Kind::HeadersTooLarge);
     }
     match service.call(request, recorder.exchange()).await {
@@ -52,12 +52,15 @@ pub async fn answer(
 }
 
 /// Whether a head is larger than allowed, counted as RFC 9113 §6.5.2 does.
-fn is_over(limits: &Limits, headers: &HeaderMap) -> bool {
+fn is_over(limits: &Limits, request: &Request<Body>) -> bool {
+    let (headers, uri) = (request.headers(), request.uri());
+    let target = uri.path_and_query().map_or(0, |path| path.as_str().len())
+        + uri.authority().map_or(0, |authority| authority.as_str().len());
     let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         name.as_str().len() + value.len() + 32
     };
     headers.len() > limits.header_fields
-        || headers.iter().map(size).sum::<usize>() > limits.header_bytes as usize
+        || headers.iter().map(size).sum::<usize>() + target > limits.header_bytes as usize
 }
 
 /// The answer to a request that failed before its answer's head.
@@ -70,8 +73,8 @@ fn rescued(error: &Error, mut caller: Caller, mut recorder: Box<Recorder>) -> Re
     recorder.failed(error);
     recorder.head(answer.status(), answer.headers());
     let (mut parts, bytes) = answer.into_parts();
-    if http1 && error.kind() == Kind::BadRequest {
-        // Where the next request on the connection begins is in doubt too.
+    if http1 && matches!(error.kind(), Kind::BadRequest | Kind::HeadersTooLarge) {
+        // Where the next request on the connection begins is in doubt too, or it costs as much.
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let body = Delivery::new(bytes.into(), &parts.headers, recorder, caller);
@@ -128,6 +131,11 @@ impl Delivery {
             state: State::Body,
             owes_status,
         }
+    }
+
+    /// When the exchange ends whatever happens, and as what.
+    pub fn deadline(&self) -> Option<(tokio::time::Instant, Kind)> {
+        self.recorder.as_ref().and_then(|recorder| recorder.deadline())
     }
 
     /// The client has reset the stream or is gone.

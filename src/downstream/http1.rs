@@ -1,6 +1,10 @@
 //! HTTP/1.1 with a client: hyper's server, one exchange after the other, and the two things that
 //! such a connection may become: a WebSocket, or HTTP/2 by `Upgrade: h2c`.
 
+mod clock;
+mod framing;
+mod inlet;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -18,10 +22,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use self::clock::Clock;
+use self::framing::Framing;
+use self::inlet::Inlet;
 use super::exchange::{Delivery, Service, answer};
+use super::plan::Limits;
 use super::{Peer, h2c, http2, tunnel};
 use crate::body::Body;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 use crate::exchange::{Exchange, Interim};
 use crate::io::{Handle, Io};
 use crate::telemetry::recorder::{Recorder, Subject};
@@ -41,6 +49,14 @@ struct State {
     becomes: RefCell<Option<Becomes>>,
     /// The last request was answered before it was read whole: the client's bytes lie unread.
     unread: Cell<bool>,
+    /// The request under way has been read to its end.
+    whole: Cell<bool>,
+    /// It may become a tunnel: what follows it is not the next request.
+    tunnel: Cell<bool>,
+    /// When the exchange under way ends whatever happens, and as what.
+    deadline: Cell<Option<(Instant, Kind)>>,
+    /// Why the exchange under way was cut here.
+    cut: Rc<Cell<Option<Kind>>>,
 }
 
 /// What the connection turns into behind a 101.
@@ -59,20 +75,19 @@ type Responding =
 pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
     let handle = io.handle();
     let state = Rc::new(State::default());
+    let framing = Rc::new(RefCell::new(Framing::default()));
     let service = hyper::service::service_fn({
         let (peer, state, handle) = (Rc::clone(&peer), Rc::clone(&state), handle.clone());
+        let framing = Rc::clone(&framing);
         move |request| -> Responding {
-            Box::pin(exchange(Rc::clone(&peer), Rc::clone(&state), handle.clone(), request))
+            state.requests.set(state.requests.get().saturating_add(1));
+            let doubted = framing.borrow().doubts(state.requests.get());
+            let (peer, state) = (Rc::clone(&peer), Rc::clone(&state));
+            Box::pin(exchange(peer, state, handle.clone(), request, doubted))
         }
     });
-    // The header clocks are ours: hyper's one also runs while a kept connection is idle.
-    let mut connection = http1::Builder::new()
-        .max_headers(peer.limits.header_fields)
-        .max_buf_size(peer.limits.header_bytes as usize + 16 * 1024)
-        .max_header_size(peer.limits.header_bytes as usize)
-        .auto_date_header(true)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(io), service);
+    let inlet = TokioIo::new(Inlet { io, framing });
+    let mut connection = builder(&peer.limits).serve_connection(inlet, service);
     let mut clock = Clock::new(&peer.limits);
     let mut drain = peer.drain.clone();
     let draining = async move { drain.wait_for(|draining| *draining).await.is_ok() };
@@ -84,8 +99,11 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
             Pin::new(&mut connection).graceful_shutdown();
         }
         let polled = connection.poll_without_shutdown(cx);
-        let _ = handle.drain(cx);
-        if polled.is_pending() && clock.expired(&state, &handle, cx) {
+        // What was collected is written here: hyper would never hear that it failed.
+        let lost = matches!(handle.drain(cx), Poll::Ready(Err(_)));
+        if polled.is_pending()
+            && (lost || gone(&state, &handle, cx) || clock.expired(&state, &handle, cx))
+        {
             return Poll::Ready(None);
         }
         polled.map(Some)
@@ -95,15 +113,42 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
         Some(Ok(())) => {}
         Some(Err(error)) => {
             tracing::debug!(%error, "client connection ended");
+            if error.is_parse() && !state.busy.get() {
+                note_unread(&peer, error);
+            }
             let flush = poll_fn(|cx| handle.drain(cx));
             let _ = tokio::time::timeout(LAST_WORDS, flush).await;
-            return linger(connection.into_parts().io.into_inner()).await;
+            return linger(connection.into_parts().io.into_inner().io).await;
         }
         None => return,
     }
     let parts = connection.into_parts();
-    let io = parts.io.into_inner();
+    let io = parts.io.into_inner().io;
     io.unread(parts.read_buf);
+    become_else(io, peer, &state).await;
+}
+
+/// How hyper reads and writes.
+fn builder(limits: &Limits) -> http1::Builder {
+    let readable = limits.readable_head() as usize;
+    let mut builder = http1::Builder::new();
+    builder
+        // A head that is too large is refused in the words of its caller; only what is far too large
+        // by hyper, which knows one word for all.
+        .max_headers(limits.header_fields.saturating_mul(2))
+        .max_buf_size(readable + 16 * 1024)
+        .max_header_size(readable)
+        // The end of a client's words is not the client's end: `gone` looks after that.
+        .half_close(true)
+        .auto_date_header(true)
+        // The header clocks are ours: hyper's one also runs while a kept connection is idle.
+        .header_read_timeout(None);
+    builder
+}
+
+/// What is left to do with a connection that carries no further request: it closes, or it has
+/// become something else.
+async fn become_else<S: Service>(io: Io, peer: Rc<Peer<S>>, state: &State) {
     match state.becomes.take() {
         None if state.unread.get() => linger(io).await,
         None => {
@@ -116,6 +161,30 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
             Box::pin(http2::serve(io, peer)).await;
         }
     }
+}
+
+/// Whether the client has gone while its answer is made. The end of its words is none (it may have
+/// shut down its sending half, and waits for the answer): a reset is. What it already sends of the next
+/// request is kept for hyper, which reads nothing meanwhile.
+fn gone(state: &State, handle: &Handle, cx: &mut Context<'_>) -> bool {
+    let looks = state.busy.get() && state.whole.get() && !state.tunnel.get();
+    looks && matches!(handle.read_ahead(cx), Poll::Ready(Err(_)))
+}
+
+/// A record of a head that hyper could not read, and has answered itself.
+fn note_unread<S>(peer: &Peer<S>, error: hyper::Error) {
+    let (kind, status) = if error.to_string().contains("URI too long") {
+        (Kind::HeadersTooLarge, StatusCode::URI_TOO_LONG)
+    } else if error.is_parse_too_large() {
+        (Kind::HeadersTooLarge, Kind::HeadersTooLarge.status())
+    } else {
+        (Kind::BadRequest, Kind::BadRequest.status())
+    };
+    let exchange = Exchange::new(Rc::clone(&peer.connection));
+    let mut recorder = Recorder::new(Rc::clone(&peer.telemetry), exchange, Subject::unread());
+    recorder.failed(&Error::with(kind, error));
+    recorder.head(status, &HeaderMap::new());
+    recorder.finished();
 }
 
 /// Closes a connection so that its last answer arrives: a socket that is closed while the client's
@@ -143,19 +212,23 @@ async fn exchange<S: Service>(
     state: Rc<State>,
     handle: Handle,
     request: Request<hyper::body::Incoming>,
+    doubted: bool,
 ) -> Result<Response<Delivery>, std::convert::Infallible> {
     state.busy.set(true);
-    state.requests.set(state.requests.get().saturating_add(1));
+    state.whole.set(true);
+    state.deadline.set(None);
     let last = peer.limits.requests.is_some_and(|most| state.requests.get() >= most);
     let done = Done(Rc::clone(&state), handle.clone());
     let mut exchange = Exchange::new(Rc::clone(&peer.connection));
+    exchange.cut = Some(Rc::clone(&state.cut));
+    exchange.refused = doubted.then_some(Kind::BadRequest);
     let bytes_in = Rc::clone(&exchange.bytes_in);
     let upgrade =
         if peer.connection.tls.is_none() { h2c::Upgrade::asked_for(&request) } else { None };
     let wants_tunnel = upgrade.is_none() && tunnel::asked_for(request.headers());
+    state.tunnel.set(wants_tunnel || upgrade.is_some());
     let version = request.version();
     let mut give = None;
-    let whole = Rc::new(Cell::new(true));
     let request = request.map(|incoming| {
         if wants_tunnel {
             let (sender, receiver) = oneshot::channel();
@@ -165,8 +238,8 @@ async fn exchange<S: Service>(
         match Body::http1_counted(incoming, Kind::ClientGone, bytes_in) {
             Body::Empty => Body::Empty,
             body => {
-                whole.set(false);
-                Body::boxed(Watched { body, whole: Rc::clone(&whole) })
+                state.whole.set(false);
+                Body::boxed(Watched { body, state: Rc::clone(&state) })
             }
         }
     });
@@ -180,13 +253,14 @@ async fn exchange<S: Service>(
         return Ok(h2c_answer(recorder));
     }
     let mut response = answer(&*peer.service, request, recorder, &peer.limits).await;
+    state.deadline.set(response.body().deadline());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (parts, delivery) = response.into_parts();
         state.becomes.replace(Some(Becomes::Tunnel(Box::new(delivery), give)));
         return Ok(Response::from_parts(parts, Delivery::silent()));
     }
-    if last || !whole.get() {
-        state.unread.set(!whole.get());
+    if last || !state.whole.get() {
+        state.unread.set(!state.whole.get());
         // The connection's last request; or the rest of this one stands between this answer and the
         // next request. A client that is not told would use the connection again while it is being
         // closed (RFC 9112 §9.3, §9.6).
@@ -198,7 +272,7 @@ async fn exchange<S: Service>(
 /// A request's body that tells when it has been read to its end.
 struct Watched {
     body: Body,
-    whole: Rc<Cell<bool>>,
+    state: Rc<State>,
 }
 
 impl http_body::Body for Watched {
@@ -211,7 +285,7 @@ impl http_body::Body for Watched {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if frame.is_none() || self.body.is_end_stream() {
-            self.whole.set(true);
+            self.state.whole.set(true);
         }
         Poll::Ready(frame)
     }
@@ -263,71 +337,5 @@ impl Drop for Done {
     fn drop(&mut self) {
         self.0.busy.set(false);
         self.0.last_end.set(Some((Instant::now(), self.1.received())));
-    }
-}
-
-/// The two clocks between exchanges (idle, and a head that has begun but does not end) and the one
-/// within: a client that takes nothing of its answer holds memory here and a stream upstream.
-struct Clock {
-    head_time: Duration,
-    idle: Duration,
-    tick: Pin<Box<tokio::time::Sleep>>,
-    since: Instant,
-    /// Bytes received when the connection was last seen busy or idle.
-    seen: u64,
-    head_since: Option<Instant>,
-    /// Since when the client takes nothing, and what it had taken by then.
-    stalled: Option<(Instant, u64)>,
-}
-
-impl Clock {
-    fn new(limits: &super::plan::Limits) -> Self {
-        let tick = limits.head_time.min(limits.idle) / 4;
-        Self {
-            head_time: limits.head_time,
-            idle: limits.idle,
-            tick: Box::pin(tokio::time::sleep(tick)),
-            since: Instant::now(),
-            seen: 0,
-            // The first head's clock runs from accept.
-            head_since: Some(Instant::now()),
-            stalled: None,
-        }
-    }
-
-    fn stalled(&mut self, handle: &Handle, now: Instant) -> bool {
-        self.stalled = handle.blocked().map(|taken| match self.stalled {
-            Some((since, before)) if before == taken => (since, before),
-            _ => (now, taken),
-        });
-        self.stalled.is_some_and(|(since, _)| now - since >= self.idle)
-    }
-
-    fn expired(&mut self, state: &State, handle: &Handle, cx: &mut Context<'_>) -> bool {
-        while self.tick.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            self.tick.as_mut().reset(now + self.head_time.min(self.idle) / 4);
-            if state.busy.get() {
-                self.head_since = None;
-                self.seen = handle.received();
-                if self.stalled(handle, now) {
-                    return true;
-                }
-                continue;
-            }
-            if let Some((end, received)) = state.last_end.take() {
-                self.since = end;
-                self.head_since = None;
-                self.seen = received;
-            }
-            if handle.received() != self.seen && self.head_since.is_none() {
-                self.head_since = Some(now);
-            }
-            let head_late = self.head_since.is_some_and(|since| now - since >= self.head_time);
-            if head_late || now - self.since >= self.idle {
-                return true;
-            }
-        }
-        false
     }
 }

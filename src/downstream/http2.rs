@@ -60,9 +60,9 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(peer.limits.streams)
-        // A head that is a little too large is refused here, in the words of its caller; only what
+        // A head that is too large is refused here, in the words of its caller; only what
         // is far too large by h2, which knows one word for all.
-        .max_header_list_size(peer.limits.header_bytes.saturating_mul(2))
+        .max_header_list_size(peer.limits.readable_head())
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(DATA_FRAME_BUDGET)
         // A client that leaves a page cancels all it has asked for at once; our own count of
@@ -254,10 +254,11 @@ async fn deliver(
     if ends {
         return body.delivered();
     }
+    let deadline = body.deadline();
     let mut pump = Pump::new(body, stream);
     let timer = tokio::time::sleep(stall);
     tokio::pin!(timer);
-    let mut waiting = false;
+    let (mut waiting, mut ends_as) = (false, Kind::ClientStalled);
     let outcome = poll_fn(|cx| {
         let before = pump.progress();
         let polled = pump.poll(cx);
@@ -265,12 +266,16 @@ async fn deliver(
             std::mem::replace(&mut waiting, polled.is_pending() && pump.waits_for_window());
         if waiting {
             // A client that opens no window holds memory here and a stream upstream. Its clock
-            // runs from the moment at which there was something to send.
+            // runs from the moment at which there was something to send, and never beyond the
+            // deadline, whose own clock stands while nobody asks the body for more.
             if !waited || pump.progress() != before {
-                timer.as_mut().reset(Instant::now() + stall);
+                let stalled = (Instant::now() + stall, Kind::ClientStalled);
+                let due = deadline.filter(|(at, _)| *at < stalled.0).unwrap_or(stalled);
+                timer.as_mut().reset(due.0);
+                ends_as = due.1;
             }
             if timer.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(Stopped::Body(Error::new(Kind::ClientStalled))));
+                return Poll::Ready(Err(Stopped::Body(Error::new(ends_as))));
             }
         }
         polled
@@ -280,7 +285,7 @@ async fn deliver(
     match stopped {
         Stopped::Body(error) => {
             let reason = match error.kind() {
-                Kind::ClientStalled => h2::Reason::CANCEL,
+                Kind::ClientStalled | Kind::Deadline | Kind::TotalTimeout => h2::Reason::CANCEL,
                 _ => h2::Reason::INTERNAL_ERROR,
             };
             pump.body().abandoned(&error);

@@ -16,6 +16,8 @@ pub(super) const RECORD: usize = 16 * 1024;
 const BATCH: usize = 128 * 1024;
 /// Collected bytes above which writes wait for the socket: the bound of a slow reader's memory.
 pub(super) const HIGH: usize = 256 * 1024;
+/// Read while nobody reads, to see whether the peer is there.
+const AHEAD: usize = 1024;
 /// What an emptied buffer may keep.
 const KEEP: usize = 4 * 1024;
 
@@ -102,6 +104,21 @@ impl Inner {
             self.replay = insertion.head.into();
         }
         Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.replay.is_empty() || self.insertion.is_some() {
+            return Poll::Pending;
+        }
+        let mut chunk = [0; AHEAD];
+        let mut buf = ReadBuf::new(&mut chunk);
+        ready!(self.poll_read_next(cx, &mut buf))?;
+        if !buf.filled().is_empty() {
+            self.replay = Bytes::copy_from_slice(buf.filled());
+            // Whoever has begun to read meanwhile is not woken by the socket any more.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 
     fn poll_read_next(

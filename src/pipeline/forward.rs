@@ -58,6 +58,8 @@ pub async fn forward(
     }
     let asked = deadline::asked(exchange.class, request.headers());
     let deadline = Deadline::earliest(exchange.started, asked, plan.timeouts.total);
+    // A client that takes nothing of its answer never comes to the clock of its body.
+    exchange.deadline = deadline.map(|deadline| (deadline.at, deadline.kind));
     let (mut parts, body) = request.into_parts();
     let (body, watch) = limit::limit(&plan.limits, exchange.class, &parts.headers, body)?;
     let (translation, body) = translate::request(plan, exchange.class, &mut parts.headers, body);

@@ -4,10 +4,15 @@ use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use super::{Server, StartError};
 use crate::config::plan::Plan;
 use crate::downstream::plan::Address;
+
+/// A signal within this time of the first is the same one: a supervisor that signals a process and its
+/// group delivers it twice. Nobody's second Ctrl-C is as quick.
+const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +25,8 @@ pub enum End {
 
 /// Runs until a signal has ended it. `started` is called when every listener is open.
 ///
-/// The first SIGTERM or SIGINT drains; a second one cuts what is left: the caller must then let the
-/// process end, since workers are still at it. SIGHUP reopens the access record.
+/// The first SIGTERM or SIGINT drains; a second one, a moment later, cuts what is left: the
+/// caller must then let the process end, since workers are still at it. SIGHUP reopens the access record.
 ///
 /// # Errors
 /// What kept it from starting.
@@ -50,6 +55,7 @@ async fn live(plan: Plan, started: impl FnOnce(&Server)) -> Result<End, StartErr
             }
         }
     }
+    let first = Instant::now();
     notify(&[sd_notify::NotifyState::Stopping]);
     let drained = server.drain();
     tokio::pin!(drained);
@@ -59,7 +65,7 @@ async fn live(plan: Plan, started: impl FnOnce(&Server)) -> Result<End, StartErr
                 tracing::info!("drained");
                 return Ok(End::Drained);
             }
-            name = signals.next() => if name != "SIGHUP" {
+            name = signals.next() => if name != "SIGHUP" && first.elapsed() >= SAME_SIGNAL {
                 tracing::warn!(signal = name, "second signal: cutting what is left");
                 return Ok(End::Cut);
             },

@@ -39,6 +39,17 @@ impl Subject {
             referer: header(REFERER),
         }
     }
+
+    /// A request whose head could not be read.
+    pub fn unread() -> Self {
+        Self {
+            method: Method::from_bytes(b"-").unwrap_or_default(),
+            uri: Uri::default(),
+            host: None,
+            user_agent: None,
+            referer: None,
+        }
+    }
 }
 
 /// Follows one exchange; writes its record when dropped.
@@ -82,6 +93,11 @@ impl Recorder {
     /// The exchange's facts.
     pub fn exchange(&mut self) -> &mut Exchange {
         &mut self.exchange
+    }
+
+    /// When the exchange ends whatever happens, and as what.
+    pub fn deadline(&self) -> Option<(tokio::time::Instant, Kind)> {
+        self.exchange.deadline
     }
 
     /// What the exchange is.
@@ -163,7 +179,8 @@ impl Drop for Recorder {
             return;
         }
         if !self.finished && self.failure.is_none() {
-            self.failure = Some((Kind::ClientGone, None));
+            let cut = self.exchange.cut.as_ref().and_then(|cut| cut.take());
+            self.failure = Some((cut.unwrap_or(Kind::ClientGone), None));
         }
         if let Some(status) = self.web.as_ref().and_then(WebTrailerScanner::status) {
             self.grpc_status = Some(status);

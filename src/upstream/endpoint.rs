@@ -27,6 +27,8 @@ use crate::telemetry::metrics::{EndpointId, Gauge, Shard};
 /// HTTP/2 connections of one worker to one endpoint: with ZITADEL's 250 streams each, 16,000
 /// exchanges at once.
 const CONNECTIONS: usize = 64;
+/// Streams that a connection to an endpoint not asked yet is expected to allow (RFC 9113 §6.5.2).
+const EXPECTED: usize = 100;
 /// Idle HTTP/1.1 connections that are kept.
 const IDLE: usize = 64;
 /// Connects under way at once.
@@ -36,12 +38,30 @@ const BACKOFF: Duration = Duration::from_millis(50);
 /// The longest pause: an endpoint that is back is noticed within it.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
+/// How long connections are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// Without an exchange.
+    pub idle: Duration,
+    /// At all, as far as new exchanges go.
+    pub max_age: Duration,
+    /// In use, without a byte of the peer, until it is asked; and from then to its answer.
+    pub keepalive: Duration,
+}
+
+impl Clocks {
+    /// An age of about `max_age`: connections that were opened together do not end together.
+    pub fn age(&self) -> Duration {
+        self.max_age.mul_f64(0.9 + fastrand::f64() / 5.0)
+    }
+}
+
 /// One address.
 pub struct Endpoint {
     /// What it is.
     pub plan: EndpointPlan,
     connect_timeout: Duration,
-    idle: Duration,
+    clocks: Clocks,
     member: Member,
     burden: Arc<Burden>,
     queue: Rc<Queue>,
@@ -53,8 +73,8 @@ pub struct Endpoint {
     h2: RefCell<Vec<Rc<http2::Connection>>>,
     h1: RefCell<Vec<http1::Connection>>,
     connecting: Cell<usize>,
-    /// Streams that a new connection is believed to allow: never more than an earlier one did.
-    assumed: Cell<usize>,
+    /// Streams that the next connection is expected to allow: as many as the last one did.
+    expected: Cell<usize>,
     waiting: RefCell<VecDeque<oneshot::Sender<Result<(), Failure>>>>,
     failed: RefCell<Option<Failed>>,
     id: EndpointId,
@@ -105,7 +125,11 @@ impl Endpoint {
             shard: Rc::clone(&telemetry.shard),
             plan: member.plan.clone(),
             connect_timeout: cluster.connect_timeout,
-            idle: cluster.idle,
+            clocks: Clocks {
+                idle: cluster.idle,
+                max_age: cluster.max_age,
+                keepalive: cluster.keepalive,
+            },
             burden,
             latency: Latency::default(),
             bad: Default::default(),
@@ -114,7 +138,7 @@ impl Endpoint {
             h2: RefCell::default(),
             h1: RefCell::default(),
             connecting: Cell::new(0),
-            assumed: Cell::new(http2::STREAMS_BEFORE_SETTINGS),
+            expected: Cell::new(EXPECTED),
             waiting: RefCell::default(),
             failed: RefCell::default(),
         })
@@ -141,7 +165,7 @@ impl Endpoint {
                 self.fail_fast()?;
             }
             let waiters = self.waiting.borrow().len();
-            if self.connecting.get() * http2::STREAMS_BEFORE_SETTINGS <= waiters {
+            if self.connecting.get() * self.expected.get() <= waiters {
                 self.connect();
             }
             let (tell, told) = oneshot::channel();
@@ -169,7 +193,8 @@ impl Endpoint {
             Ok(io) => {
                 self.connected();
                 let gauge = self.shard.upstream_connection(self.id);
-                Ok(http1::Connection::open(io, self.idle, gauge).await?.lease(Rc::clone(self)))
+                let connection = http1::Connection::open(io, self.clocks, gauge).await?;
+                Ok(connection.lease(Rc::clone(self)))
             }
             Err(error) => {
                 self.note_failure(&error);
@@ -182,7 +207,7 @@ impl Endpoint {
     pub(super) fn keep(&self, connection: http1::Connection) {
         let mut kept = self.h1.borrow_mut();
         kept.retain(|connection| !connection.is_closed());
-        if kept.len() < IDLE && !connection.is_closed() {
+        if kept.len() < IDLE && !connection.is_closed() && !connection.is_old() {
             kept.push(connection);
         }
     }
@@ -244,18 +269,19 @@ impl Endpoint {
     }
 
     async fn open(self: &Rc<Self>) -> Result<Rc<http2::Connection>, Error> {
+        let deadline = Instant::now() + self.connect_timeout;
         let io = dial(&self.plan, self.member.tls.as_ref(), true, self.connect_timeout).await?;
         let endpoint = Rc::downgrade(self);
         let gauge = self.shard.upstream_connection(self.id);
-        if let Some(limit) = self.h2.borrow().iter().map(|connection| connection.limit()).min() {
-            self.assumed.set(limit.clamp(1, http2::STREAMS_BEFORE_SETTINGS));
-        }
-        http2::Connection::open(io, self.idle, self.assumed.get(), gauge, move || {
+        let opening = http2::Connection::open(io, self.clocks, gauge, move || {
             if let Some(endpoint) = endpoint.upgrade() {
                 endpoint.wake();
             }
-        })
-        .await
+        });
+        let opened = tokio::time::timeout_at(deadline, opening).await;
+        let connection = opened.unwrap_or_else(|_| Err(Error::new(Kind::ConnectTimeout)))?;
+        self.expected.set(connection.limit().clamp(1, EXPECTED));
+        Ok(connection)
     }
 
     fn connected(&self) {

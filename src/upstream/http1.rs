@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Answer;
-use super::endpoint::Endpoint;
+use super::endpoint::{Clocks, Endpoint};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::Interim;
@@ -38,6 +38,8 @@ pub struct Connection {
     may_switch: Rc<Cell<bool>>,
     /// Since when nobody uses it.
     free: Rc<Cell<Option<Instant>>>,
+    /// From when on it takes no more exchanges.
+    old: Option<Instant>,
 }
 
 /// An exchange on a connection, which goes back to its endpoint when the answer has ended.
@@ -57,8 +59,8 @@ impl Drop for Lease {
 
 impl Connection {
     /// Begins to drive a connection in a task of its own, which ends when the connection does or
-    /// was free for `idle`.
-    pub async fn open(io: Io, idle: Duration, open: Gauge) -> Result<Self, Error> {
+    /// was free for `clocks.idle`.
+    pub async fn open(io: Io, clocks: Clocks, open: Gauge) -> Result<Self, Error> {
         let handle = io.handle();
         let (send, driver) = http1::Builder::new()
             .max_buf_size(HEADER_BYTES + 8 * 1024)
@@ -70,7 +72,8 @@ impl Connection {
         let may_switch = Rc::new(Cell::new(false));
         let switches = Rc::clone(&may_switch);
         let free = Rc::new(Cell::new(None));
-        let unused = unused(Rc::clone(&free), idle);
+        let unused = unused(Rc::clone(&free), clocks.idle);
+        let old = Instant::now().checked_add(clocks.age());
         tokio::task::spawn_local(async move {
             let _open = open;
             let mut driver = driver;
@@ -96,7 +99,7 @@ impl Connection {
                 poll_fn(|cx| Poll::Ready(Pin::new(&mut io).poll_shutdown(cx).is_ready())).await;
             }
         });
-        Ok(Self { send, upgraded, may_switch, free })
+        Ok(Self { send, upgraded, may_switch, free, old })
     }
 
     /// Ready for the next exchange, or closed.
@@ -107,6 +110,11 @@ impl Connection {
     /// Whether it has ended.
     pub fn is_closed(&self) -> bool {
         self.send.is_closed()
+    }
+
+    /// Whether it has carried exchanges for long enough.
+    pub fn is_old(&self) -> bool {
+        self.old.is_some_and(|old| old <= Instant::now())
     }
 
     /// A lease that gives the connection back to `endpoint`.

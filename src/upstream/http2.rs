@@ -5,20 +5,24 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::rc::Rc;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Answer;
+use super::alive::{Alive, Step};
+use super::endpoint::Clocks;
 use crate::body::Body;
 use crate::body::pump::{Pump, Stopped};
 use crate::error::{Error, Kind};
 use crate::exchange::Interim;
-use crate::io::{Driven, Io};
+use crate::io::{Driven, Handle, Io};
 use crate::telemetry::metrics::Gauge;
 
 /// Window of one stream: what a slow client may leave in our memory per exchange.
@@ -30,8 +34,8 @@ const CONNECTION_WINDOW: u32 = 250 * STREAM_WINDOW;
 const HEADER_LIST: u32 = 72 * 1024;
 /// Bytes that one stream may hold before the socket takes them.
 const SEND_BUFFER: usize = 128 * 1024;
-/// Streams assumed until the first SETTINGS of an endpoint say how many.
-pub(super) const STREAMS_BEFORE_SETTINGS: usize = 100;
+/// Stands for the peer's limit of streams until its first SETTINGS have come; no peer's own number.
+const UNKNOWN: usize = (u32::MAX as usize) + 1;
 /// Small DATA frames are what gRPC streams are made of; the windows bound them well enough
 /// towards a server of our own (the default ends the connection for all, RUSTSEC-2026-0258).
 const DATA_FRAME_BUDGET: usize = 1 << 30;
@@ -42,6 +46,9 @@ pub struct Connection {
     in_flight: Cell<usize>,
     usable: Cell<bool>,
     last_used: Cell<Instant>,
+    keepalive: Duration,
+    /// Told when it is used after a long rest.
+    woken: Rc<Notify>,
     released: Box<dyn Fn()>,
 }
 
@@ -62,14 +69,16 @@ impl Drop for Lease {
 }
 
 impl Connection {
-    /// Sends the preface and begins to drive the connection in a task of its own, which ends
-    /// when the connection does or was idle for `idle`. `released` is called whenever a place
-    /// becomes free or the connection ends. `assumed`: how many exchanges are put on it before the
-    /// peer's SETTINGS say how many it allows.
+    /// Exchanges prefaces, and begins to drive the connection in a task of its own, which ends when
+    /// the connection does, was idle for too long, or its peer is no longer there. `released` is called
+    /// whenever a place becomes free or the connection ends.
+    ///
+    /// It waits for the peer's SETTINGS (RFC 9113 §3.4), which servers send unasked: before them nobody
+    /// knows how many streams there may be, and what a burst sent beyond would be refused, with
+    /// bodies that may not be there a second time.
     pub async fn open(
         io: Io,
-        idle: Duration,
-        assumed: usize,
+        clocks: Clocks,
         open: Gauge,
         released: impl Fn() + 'static,
     ) -> Result<Rc<Self>, Error> {
@@ -80,22 +89,41 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADER_LIST)
             .max_send_buffer_size(SEND_BUFFER)
-            .initial_max_send_streams(assumed)
+            .initial_max_send_streams(UNKNOWN)
             .max_concurrent_reset_streams(1024)
             .data_frame_budget(DATA_FRAME_BUDGET)
             .handshake::<_, Bytes>(io);
-        let (send, driver) = handshake.await.map_err(|error| Error::with(Kind::Connect, error))?;
+        let (send, mut driver) =
+            handshake.await.map_err(|error| Error::with(Kind::Connect, error))?;
+        let ping = driver.ping_pong();
+        let mut driver = Box::pin(Driven::new(driver, handle.clone()));
+        poll_fn(|cx| {
+            let ended = driver.as_mut().poll(cx);
+            if send.current_max_send_streams() != UNKNOWN {
+                return Poll::Ready(Ok(()));
+            }
+            ended.map(|outcome| Err(no_preface(outcome.err())))
+        })
+        .await?;
         let connection = Rc::new(Self {
             send: RefCell::new(send),
             in_flight: Cell::new(0),
             usable: Cell::new(true),
             last_used: Cell::new(Instant::now()),
+            keepalive: clocks.keepalive,
+            woken: Rc::default(),
             released: Box::new(released),
         });
-        let driving = drive(Driven::new(driver, handle), Rc::downgrade(&connection), idle);
+        let care = Care {
+            connection: Rc::downgrade(&connection),
+            woken: Rc::clone(&connection.woken),
+            handle,
+            ping,
+            clocks,
+        };
         tokio::task::spawn_local(async move {
             let _open = open;
-            driving.await;
+            drive(driver, care).await;
         });
         Ok(connection)
     }
@@ -120,6 +148,9 @@ impl Connection {
         if !self.usable() || self.in_flight() >= self.limit() {
             return None;
         }
+        if self.in_flight() == 0 && self.last_used.get().elapsed() >= self.keepalive {
+            self.woken.notify_one();
+        }
         self.in_flight.set(self.in_flight() + 1);
         Some(Lease { connection: Rc::clone(self) })
     }
@@ -128,17 +159,36 @@ impl Connection {
     pub fn retire(&self) {
         self.usable.set(false);
     }
+
+    /// The same, and the pool is told.
+    fn forget(&self) {
+        if self.usable.replace(false) {
+            (self.released)();
+        }
+    }
 }
 
-async fn drive<F>(driver: F, connection: std::rc::Weak<Connection>, idle: Duration)
+/// What a connection's task looks after it with; it does not keep it.
+struct Care {
+    connection: Weak<Connection>,
+    woken: Rc<Notify>,
+    handle: Handle,
+    ping: Option<h2::PingPong>,
+    clocks: Clocks,
+}
+
+async fn drive<F>(mut driver: Pin<Box<F>>, mut care: Care)
 where
     F: Future<Output = Result<(), h2::Error>>,
 {
-    tokio::pin!(driver);
-    let timer = tokio::time::sleep(idle);
+    let now = Instant::now();
+    let mut alive = Alive::new(care.clocks.keepalive, now);
+    let mut old = now.checked_add(care.clocks.age());
+    let first = old.map_or(care.clocks.idle, |old| care.clocks.idle.min(old - now));
+    let timer = tokio::time::sleep(first.min(alive.next()));
     tokio::pin!(timer);
     loop {
-        tokio::select! {
+        let woken = tokio::select! {
             biased;
             outcome = &mut driver => {
                 if let Err(error) = outcome {
@@ -146,25 +196,60 @@ where
                 }
                 break;
             }
-            () = &mut timer => {
-                let Some(connection) = connection.upgrade() else {
-                    timer.as_mut().reset(Instant::now() + idle);
-                    continue;
-                };
-                let due = connection.last_used.get() + idle;
-                let now = Instant::now();
-                if connection.in_flight() == 0 && due <= now {
-                    // Forgotten by the pool, it closes itself once nobody holds it.
-                    connection.retire();
-                    (connection.released)();
+            () = care.woken.notified() => true,
+            () = &mut timer => false,
+        };
+        let now = Instant::now();
+        let mut next = alive.next();
+        if let Some(connection) = care.connection.upgrade() {
+            let due = connection.last_used.get() + care.clocks.idle;
+            let idle = connection.in_flight() == 0;
+            match alive.look(now, care.handle.received(), !idle, woken) {
+                Step::Rest => {}
+                Step::Ask => care.ask().await,
+                Step::Doubt => connection.forget(),
+                Step::Dead => {
+                    tracing::warn!("an upstream connection gives no sign of life: given up");
+                    break;
                 }
-                timer.as_mut().reset(due.max(now + Duration::from_millis(100)));
+            }
+            next = alive.next();
+            if idle && due <= now || old.is_some_and(|old| old <= now) {
+                // Forgotten by the pool, it closes itself once nobody holds it.
+                connection.forget();
+                old = None;
+            } else if idle {
+                next = next.min(due - now);
             }
         }
+        let next = old.map_or(next, |old| next.min(old.saturating_duration_since(now)));
+        timer.as_mut().reset(now + next.max(Duration::from_millis(10)));
     }
-    if let Some(connection) = connection.upgrade() {
-        connection.retire();
-        (connection.released)();
+    // Whatever is still under way fails with it.
+    drop(driver);
+    if let Some(connection) = care.connection.upgrade() {
+        connection.forget();
+    }
+}
+
+impl Care {
+    /// Sends a PING, and takes in the answer to the last one, which else stands in the way.
+    async fn ask(&mut self) {
+        let Some(ping) = &mut self.ping else { return };
+        let _ = poll_fn(|cx| Poll::Ready(ping.poll_pong(cx).is_ready())).await;
+        if let Err(error) = ping.send_ping(h2::Ping::opaque()) {
+            tracing::debug!(%error, "an upstream connection cannot be asked");
+        }
+    }
+}
+
+/// What it means that a connection ended before the peer's SETTINGS: nothing of an exchange was sent.
+fn no_preface(error: Option<h2::Error>) -> Error {
+    match error {
+        Some(error) if error.is_io() => Error::with(Kind::Connect, error),
+        // It speaks, but no HTTP/2.
+        Some(error) => Error::with(Kind::Protocol, error),
+        None => Error::with(Kind::Connect, "closed before it said anything"),
     }
 }
 
@@ -250,7 +335,7 @@ impl UnderWay {
                 interim(answer.status(), answer.headers());
             }
         }
-        let answer = ready!(std::pin::Pin::new(&mut self.response).poll(cx));
+        let answer = ready!(Pin::new(&mut self.response).poll(cx));
         Poll::Ready(answer.map_err(failure))
     }
 }

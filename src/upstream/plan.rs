@@ -18,6 +18,11 @@ pub struct ClusterPlan {
     pub connect_timeout: Duration,
     /// How long a connection without an exchange is kept.
     pub idle: Duration,
+    /// How long a connection is given new exchanges.
+    pub max_age: Duration,
+    /// How long an HTTP/2 connection in use may be silent before it is asked whether it is there, and
+    /// how long it then has to answer.
+    pub keepalive: Duration,
     /// How its endpoints are checked; `None`: only what exchanges tell is known of them.
     pub health: Option<HealthPlan>,
     /// What leads an exchange to its endpoint; `None`: the endpoints' load.
@@ -98,6 +103,8 @@ impl ClusterPlan {
             && self.connect_timeout == other.connect_timeout
             && self.idle == other.idle
             && self.caps == other.caps
+            && self.max_age == other.max_age
+            && self.keepalive == other.keepalive
     }
 }
 

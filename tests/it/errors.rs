@@ -7,7 +7,7 @@ use http::Request;
 use ravelin::standin::{Garbage, Refusing};
 use serde_json::Value;
 
-use crate::support::faults::{self, get, http1, post, soon, with};
+use crate::support::faults::{self, eventually, get, http1, post, soon, with};
 use crate::support::h2::{Answer, Client, frame};
 use crate::support::{Ravelin, standin};
 
@@ -201,6 +201,16 @@ fn check(who: Who, row: &Row, answer: &Answer) {
 const OVER_HTTP2: [Who; 7] =
     [Who::Grpc, Who::Web, Who::WebText, Who::Connect, Who::ConnectStream, Who::Rest, Who::Page];
 
+const OVER_HTTP1: [Who; 7] = [
+    Who::Web,
+    Who::WebText,
+    Who::Connect,
+    Who::ConnectStream,
+    Who::Rest,
+    Who::Page,
+    Who::WebSocket,
+];
+
 #[tokio::test]
 async fn every_caller_over_http2_is_told_in_its_own_protocol() {
     let scene = scene().await;
@@ -219,15 +229,7 @@ async fn every_caller_over_http2_is_told_in_its_own_protocol() {
 #[tokio::test]
 async fn every_caller_over_http1_is_told_in_its_own_protocol() {
     let scene = scene().await;
-    let callers = [
-        Who::Web,
-        Who::WebText,
-        Who::Connect,
-        Who::ConnectStream,
-        Who::Rest,
-        Who::Page,
-        Who::WebSocket,
-    ];
+    let callers = OVER_HTTP1;
     // To the upstream of a WebSocket (HTTP/1.1) what it says before it was asked is no answer, right
     // or wrong: nothing was sent, which is another row.
     let each = ROWS.iter().flat_map(|row| callers.map(|who| (who, row)));
@@ -266,12 +268,29 @@ async fn a_head_over_the_limits_is_refused_in_the_callers_protocol() {
 async fn a_head_far_over_the_limit_costs_the_exchange_only() {
     let scene = scene().await;
     let client = Client::plain(scene.ravelin.plain()).await;
-    let huge = with(get("localhost", "/"), "x-large", &"x".repeat(60 * 1024));
-    match soon("far over the limit", client.send(huge)).await {
-        Ok(answer) => assert_eq!(answer.status(), 431),
-        Err(error) => assert!(error.is_reset(), "{error}"),
+    for who in OVER_HTTP2 {
+        let huge = with(request(who, "localhost"), "x-large", &"x".repeat(60 * 1024));
+        let answer = soon("far over the limit", client.send(huge)).await.unwrap();
+        check(who, &OVER_LIMIT, &answer);
     }
     assert_eq!(client.send(get("localhost", "/admin/v1/healthz")).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_head_far_over_the_limit_is_refused_in_the_callers_protocol_over_http1_too() {
+    let scene = scene().await;
+    for who in OVER_HTTP1 {
+        let huge = with(request(who, "localhost"), "x-large", &"x".repeat(60 * 1024));
+        let answer = soon("far over the limit", http1(scene.ravelin.plain(), huge)).await.unwrap();
+        check(who, &OVER_LIMIT, &answer);
+    }
+    // One that is not even read has a bare answer, and is counted as well.
+    let counted = || scene.ravelin.metric("ravelin_errors_total{cause=\"headers_too_large\"");
+    let before = counted();
+    let giant = with(get("localhost", "/"), "x-large", &"x".repeat(300 * 1024));
+    let answer = soon("never read", http1(scene.ravelin.plain(), giant)).await.unwrap();
+    assert_eq!((answer.status(), answer.header("connection")), (431, "close"));
+    eventually("counted", || counted() == before + 1.0).await;
 }
 
 #[tokio::test]

@@ -317,30 +317,35 @@ async fn what_is_no_request_line_of_http_1_is_not_answered_with_content() {
 }
 
 #[tokio::test]
-async fn a_length_beside_a_coding_is_void_and_ends_the_connection() {
-    // RFC 9112 §6.1 and §6.3: the coding alone counts, the length does not go on, and whatever
-    // follows is not read.
+async fn a_length_beside_a_coding_is_refused_and_ends_the_connection() {
+    // RFC 9112 §6.1: it ought to be handled as an error. Wherever it stands on its connection.
     let standin = standin().await;
     let ravelin = Ravelin::before(&h2c(&standin));
+    let chunked = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   3\r\nabc\r\n0\r\n\r\n";
     for fields in [
         "Content-Length: 4\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 4",
+        "Transfer-Encoding: chunked\r\nContent-Length: 0",
     ] {
-        let mut client = Wire::plain(ravelin.plain()).await;
-        client
-            .send(format!(
-                "POST /echo HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n0\r\n\r\n\
-                 GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
-            ))
-            .await;
-        let answer = client.answer().await;
-        assert!(matches!(answer.status(), 200 | 400), "{answer:?}");
-        assert_eq!(answer.head.field("connection"), "close");
-        assert_eq!(client.rest().await, b"");
+        for before in ["", chunked] {
+            let mut client = Wire::plain(ravelin.plain()).await;
+            client
+                .send(format!(
+                    "{before}POST /hidden HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n0\r\n\r\n\
+                     GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                ))
+                .await;
+            if !before.is_empty() {
+                assert_eq!(client.answer().await.text(), "abc");
+            }
+            let answer = client.answer().await;
+            assert_eq!((answer.status(), &*answer.head.field("connection")), (400, "close"));
+            assert_eq!(client.rest().await, b"");
+        }
     }
-    for seen in standin.requests() {
-        assert_eq!((&*seen.target, seen.headers.get("content-length")), ("/echo", None));
-    }
+    assert!(standin.requests().iter().all(|seen| seen.target == "/echo"));
+    assert_eq!(ravelin.metric("ravelin_errors_total{cause=\"bad_request\""), 6.0);
 }
 
 #[tokio::test]
@@ -535,7 +540,7 @@ async fn the_client_may_end_the_connection_with_its_request() {
 async fn a_client_that_leaves_is_told_upstream() {
     let standin = standin().await;
     let ravelin = Ravelin::before(&h2c(&standin));
-    for (n, path) in ["/bytes/1?order=stall-head", "/sse", "/bytes/9000000000"].iter().enumerate() {
+    for (n, path) in ["/sse", "/bytes/9000000000"].iter().enumerate() {
         for (m, mut client) in both(&ravelin).await.into_iter().enumerate() {
             client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
             standin.wait_for_requests(path, m + 1).await;
@@ -544,6 +549,55 @@ async fn a_client_that_leaves_is_told_upstream() {
         }
     }
     standin.wait_for_in_flight(0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_all_and_shuts_down_its_half_is_answered() {
+    let standin = standin().await;
+    let ravelin = Ravelin::before(&h2c(&standin));
+    for mut client in both(&ravelin).await {
+        client.send("GET /bytes/6?order=slow-head=200 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        client.finish().await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status(), answer.body.len()), (200, 6));
+        assert_eq!(client.rest().await, b"");
+    }
+    // Behind an upload too.
+    for mut client in both(&ravelin).await {
+        client.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc").await;
+        client.finish().await;
+        assert_eq!(client.answer().await.text(), "abc");
+    }
+    assert_eq!(standin.cancelled(), 0);
+}
+
+#[tokio::test]
+async fn a_client_whose_connection_is_reset_is_told_upstream_before_its_answer() {
+    let standin = standin().await;
+    let ravelin = Ravelin::before(&h2c(&standin));
+    let request = b"GET /bytes/1?order=stall-head HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut socket = tokio::net::TcpStream::connect(ravelin.plain()).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut socket, request).await.unwrap();
+    standin.wait_for_requests("/bytes", 1).await;
+    socket.set_zero_linger().unwrap();
+    drop(socket);
+    timeout(PATIENCE, standin.wait_for_cancelled(1)).await.expect("never told");
+}
+
+#[tokio::test]
+async fn what_is_sent_behind_a_request_under_way_is_answered_after_it() {
+    let standin = standin().await;
+    let ravelin = Ravelin::before(&h2c(&standin));
+    for mut client in both(&ravelin).await {
+        client.send("GET /bytes/6?order=slow-head=100 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        standin.wait_for_requests("/bytes", 1).await;
+        // Read ahead while the first one waits: more than is kept, in pieces.
+        let long = "a".repeat(3000);
+        client.send(format!("GET /bytes/7 HTTP/1.1\r\nHost: localhost\r\nX-Long: {long}")).await;
+        client.send("\r\n\r\n").await;
+        assert_eq!(client.answer().await.body.len(), 6);
+        assert_eq!(client.answer().await.body.len(), 7);
+    }
 }
 
 #[tokio::test]

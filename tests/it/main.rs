@@ -42,6 +42,7 @@ mod smoke;
 mod timeouts;
 mod tonic_interop;
 mod upstream_http1;
+mod upstream_pool;
 mod upstream_tls;
 mod websocket;
 mod zitadel_wiring;

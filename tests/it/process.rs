@@ -63,6 +63,13 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
+    /// SIGTERM, and once more when the first has been taken.
+    fn signal_twice(&self) {
+        let id = self.child.id();
+        let kill = format!("kill -TERM {id}; sleep 0.03; kill -TERM {id}");
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
     /// The exit code, once there is one.
     async fn exit(&mut self) -> Option<i32> {
         loop {
@@ -119,12 +126,30 @@ async fn a_second_signal_ends_it_at_once_and_not_with_zero() {
     standin.wait_for_requests("/bytes", 1).await;
     process.signal("TERM");
     eventually("it drains", || process.heard("draining") > 0).await;
+    // At once it would be the same one.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let began = Instant::now();
     process.signal("TERM");
     let code = within(3.0, "second signal", process.exit()).await;
     assert!(code.is_some_and(|code| code != 0), "{code:?}");
     assert!(began.elapsed() < Duration::from_secs(1));
     assert!(stalled.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn the_same_signal_twice_at_once_is_one_and_lets_what_is_under_way_end() {
+    let standin = standin().await;
+    let mut process = Process::start(&before(&standin, "shutdown: {grace: 20s}")).await;
+    let client = Client::plain(process.address("plain")).await;
+    let slow = client.get("/bytes/5?order=slow-head=800");
+    let leave = async {
+        standin.wait_for_requests("/bytes", 1).await;
+        process.signal_twice();
+        process.exit().await
+    };
+    let (slow, code) = within(10.0, "SIGTERM", join(slow, leave)).await;
+    assert_eq!((slow.unwrap().body.len(), code), (5, Some(0)));
+    assert_eq!(process.heard("cutting"), 0);
 }
 
 #[tokio::test]

@@ -200,13 +200,8 @@ async fn a_client_over_http1_is_told_in_time_too() {
     assert_eq!(soon("head", http1(ravelin.plain(), stalled)).await.unwrap().status(), 504);
 }
 
-#[tokio::test]
-#[ignore = "over HTTP/1.1 nobody watches whether the client takes its answer; over HTTP/2 the pump does"]
-async fn a_client_that_takes_nothing_is_left_over_both_versions() {
-    let standin = standin().await;
-    let yaml = config(&[format!("h2c://{}", standin.address())], "", "")
-        .replace("name: plain,", "name: plain, limits: {idle: 300ms},");
-    let ravelin = Ravelin::start(&yaml);
+/// Two clients that ask for a large answer and take nothing of it, one after the other.
+async fn left_over_both_versions(ravelin: &Ravelin, cause: &str) {
     let download = get("localhost", "/bytes/100000000");
     let client = Client::plain(ravelin.plain()).await;
     let stalled = client.open(download.clone().map(|_| ()), true).await.unwrap().0.await.unwrap();
@@ -218,4 +213,22 @@ async fn a_client_that_takes_nothing_is_left_over_both_versions() {
     old.head().await.unwrap();
     assert_eq!(in_flight(), 1.0);
     eventually("left over HTTP/1.1", || in_flight() == 0.0).await;
+    let causes = format!("ravelin_errors_total{{cause=\"{cause}\"");
+    eventually("counted as what it is", || ravelin.metric(&causes) == 2.0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_left_over_both_versions() {
+    let standin = standin().await;
+    let yaml = config(&[format!("h2c://{}", standin.address())], "", "")
+        .replace("name: plain,", "name: plain, limits: {idle: 300ms},");
+    left_over_both_versions(&Ravelin::start(&yaml), "client_stalled").await;
+}
+
+#[tokio::test]
+async fn the_total_clock_ends_what_a_client_does_not_take() {
+    let standin = standin().await;
+    let ravelin = before(&format!("h2c://{}", standin.address()), "", "timeouts: {total: 400ms}");
+    left_over_both_versions(&ravelin, "total_timeout").await;
+    standin.wait_for_in_flight(0).await;
 }

@@ -19,6 +19,10 @@ pub const SHORT: &str = "upstream";
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an unused connection is kept where nothing is said.
 pub const IDLE: Duration = Duration::from_secs(90);
+/// How long a connection is used where nothing is said.
+pub const MAX_AGE: Duration = Duration::from_secs(3600);
+/// How long an upstream in use may be silent where nothing is said.
+pub const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// Every cluster: those that are written, those of `preset` that none of these replaces, and the
 /// short form's.
@@ -47,6 +51,8 @@ pub fn clusters(
             tls: TlsPlan::default(),
             connect_timeout: CONNECT_TIMEOUT,
             idle: IDLE,
+            max_age: MAX_AGE,
+            keepalive: KEEPALIVE,
             health: None,
             hash: None,
             resolver: None,
@@ -77,6 +83,8 @@ fn cluster(name: &str, cluster: &Cluster, scope: &Scope<'_>) -> ClusterPlan {
             &scope.key("connect_timeout"),
         ),
         idle: lasting(cluster.idle.as_ref(), IDLE, &scope.key("idle")),
+        max_age: lasting(cluster.max_age.as_ref(), MAX_AGE, &scope.key("max_age")),
+        keepalive: lasting(cluster.keepalive.as_ref(), KEEPALIVE, &scope.key("keepalive")),
         health: upstream::health(cluster.health.as_ref(), None, &scope.key("health")),
         hash: upstream::hash(cluster.hash.as_ref(), &scope.key("hash")),
         resolver: upstream::resolver(cluster.resolver.as_ref(), &scope.key("resolver")),
