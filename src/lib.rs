@@ -60,7 +60,8 @@
 //! | which certificate is shown, and reloading it | `downstream::certificates` |
 //! | why this route | `pipeline::admit::route`; the class of a request: `admit::classify` |
 //! | what upstream sees of the client | `pipeline::forward::headers` |
-//! | retries, clocks, WebSocket | `pipeline::forward` and its `deadline`, `relay`, `websocket` |
+//! | what is sent again, and why not | `pipeline::forward::retry`; doing it: `forward::attempts` |
+//! | clocks, WebSocket | `pipeline::forward` and its `deadline`, `relay`, `websocket` |
 //! | which endpoint, and why not another | `upstream::cluster`, `balance`, `eject`, `health` |
 //! | a status or a gRPC code of Ravelin's own | the table in [`error`]; its looks: `downstream::rescue` |
 //! | a field of the record, a metric | `telemetry::access::record`, `telemetry::metrics::families` |

@@ -10,6 +10,7 @@ pub mod admit;
 pub mod preflight;
 pub mod forward;
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use http::{Request, Response, StatusCode};
 
 use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
+use self::forward::Target;
+use self::forward::retry::budget::Retries;
 use self::plan::{Action, RoutePlan};
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -29,7 +32,7 @@ use crate::upstream::cluster::Cluster;
 pub struct Pipeline {
     table: RouteTable,
     /// By route; `None` where a route does not forward.
-    clusters: Vec<Option<Rc<Cluster>>>,
+    targets: Vec<Option<Target>>,
     rates: Arc<Rates>,
     /// By route: its number in the metrics.
     ids: Vec<usize>,
@@ -44,15 +47,20 @@ impl Pipeline {
         metrics: &Metrics,
         cluster: impl Fn(&str) -> Option<Rc<Cluster>>,
     ) -> Self {
-        let clusters = routes
+        let mut known: HashMap<Arc<str>, Rc<Retries>> = HashMap::new();
+        let mut target = |name: &Arc<str>| {
+            let retries = Rc::clone(known.entry(Arc::clone(name)).or_default());
+            Some(Target { cluster: cluster(name)?, retries })
+        };
+        let targets = routes
             .iter()
             .map(|route| match &route.action {
-                Action::Forward(plan) => cluster(&plan.cluster),
+                Action::Forward(plan) => target(&plan.cluster),
                 Action::Redirect(_) | Action::Respond(_) | Action::Deny => None,
             })
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
-        Self { table: RouteTable::new(routes.to_vec()), clusters, rates, ids }
+        Self { table: RouteTable::new(routes.to_vec()), targets, rates, ids }
     }
 
     /// Answers one request.
@@ -82,8 +90,8 @@ impl Pipeline {
                 {
                     return Ok(answer);
                 }
-                let cluster = self.clusters.get(index).and_then(Option::as_ref);
-                forward::forward(plan, &route.matcher.path, cluster, request, exchange).await
+                let target = self.targets.get(index).and_then(Option::as_ref);
+                forward::forward(plan, &route.matcher.path, target, request, exchange).await
             }
             Action::Redirect(plan) => {
                 let location = admit::location(plan, &route.matcher.path, &request, exchange)?;

@@ -3,6 +3,7 @@
 //! The text is a configuration again: loading it gives the same plan, except for masked values.
 //! What `zitadel` brings is shown as comments where it stands: it comes again from `zitadel`.
 
+mod retry;
 mod upstream;
 mod zitadel;
 
@@ -260,6 +261,7 @@ fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
     if let Some(preflight) = &plan.preflight {
         out.insert("preflight".into(), json!({ "max_age": duration(preflight.max_age) }));
     }
+    out.insert("retry".into(), retry::retry(&plan.retry));
 }
 
 fn edits_of(request: &HeaderEdits, response: &HeaderEdits, out: &mut Map<String, Json>) {

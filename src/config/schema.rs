@@ -4,6 +4,7 @@
 //! Everything is optional here, so that what is left of a faulty file still decodes and every
 //! fault is found at once; `required` lives in the JSON schema, which the walker enforces.
 
+pub mod retry;
 pub mod text;
 pub mod upstream;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::retry::Retry;
 use self::text::{
     AdminText, AuthorityText, BodyText, CapText, ClockText, DurationText, EndpointText, FileText,
     GrpcText, HashText, HeaderText, HostText, LimitText, ListenText, MethodText, NameText,
@@ -70,6 +72,8 @@ pub struct Document {
     /// Rate limit of all routes that do not set their own; each route counts for itself, those that
     /// follow `zitadel-cloud` count together.
     pub rate_limit: Option<RateLimit>,
+    /// What is sent again, of all routes that do not say it themselves.
+    pub retry: Option<Retry>,
     /// Named sets of endpoints that do the same. One with the name of a cluster of `zitadel` takes
     /// its place.
     pub clusters: Option<BTreeMap<String, Cluster>>,
@@ -435,6 +439,8 @@ pub struct Route {
     /// the translated answers are readable for these origins too, unless upstream decides that
     /// itself. Default: preflights go upstream. Only with `to`.
     pub preflight: Option<Preflight>,
+    /// What is sent again, before that at the top. Only with `to`.
+    pub retry: Option<Retry>,
 }
 
 /// Whom upstream believes what.

@@ -6,6 +6,7 @@
 pub mod exposure;
 pub mod guards;
 pub mod pieces;
+pub mod reads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use http::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::pipeline::plan::{
-    ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan, RoutePlan, SiteHost,
-    Timeouts,
+    ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan, RetryPlan,
+    RoutePlan, SiteHost, Timeouts,
 };
 use crate::upstream::plan::{Caps, ClusterPlan, EndpointPlan, HealthPlan, Protocol, TlsPlan};
 
@@ -92,6 +93,8 @@ pub struct Installation {
     pub limits: Limits,
     /// Limits at the top of the configuration, where `limits` says nothing.
     pub base: LimitsPlan,
+    /// What is sent again.
+    pub retry: RetryPlan,
     /// Edits of every request's headers.
     pub request_headers: HeaderEdits,
     /// Edits of every answer's headers.
@@ -219,6 +222,7 @@ impl Installation {
                 rate: self.rate(),
                 ..self.base.clone()
             },
+            retry: self.retry.clone(),
             ..ForwardPlan::to(Arc::clone(&self.name))
         }
     }
