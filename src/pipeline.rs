@@ -1,5 +1,5 @@
 //! The stages, in the order in which a request meets them: admit (may it enter, and as what?),
-//! then forward. A stage never names another stage; their order stands here, and what two of them
+//! then forward; its answer then meets compress. A stage never names another stage; their order stands here, and what two of them
 //! must agree on (`plan`, `authority`, `path`, `coding`) stands beside them.
 
 pub mod plan;
@@ -9,6 +9,7 @@ pub mod coding;
 pub mod admit;
 pub mod preflight;
 pub mod forward;
+pub mod compress;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -19,6 +20,7 @@ use http::{Request, Response, StatusCode};
 
 use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
+use self::compress::load::Load;
 use self::forward::Target;
 use self::forward::retry::budget::Retries;
 use self::plan::{Action, RoutePlan};
@@ -36,6 +38,8 @@ pub struct Pipeline {
     rates: Arc<Rates>,
     /// By route: its number in the metrics.
     ids: Vec<usize>,
+    /// This worker's time for coding.
+    load: Rc<Load>,
 }
 
 impl Pipeline {
@@ -60,7 +64,8 @@ impl Pipeline {
             })
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
-        Self { table: RouteTable::new(routes.to_vec()), targets, rates, ids }
+        let load = Rc::new(Load::new(std::time::Instant::now()));
+        Self { table: RouteTable::new(routes.to_vec()), targets, rates, ids, load }
     }
 
     /// Answers one request.
@@ -91,7 +96,16 @@ impl Pipeline {
                     return Ok(answer);
                 }
                 let target = self.targets.get(index).and_then(Option::as_ref);
-                forward::forward(plan, &route.matcher.path, target, request, exchange).await
+                let compress = plan.compress.as_ref();
+                let asked = compress.and_then(|compress| {
+                    Some((compress, compress::Asked::of(exchange.class, &request)?))
+                });
+                let response =
+                    forward::forward(plan, &route.matcher.path, target, request, exchange).await?;
+                Ok(match asked {
+                    Some((compress, asked)) => asked.answer(compress, &self.load, response),
+                    None => response,
+                })
             }
             Action::Redirect(plan) => {
                 let location = admit::location(plan, &route.matcher.path, &request, exchange)?;

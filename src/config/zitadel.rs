@@ -15,8 +15,8 @@ use http::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::pipeline::plan::{
-    ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan, RetryPlan,
-    RoutePlan, SiteHost, Timeouts,
+    CompressPlan, ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan,
+    RetryPlan, RoutePlan, SiteHost, Timeouts,
 };
 use crate::upstream::plan::{Caps, ClusterPlan, EndpointPlan, HealthPlan, Protocol, TlsPlan};
 
@@ -222,6 +222,8 @@ impl Installation {
                 rate: self.rate(),
                 ..self.base.clone()
             },
+            // ZITADEL codes nothing itself but Connect's unary calls.
+            compress: Some(CompressPlan::default()),
             retry: self.retry.clone(),
             ..ForwardPlan::to(Arc::clone(&self.name))
         }

@@ -2,6 +2,7 @@
 
 pub mod cost;
 mod identity;
+mod compress;
 mod matcher;
 mod preset;
 mod reach;
@@ -197,8 +198,15 @@ fn action(
 
 fn only_with_to(scope: &Scope<'_>) {
     let keys = ["rewrite", "public_hosts", "identity", "instance_host", "limits", "rate_limit"];
-    let also =
-        ["request_headers", "response_headers", "timeouts", "grpc_web", "preflight", "retry"];
+    let also = [
+        "request_headers",
+        "response_headers",
+        "timeouts",
+        "grpc_web",
+        "preflight",
+        "compress",
+        "retry",
+    ];
     for key in keys.into_iter().chain(also) {
         if scope.key(key).given() {
             scope.key(key).fault("it on a route that does not forward", "it beside \"to\" only");
@@ -272,6 +280,10 @@ fn over(route: &Route, base: ForwardPlan, scope: &Scope<'_>) -> ForwardPlan {
         preflight: match &route.preflight {
             Some(written) => Some(preflight(written, &scope.key("preflight"))),
             None => base.preflight,
+        },
+        compress: match &route.compress {
+            Some(written) => compress::compress(written, &scope.key("compress")),
+            None => base.compress,
         },
         retry: retry::retry(route.retry.as_ref(), &base.retry, scope),
     }

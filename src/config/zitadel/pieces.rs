@@ -85,6 +85,8 @@ fn to_login(site: &Installation, clocks: Timeouts) -> ForwardPlan {
     let mut forward = site.forward(clocks);
     forward.cluster = site.piece("login");
     forward.identity = IdentityPlan { login: true, ..forward.identity };
+    // Its pages are full of secrets, and Next.js codes its files itself.
+    forward.compress = None;
     forward
 }
 
