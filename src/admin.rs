@@ -1,7 +1,7 @@
 //! What an operator and a machine may ask on the admin listener: health, readiness, metrics, and a
 //! page that shows how things stand.
 //!
-//! It only answers `GET` and `HEAD`, changes nothing, and shows no secret. It lives in the control
+//! It answers `GET` and `HEAD`, and `POST` to what changes something; it shows no secret. It lives in the control
 //! runtime, apart from the workers.
 
 use std::io;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
@@ -20,8 +20,10 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::telemetry::metrics::{Metrics, TextFormat};
 
 mod page;
+mod purge;
 pub mod status;
 
+pub use purge::Purge;
 pub use status::Status;
 
 /// Whether new requests should come here.
@@ -75,7 +77,12 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// For the page at `/`; asked at every view.
     pub status: Arc<dyn Fn() -> Status + Send + Sync>,
+    /// For `/purge`: forgets, and says how much; `None`: no route has a cache.
+    pub purge: Option<Forget>,
 }
+
+/// Forgets what the cache holds, and says how many answers that were.
+pub type Forget = Arc<dyn Fn(&Purge) -> usize + Send + Sync>;
 
 /// Answers on `listener` until `stop` is there; requests that have begun are finished.
 ///
@@ -96,6 +103,7 @@ fn router(admin: Admin) -> Router {
         .route("/healthz", get(async || text(StatusCode::OK, "ok\n")))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/purge", post(purge::purge))
         .fallback(unknown)
         .with_state(admin)
 }
@@ -130,7 +138,7 @@ async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
 
 async fn unknown(method: Method) -> Response {
     if method == Method::GET || method == Method::HEAD {
-        text(StatusCode::NOT_FOUND, "There is /, /healthz, /readyz and /metrics.\n")
+        text(StatusCode::NOT_FOUND, "There is /, /healthz, /readyz, /metrics and /purge.\n")
     } else {
         text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")
     }

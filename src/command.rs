@@ -12,6 +12,7 @@ pub mod live;
 pub mod schema;
 pub mod completions;
 pub mod health;
+pub mod purge;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -41,6 +42,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         "schema" => schema::schema(below.get_flag("reference")),
         "completions" => completions::completions(below),
         "health" => health::health(health_address(below), args::source(below)),
+        "purge" => purge::purge(below, health_address(below), args::source(below)),
         "dev" => dev::dev(&dev::Order::new(below)),
         "demo" => demo::demo(below.get_one("port").copied().unwrap_or(demo::PORT)),
         _ => run::run(args::source(below)),

@@ -1,5 +1,5 @@
 //! The stages, in the order in which a request meets them: admit (may it enter, and as what?),
-//! then forward. A stage never names another stage; their order stands here, and what two of them
+//! cache (is the answer here already?), forward. A stage never names another stage; their order stands here, and what two of them
 //! must agree on (`plan`, `authority`, `path`, `coding`) stands beside them.
 
 pub mod plan;
@@ -8,6 +8,7 @@ pub mod path;
 pub mod coding;
 pub mod admit;
 pub mod preflight;
+pub mod cache;
 pub mod forward;
 
 use std::rc::Rc;
@@ -18,6 +19,7 @@ use http::{Request, Response, StatusCode};
 
 use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
+use self::cache::Cache;
 use self::plan::{Action, RoutePlan};
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -33,6 +35,8 @@ pub struct Pipeline {
     rates: Arc<Rates>,
     /// By route: its number in the metrics.
     ids: Vec<usize>,
+    /// Shared by all workers; `None`: no route has one.
+    cache: Option<Arc<Cache>>,
 }
 
 impl Pipeline {
@@ -52,7 +56,12 @@ impl Pipeline {
             })
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
-        Self { table: RouteTable::new(routes.to_vec()), clusters, rates, ids }
+        Self { table: RouteTable::new(routes.to_vec()), clusters, rates, ids, cache: None }
+    }
+
+    /// The same, with the cache of all workers.
+    pub fn with_cache(self, cache: Option<Arc<Cache>>) -> Self {
+        Self { cache, ..self }
     }
 
     /// Answers one request.
@@ -83,6 +92,14 @@ impl Pipeline {
                     return Ok(answer);
                 }
                 let cluster = self.clusters.get(index).and_then(Option::as_ref);
+                if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
+                    && Cache::concerns(kept, exchange.class, request.uri().path())
+                {
+                    let next = Onward { route: Arc::clone(&route), cluster: cluster.cloned() };
+                    let (kept, name) = (Arc::clone(kept), Arc::clone(&route.name));
+                    // Boxed, so that exchanges without a cache do not carry its state.
+                    return Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await;
+                }
                 forward::forward(plan, &route.matcher.path, cluster, request, exchange).await
             }
             Action::Redirect(plan) => {
@@ -101,6 +118,25 @@ impl Pipeline {
                 Ok(response)
             }
         }
+    }
+}
+
+/// The way to upstream, for the cache.
+#[derive(Clone)]
+struct Onward {
+    route: Arc<RoutePlan>,
+    cluster: Option<Rc<Cluster>>,
+}
+
+impl cache::Next for Onward {
+    async fn send(
+        &self,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Error> {
+        let Action::Forward(plan) = &self.route.action else { return Err(Kind::Internal.into()) };
+        let path = &self.route.matcher.path;
+        forward::forward(plan, path, self.cluster.as_ref(), request, exchange).await
     }
 }
 

@@ -22,6 +22,8 @@ use crate::downstream::connection::Secured;
 use crate::downstream::handshake;
 use crate::downstream::plan::{Address, ListenerPlan};
 use crate::pipeline::admit::rate::Rates;
+use crate::pipeline::cache::Cache;
+use crate::pipeline::cache::store::Purge;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Metrics;
@@ -85,7 +87,8 @@ impl Server {
         let roster = Arc::new(Roster::default());
         let clusters = members(&plan.clusters, &roster)?;
         let rates = Arc::new(Rates::new(&plan.routes));
-        let live = Arc::new(Live { plan, clusters, rates });
+        let cache = plan.keeps().then(|| Cache::new(plan.cache));
+        let live = Arc::new(Live { plan, clusters, rates, cache: cache.clone() });
         let plan = &live.plan;
         let metrics = Metrics::new();
         let access = AccessWriter::spawn(&plan.access, metrics.dropped_records())
@@ -95,6 +98,9 @@ impl Server {
             ground.lay(listener, plan.workers)?;
         }
         metrics.set_certificates(status::certificates(&ground.stores));
+        if let Some(cache) = cache {
+            metrics.set_cache(status::cache(cache));
+        }
         let known = Arc::clone(&roster);
         metrics.set_endpoints(move || known.known());
         let (phase, watching) = watch::channel(Phase::Running);
@@ -142,6 +148,7 @@ impl Server {
                 stores,
                 &self.metrics,
             ),
+            purge: live.cache.clone().map(forget),
         };
         self.stop_admin = Some(stop);
         tokio::spawn(async move {
@@ -211,6 +218,17 @@ impl Server {
         }
         self.access.close();
     }
+}
+
+/// The admin listener's way to purge the cache.
+fn forget(cache: Arc<Cache>) -> admin::Forget {
+    Arc::new(move |what| {
+        cache.purge(&match what {
+            admin::Purge::All => Purge::All,
+            admin::Purge::Host(host) => Purge::Host(host.clone()),
+            admin::Purge::Address(address) => Purge::Address(address.clone()),
+        })
+    })
 }
 
 /// What listeners stand on, while they are laid one by one.

@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::pipeline::Pipeline;
 use crate::pipeline::admit::rate::Rates;
+use crate::pipeline::cache::Cache;
 use crate::telemetry::Telemetry;
 use crate::upstream::cluster::Cluster;
 use crate::upstream::roster::Members;
@@ -39,6 +40,8 @@ pub struct Live {
     pub clusters: Vec<Arc<Members>>,
     /// How often each client has asked.
     pub rates: Arc<Rates>,
+    /// What is kept of answers; `None`: no route keeps any.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// How far the process has come.
@@ -195,12 +198,9 @@ impl Current {
         let clusters: Vec<_> =
             live.clusters.iter().map(|members| Cluster::new(members, telemetry)).collect();
         let by_name = |name: &str| clusters.iter().find(|cluster| &*cluster.name == name).cloned();
-        let pipeline = Rc::new(Pipeline::new(
-            &live.plan.routes,
-            Arc::clone(&live.rates),
-            &telemetry.metrics,
-            by_name,
-        ));
+        let rates = Arc::clone(&live.rates);
+        let pipeline = Pipeline::new(&live.plan.routes, rates, &telemetry.metrics, by_name);
+        let pipeline = Rc::new(pipeline.with_cache(live.cache.clone()));
         Self { live, pipeline }
     }
 }

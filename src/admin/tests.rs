@@ -57,6 +57,7 @@ async fn start() -> (SocketAddr, Arc<Readiness>, oneshot::Sender<()>) {
         readiness: Arc::clone(&readiness),
         metrics: Metrics::new(),
         status: Arc::new(status),
+        purge: None,
     };
     let (keep, stop) = oneshot::channel::<()>();
     tokio::spawn(serve(listener, admin, async {
@@ -150,6 +151,7 @@ async fn the_listener_ends_when_told() {
         readiness: Arc::default(),
         metrics: Metrics::new(),
         status: Arc::new(Status::default),
+        purge: None,
     };
     serve(listener, admin, std::future::ready(())).await.unwrap();
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 
 use crate::config::{Override, Overrides, Source};
@@ -174,6 +174,7 @@ pub fn command() -> Command {
         .subcommand(check())
         .subcommand(schema())
         .subcommand(health())
+        .subcommand(purge())
         .subcommand(completions());
     configured(command)
 }
@@ -250,6 +251,21 @@ fn health() -> Command {
     Command::new("health")
         .about("Ask a running Ravelin whether it is ready: exit code 0 or 1")
         .after_help("Example: HEALTHCHECK CMD [\"ravelin\", \"health\"]")
+        .arg(config())
+        .args(FLAGS.iter().filter(|flag| flag.name == "admin").map(flag))
+}
+
+fn purge() -> Command {
+    let url = Arg::new("url").long("url").value_name("URL");
+    let host = Arg::new("host").long("host").value_name("HOST");
+    let all = Arg::new("all").long("all").action(ArgAction::SetTrue);
+    Command::new("purge")
+        .about("Tell a running Ravelin to forget what its cache holds; says how much that was")
+        .after_help("Example: ravelin purge --host id.example.com")
+        .arg(url.help("One address, such as https://id.example.com/ui/console/"))
+        .arg(host.help("Every address of a host: with its port, or whatever its port"))
+        .arg(all.help("Everything"))
+        .group(ArgGroup::new("what").args(["url", "host", "all"]).required(true))
         .arg(config())
         .args(FLAGS.iter().filter(|flag| flag.name == "admin").map(flag))
 }

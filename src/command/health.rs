@@ -12,34 +12,16 @@ use crate::command::{USAGE, report};
 use crate::config::{self, Files, Source, compile};
 
 /// How long each step of the question may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Exit code 0 if the Ravelin at `address` (else: at the admin address of `source`, else: at the
 /// default one) says that it is ready.
 pub fn health(address: Option<&str>, source: Source) -> ExitCode {
-    let address = match (address, &source.file) {
-        (Some("off"), _) => return nobody(),
-        (Some(text), _) => match text.parse() {
-            Ok(address) => address,
-            Err(_) => {
-                eprintln!(
-                    "--admin: found \"{}\", expected an address such as 127.0.0.1:9901",
-                    text.escape_debug()
-                );
-                return USAGE.into();
-            }
-        },
-        (None, None) => compile::ADMIN,
-        // Certificates may be readable to the server alone; they do not matter here.
-        (None, Some(_)) => match config::load_with(source, Files::Ignored) {
-            Err(faults) => return report(&faults),
-            Ok(plan) => match plan.admin {
-                Some(address) => address,
-                None => return nobody(),
-            },
-        },
+    let address = match admin("health", address, source) {
+        Ok(address) => address,
+        Err(code) => return code,
     };
-    match ask(reachable(address)) {
+    match ask(address) {
         Ok(200) => ExitCode::SUCCESS,
         Ok(status) => {
             eprintln!("health: {address} answered {status}: not ready");
@@ -52,8 +34,39 @@ pub fn health(address: Option<&str>, source: Source) -> ExitCode {
     }
 }
 
-fn nobody() -> ExitCode {
-    eprintln!("health: there is no admin listener to ask (admin: off)");
+/// Where the admin listener is reached: at `address`, else where `source` says, else at the default
+/// address. `command` is who wants to know.
+///
+/// # Errors
+/// The exit code, where there is none; why has been told.
+pub fn admin(command: &str, address: Option<&str>, source: Source) -> Result<SocketAddr, ExitCode> {
+    let address = match (address, &source.file) {
+        (Some("off"), _) => return Err(nobody(command)),
+        (Some(text), _) => match text.parse() {
+            Ok(address) => address,
+            Err(_) => {
+                eprintln!(
+                    "--admin: found \"{}\", expected an address such as 127.0.0.1:9901",
+                    text.escape_debug()
+                );
+                return Err(USAGE.into());
+            }
+        },
+        (None, None) => compile::ADMIN,
+        // Certificates may be readable to the server alone; they do not matter here.
+        (None, Some(_)) => match config::load_with(source, Files::Ignored) {
+            Err(faults) => return Err(report(&faults)),
+            Ok(plan) => match plan.admin {
+                Some(address) => address,
+                None => return Err(nobody(command)),
+            },
+        },
+    };
+    Ok(reachable(address))
+}
+
+fn nobody(command: &str) -> ExitCode {
+    eprintln!("{command}: there is no admin listener to ask (admin: off)");
     ExitCode::FAILURE
 }
 
@@ -80,7 +93,8 @@ fn ask(address: SocketAddr) -> io::Result<u16> {
     status(&head).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP answer"))
 }
 
-fn status(head: &[u8]) -> Option<u16> {
+/// The status in the first twelve bytes of an answer.
+pub fn status(head: &[u8]) -> Option<u16> {
     let text = std::str::from_utf8(head).ok()?;
     text.strip_prefix("HTTP/1.")?.get(2..)?.parse().ok()
 }

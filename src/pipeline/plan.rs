@@ -1,5 +1,7 @@
 //! What the pipeline is told: routes and what each does. Filled by `config`, immutable.
 
+mod cache;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use ipnet::IpNet;
 use regex::Regex;
+
+pub use self::cache::{CachePlan, StorePlan};
 
 /// One route: when, and what then. Routes are asked in the order of the configuration; the first
 /// that matches wins.
@@ -120,6 +124,8 @@ pub struct ForwardPlan {
     pub grpc_web: GrpcWeb,
     /// Answer CORS preflights here, allowing what upstream would.
     pub preflight: Option<PreflightPlan>,
+    /// What of its answers may be kept; `None`: nothing.
+    pub cache: Option<Arc<CachePlan>>,
 }
 
 impl ForwardPlan {
@@ -137,6 +143,7 @@ impl ForwardPlan {
             limits: LimitsPlan::default(),
             grpc_web: GrpcWeb::default(),
             preflight: None,
+            cache: None,
         }
     }
 }

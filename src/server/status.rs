@@ -13,8 +13,9 @@ use crate::admin::status::{
 use crate::config::plan::Plan;
 use crate::downstream::certificates::Store;
 use crate::downstream::plan::Address;
+use crate::pipeline::cache::Cache;
 use crate::pipeline::plan::{Action, HostPattern, Matcher, PathPattern};
-use crate::telemetry::metrics::{CertificateLeft, Metrics};
+use crate::telemetry::metrics::{CacheState, CertificateLeft, Metrics};
 use crate::upstream::roster::{Member, Members};
 use crate::upstream::state::{EndpointState, Health, Need};
 use crate::worker::Live;
@@ -22,6 +23,19 @@ use crate::worker::Live;
 const DAY: f64 = 86_400.0;
 
 type Stores = Vec<(Arc<str>, Arc<Store>)>;
+
+/// What the cache holds, asked at every scrape.
+pub(super) fn cache(cache: Arc<Cache>) -> impl Fn() -> CacheState + Send + Sync + 'static {
+    move || {
+        let store = cache.store();
+        CacheState {
+            bytes: store.used(),
+            items: store.items(),
+            pending: cache.pending(),
+            evicted: store.evicted(),
+        }
+    }
+}
 
 /// How long each listener's certificates still hold, asked at every scrape.
 pub(super) fn certificates(

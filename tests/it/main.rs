@@ -11,6 +11,7 @@
 
 mod support;
 mod access_record;
+mod cache;
 mod certificates;
 mod constant_memory;
 mod cors;

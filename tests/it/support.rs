@@ -6,6 +6,7 @@ pub mod echo;
 pub mod echo_service;
 pub mod faults;
 pub mod h2;
+pub mod origin;
 pub mod wire;
 pub mod raw;
 

@@ -16,7 +16,7 @@ pub use self::preset::Preset;
 use self::preset::{in_order, take_over};
 
 use crate::config::compile::clusters::SHORT;
-use crate::config::compile::{headers, item};
+use crate::config::compile::{cache, headers, item};
 use crate::config::fault::nearest;
 use crate::config::parse;
 use crate::config::schema::text::{
@@ -193,7 +193,8 @@ fn action(
 
 fn only_with_to(scope: &Scope<'_>) {
     let keys = ["rewrite", "public_hosts", "identity", "instance_host", "limits", "rate_limit"];
-    let also = ["request_headers", "response_headers", "timeouts", "grpc_web", "preflight"];
+    let also =
+        ["request_headers", "response_headers", "timeouts", "grpc_web", "preflight", "cache"];
     for key in keys.into_iter().chain(also) {
         if scope.key(key).given() {
             scope.key(key).fault("it on a route that does not forward", "it beside \"to\" only");
@@ -263,6 +264,7 @@ fn over(route: &Route, base: ForwardPlan, scope: &Scope<'_>) -> ForwardPlan {
             Some(GrpcWebText::Pass) => GrpcWeb::Pass,
             None => base.grpc_web,
         },
+        cache: cache::route(route.cache.as_ref(), base.cache, &scope.key("cache")),
         preflight: match &route.preflight {
             Some(written) => Some(preflight(written, &scope.key("preflight"))),
             None => base.preflight,
