@@ -35,14 +35,26 @@ pub enum Body {
     Dyn(Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error>>>),
 }
 
+/// Bytes whose window goes back at once: small against every window, large against a message.
+const OWED: usize = 8 * 1024;
+
 /// The receiving half of an HTTP/2 stream.
 pub struct Http2 {
     stream: h2::RecvStream,
     data_done: bool,
+    /// Bytes given out whose window the peer has not got back yet.
+    owed: usize,
     /// Bytes of data so far, for the record.
     bytes: Option<Rc<Cell<u64>>>,
     /// What a failure means: the client has gone, or upstream's answer is incomplete.
     on_error: Kind,
+}
+
+impl Drop for Http2 {
+    /// What is owed is the connection's window too, which outlives the stream.
+    fn drop(&mut self) {
+        self.give_back();
+    }
 }
 
 /// The body of an HTTP/1.1 message.
@@ -73,7 +85,7 @@ impl Body {
         if stream.is_end_stream() {
             return Self::Empty;
         }
-        Self::Http2(Http2 { stream, data_done: false, bytes, on_error })
+        Self::Http2(Http2 { stream, data_done: false, owed: 0, bytes, on_error })
     }
 
     /// The body of an HTTP/1.1 message.
@@ -168,21 +180,37 @@ impl http_body::Body for Body {
 impl Http2 {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if !self.data_done {
-            match ready!(self.stream.poll_data(cx)) {
-                Some(Ok(data)) => {
+            match self.stream.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => {
                     // The window opens as the other leg takes the frame: whoever polls has room.
+                    // Not for each of many small ones, since h2 takes its lock for it.
                     count(self.bytes.as_ref(), &data);
-                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    self.owed += data.len();
+                    if self.owed >= OWED {
+                        self.give_back();
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Some(Err(error)) => return self.failed(error),
-                None => self.data_done = true,
+                Poll::Ready(Some(Err(error))) => return self.failed(error),
+                Poll::Ready(None) => self.data_done = true,
+                Poll::Pending => {
+                    self.give_back();
+                    return Poll::Pending;
+                }
             }
+            self.give_back();
         }
         match ready!(self.stream.poll_trailers(cx)) {
             Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
             Ok(None) => Poll::Ready(None),
             Err(error) => self.failed(error),
+        }
+    }
+
+    fn give_back(&mut self) {
+        let owed = std::mem::take(&mut self.owed);
+        if owed > 0 {
+            let _ = self.stream.flow_control().release_capacity(owed);
         }
     }
 

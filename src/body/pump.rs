@@ -3,7 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
 
 use super::Body;
 use crate::error::Error;
@@ -11,6 +12,15 @@ use crate::error::Error;
 /// The first piece of a body that goes without asking for window: what a peer whose window is shut
 /// can make a stream hold.
 const AT_ONCE: usize = 4 * 1024;
+
+/// Pieces up to this length are put together with what follows at once: a stream of small gRPC
+/// messages leaves in few DATA frames, each of which costs far more than its bytes' copy.
+const SMALL: usize = 4 * 1024;
+/// Small pieces are put together up to this length: with a frame's head a TLS record.
+const TOGETHER: usize = 16 * 1024 - 9;
+
+/// What a body said: a frame, its end, or its failure.
+type Said = Option<Result<Frame<Bytes>, Error>>;
 
 /// A body under way into an HTTP/2 stream.
 pub struct Pump<B = Body> {
@@ -20,6 +30,8 @@ pub struct Pump<B = Body> {
     pending: Bytes,
     /// `pending` is the body's last data.
     last: bool,
+    /// What the body said while small pieces were put together, and is not one of them.
+    next: Option<Said>,
     /// Bytes handed to the stream so far.
     sent: u64,
 }
@@ -38,7 +50,7 @@ pub enum Stopped {
 impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
     /// Sends `body` into `stream`, whose head is already sent.
     pub fn new(body: B, stream: h2::SendStream<Bytes>) -> Self {
-        Self { body, stream, pending: Bytes::new(), last: false, sent: 0 }
+        Self { body, stream, pending: Bytes::new(), last: false, next: None, sent: 0 }
     }
 
     /// The stream, for a reset with a reason of one's own.
@@ -63,6 +75,8 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
 
     /// Ready when the last byte and the trailers are handed over, or when nothing more can be.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
+        // Whether the body has nothing more and will wake this task.
+        let mut waits = false;
         loop {
             if !self.pending.is_empty() {
                 if ready!(self.poll_pending(cx))? {
@@ -70,14 +84,16 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
                 }
                 continue;
             }
-            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => {
-                    let reset = ready!(self.stream.poll_reset(cx));
-                    return Poll::Ready(Err(reset.map_or_else(Stopped::Stream, Stopped::Reset)));
-                }
+            let said = match self.next.take() {
+                Some(said) => Poll::Ready(said),
+                None if waits => Poll::Pending,
+                None => Pin::new(&mut self.body).poll_frame(cx),
             };
-            match frame {
+            let Poll::Ready(said) = said else {
+                let reset = ready!(self.stream.poll_reset(cx));
+                return Poll::Ready(Err(reset.map_or_else(Stopped::Stream, Stopped::Reset)));
+            };
+            match said {
                 None => {
                     self.stream.send_data(Bytes::new(), true).map_err(Stopped::Stream)?;
                     return Poll::Ready(Ok(()));
@@ -92,6 +108,9 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
                             return Poll::Ready(Ok(()));
                         }
                         self.pending = data;
+                        if !self.last && self.pending.len() <= SMALL {
+                            waits = self.gather(cx).is_pending();
+                        }
                     }
                     Err(frame) => {
                         let trailers = frame.into_trailers().unwrap_or_default();
@@ -101,6 +120,44 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
                 },
             }
         }
+    }
+
+    /// Adds to what waits the small pieces that are there already. Pending: there are no more yet.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut joined = BytesMut::new();
+        let polled = loop {
+            let said = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(said) => said,
+                Poll::Pending => break Poll::Pending,
+            };
+            let length = joined.len().max(self.pending.len());
+            match said.as_ref().and_then(|said| said.as_ref().ok()?.data_ref()) {
+                Some(data) if data.len() <= SMALL && length + data.len() <= TOGETHER => {
+                    if joined.is_empty() {
+                        joined.reserve(SMALL.max(self.pending.len() + data.len()));
+                        joined.extend_from_slice(&self.pending);
+                    }
+                    joined.extend_from_slice(data);
+                    self.last = self.body.is_end_stream();
+                    if self.last {
+                        break Poll::Ready(());
+                    }
+                }
+                // No frame of its own for the end alone.
+                None if said.is_none() => {
+                    self.last = true;
+                    break Poll::Ready(());
+                }
+                _ => {
+                    self.next = Some(said);
+                    break Poll::Ready(());
+                }
+            }
+        };
+        if !joined.is_empty() {
+            self.pending = joined.freeze();
+        }
+        polled
     }
 
     /// Sends what waits, as the window allows; `true` when it was the end of the stream.

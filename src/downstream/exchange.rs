@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 
@@ -16,6 +16,8 @@ use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange, Protocol};
 use crate::telemetry::recorder::Recorder;
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What stands behind the client's side: the pipeline, composed by the worker.
 pub trait Service: 'static {
@@ -91,6 +93,9 @@ pub struct Delivery {
     state: State,
     /// gRPC or gRPC-Web whose status has not been seen yet: it is owed one.
     owes_status: bool,
+    /// Whether the last frame that was given out was the last of all: asked once, since each layer
+    /// below asks the next, down to h2 and its lock. `None`: none was given out yet.
+    last: Option<bool>,
 }
 
 #[derive(PartialEq)]
@@ -109,6 +114,7 @@ impl Delivery {
             caller: None,
             state: State::Body,
             owes_status: false,
+            last: None,
         }
     }
 
@@ -123,13 +129,14 @@ impl Delivery {
             }
             _ => false,
         };
-        let owes_status = grpc && !head.contains_key("grpc-status");
+        let owes_status = grpc && !head.contains_key(&GRPC_STATUS);
         Self {
             body,
             recorder: Some(recorder),
             caller: Some(caller),
             state: State::Body,
             owes_status,
+            last: None,
         }
     }
 
@@ -194,20 +201,22 @@ impl http_body::Body for Delivery {
         }
         match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
+                let mut last = true;
                 if let Some(data) = frame.data_ref() {
                     self.tell(|recorder| recorder.data(data));
                     let seen = self.recorder.as_ref().is_some_and(|recorder| recorder.has_status());
                     self.owes_status &= !seen;
+                    last = !self.owes_status && self.body.is_end_stream();
                 } else if let Some(trailers) = frame.trailers_ref() {
                     self.tell(|recorder| recorder.trailers(trailers));
-                    if self.owes_status && !trailers.contains_key("grpc-status") {
+                    if self.owes_status && !trailers.contains_key(&GRPC_STATUS) {
                         return self
                             .end(Error::with(Kind::Incomplete, "trailers without grpc-status"));
                     }
                     self.owes_status = false;
-                    self.tell(Recorder::finished);
                 }
-                if self.is_end_stream() {
+                self.last = Some(last);
+                if last {
                     self.tell(Recorder::finished);
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -226,7 +235,9 @@ impl http_body::Body for Delivery {
 
     fn is_end_stream(&self) -> bool {
         match self.state {
-            State::Body => self.body.is_end_stream() && !self.owes_status,
+            State::Body => {
+                self.last.unwrap_or_else(|| !self.owes_status && self.body.is_end_stream())
+            }
             State::Ended => true,
         }
     }

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use http::header::DATE;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::Peer;
 use super::exchange::{Delivery, Service, answer};
@@ -256,8 +256,8 @@ async fn deliver(
     }
     let deadline = body.deadline();
     let mut pump = Pump::new(body, stream);
-    let timer = tokio::time::sleep(stall);
-    tokio::pin!(timer);
+    // Made when the client's window is shut for the first time, which it hardly ever is.
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
     let (mut waiting, mut ends_as) = (false, Kind::ClientStalled);
     let outcome = poll_fn(|cx| {
         let before = pump.progress();
@@ -268,6 +268,7 @@ async fn deliver(
             // A client that opens no window holds memory here and a stream upstream. Its clock
             // runs from the moment at which there was something to send, and never beyond the
             // deadline, whose own clock stands while nobody asks the body for more.
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
             if !waited || pump.progress() != before {
                 let stalled = (Instant::now() + stall, Kind::ClientStalled);
                 let due = deadline.filter(|(at, _)| *at < stalled.0).unwrap_or(stalled);

@@ -1,7 +1,7 @@
 //! TLS of a stream: rustls driven directly, with one read buffer for all connections of a worker.
 
 use std::cell::RefCell;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, BufRead, IoSlice, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -47,21 +47,29 @@ impl Tls {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let mut read = false;
         loop {
-            let want = if self.readable > 0 {
-                buf.remaining().min(self.readable)
-            } else {
-                1.min(buf.remaining())
-            };
-            if want == 0 {
+            if buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            match self.session.reader().read(buf.initialize_unfilled_to(want)) {
-                Ok(n) => {
+            // Record by record: `read` would want the buffer initialized, which is one more pass
+            // over all that is received.
+            let mut reader = self.session.reader();
+            match reader.fill_buf() {
+                Ok(record) => {
+                    let part = record.get(..buf.remaining()).unwrap_or(record);
+                    let n = part.len();
+                    buf.put_slice(part);
+                    reader.consume(n);
                     self.readable = self.readable.saturating_sub(n);
-                    buf.advance(n);
-                    return Poll::Ready(Ok(()));
+                    if n == 0 || self.readable == 0 || buf.remaining() == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                    read = true;
+                    continue;
                 }
+                // What was read before is not to be forgotten, whatever comes after it.
+                Err(_) if read => return Poll::Ready(Ok(())),
                 // Many peers close without close_notify; HTTP's own framing tells what is whole.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Poll::Ready(Ok(()));

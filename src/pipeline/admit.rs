@@ -16,7 +16,7 @@ pub mod site;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
 use self::route::RouteTable;
 use super::path::decode::{Sight, sight};
@@ -25,6 +25,9 @@ use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange};
 use crate::telemetry::trace;
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What an admitted request is to get.
 #[derive(Debug)]
@@ -141,11 +144,11 @@ fn unknown_host(exchange: &Exchange) -> Error {
 /// The request's id and trace, as far as the client named sound ones.
 fn identify(headers: &HeaderMap, exchange: &mut Exchange) {
     exchange.trace_id = headers
-        .get("traceparent")
+        .get(&TRACEPARENT)
         .and_then(|value| trace::trace_id(value.as_bytes()))
         .map(Box::from);
     let given = headers
-        .get("x-request-id")
+        .get(&X_REQUEST_ID)
         .and_then(|value| trace::request_id(value.as_bytes()))
         .map(Box::from);
     exchange.request_id = Some(given.unwrap_or_else(trace::new_request_id));

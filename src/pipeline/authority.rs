@@ -54,8 +54,8 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
             _ => Some((host, Some(rest.strip_prefix(':')?))),
         };
     }
-    Some(match text.split_once(':') {
-        Some((host, port)) => (host, Some(port)),
+    Some(match text.bytes().position(|byte| byte == b':') {
+        Some(at) => (text.get(..at)?, text.get(at + 1..)),
         None => (text, None),
     })
 }

@@ -3,9 +3,11 @@
 //! The scanner only watches: the bytes pass on as they came. It keeps nothing of data frames and
 //! at most 8 KiB of the trailer frame.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::body::base64::Group;
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// UNKNOWN: what a client makes of a code it does not know (gRPC's `statuscodes.md`).
 const UNKNOWN: u8 = 2;
@@ -15,10 +17,13 @@ const TRAILER_MAX: usize = 8 * 1024;
 /// `grpc-status` of headers (Trailers-Only) or trailers; codes that gRPC does not define count as
 /// UNKNOWN, as its clients do.
 pub fn from_headers(headers: &HeaderMap) -> Option<u8> {
-    headers.get("grpc-status").map(|value| parse(value.as_bytes()))
+    headers.get(&GRPC_STATUS).map(|value| parse(value.as_bytes()))
 }
 
 fn parse(value: &[u8]) -> u8 {
+    if let [digit @ b'0'..=b'9'] = value {
+        return digit - b'0';
+    }
     let code = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
     code.filter(|code| *code <= 16).unwrap_or(UNKNOWN)
 }

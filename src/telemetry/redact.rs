@@ -64,7 +64,8 @@ const SECRET_ENDS: &[&str] = &["token", "tokenhint", "secret", "password", "pass
 /// `target` (a path with its query, or a whole URL as in `Referer`) with secret values replaced by
 /// [`MARK`]. Without a secret nothing is copied.
 pub fn redact(target: &str) -> Cow<'_, str> {
-    let Some(start) = target.find(['?', '#']).map(|mark| mark + 1) else {
+    let mark = target.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    let Some(start) = mark.map(|mark| mark + 1) else {
         return user_info(target);
     };
     let (path, query) = target.split_at(start);
@@ -172,6 +173,10 @@ fn secret(name: &str) -> bool {
 
 /// A URL's `user:password@` is hidden.
 fn user_info(url: &str) -> Cow<'_, str> {
+    // A path, as nearly always, has no scheme of its own.
+    if url.starts_with('/') {
+        return Cow::Borrowed(url);
+    }
     let Some((scheme, rest)) = url.split_once("://") else { return Cow::Borrowed(url) };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     match authority.rfind('@') {

@@ -30,6 +30,8 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// Window of the connection: as many full stream windows as ZITADEL allows streams, so that slow
 /// clients never take the window away from others.
 const CONNECTION_WINDOW: u32 = 250 * STREAM_WINDOW;
+/// The longest DATA frame that the peer may send: a large answer costs by the frame and by the read.
+const FRAME: u32 = 64 * 1024;
 /// Bytes of an answer's head: 64 KiB of fields and what RFC 9113 §6.5.2 adds per field.
 const HEADER_LIST: u32 = 72 * 1024;
 /// Bytes that one stream may hold before the socket takes them.
@@ -88,6 +90,7 @@ impl Connection {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADER_LIST)
+            .max_frame_size(FRAME)
             .max_send_buffer_size(SEND_BUFFER)
             .initial_max_send_streams(UNKNOWN)
             .max_concurrent_reset_streams(1024)

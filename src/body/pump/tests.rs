@@ -1,4 +1,6 @@
+use std::cell::Cell;
 use std::future::poll_fn;
+use std::rc::Rc;
 
 use futures_util::stream;
 use http::{HeaderMap, Request, Response};
@@ -86,12 +88,12 @@ async fn data_larger_than_the_window_and_trailers_arrive_in_order() {
 
 #[tokio::test]
 async fn no_more_is_taken_from_the_body_than_the_window_lets_through() {
-    let (stream, theirs) = stream_with(1000).await;
-    let taken = std::rc::Rc::new(std::cell::Cell::new(0));
-    let counter = std::rc::Rc::clone(&taken);
+    let (stream, theirs) = stream_with(6000).await;
+    let taken = Rc::new(Cell::new(0));
+    let counter = Rc::clone(&taken);
     let endless = stream::repeat_with(move || {
         counter.set(counter.get() + 1);
-        Ok(Frame::data(Bytes::from_static(&[0; 600])))
+        Ok(Frame::data(Bytes::from_static(&[0; SMALL + 1])))
     });
     let mut pump = Pump::new(Body::boxed(StreamBody::new(endless)), stream);
     for _ in 0..10 {
@@ -99,8 +101,60 @@ async fn no_more_is_taken_from_the_body_than_the_window_lets_through() {
         tokio::task::yield_now().await;
     }
     assert!(pump.waits_for_window());
-    assert_eq!((pump.progress(), taken.get()), (1000, 2));
+    assert_eq!((pump.progress(), taken.get()), (6000, 2));
     drop(theirs);
+}
+
+#[tokio::test]
+async fn small_pieces_that_are_there_leave_together_and_are_not_waited_for() {
+    let (stream, mut theirs) = stream_with(1 << 20).await;
+    let ready = Rc::new(Cell::new(10));
+    let pieces = Rc::clone(&ready);
+    let messages = stream::poll_fn(move |_| {
+        let left = pieces.get();
+        if left == 0 {
+            return Poll::Pending;
+        }
+        pieces.set(left - 1);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"message")))))
+    });
+    let mut pump = Pump::new(Body::boxed(StreamBody::new(messages)), stream);
+    for pieces in [10, 1, 5_000] {
+        ready.set(pieces);
+        let waits = poll_fn(|cx| Poll::Ready(pump.poll(cx).is_pending())).await;
+        assert!(waits && ready.get() == 0, "no more comes, and all that came is sent");
+        let (mut got, mut frames) = (0, 0);
+        while got < pieces * b"message".len() {
+            let data = theirs.data().await.unwrap().unwrap();
+            theirs.flow_control().release_capacity(data.len()).unwrap();
+            (got, frames) = (got + data.len(), frames + 1);
+        }
+        assert_eq!(frames, pieces.div_ceil(TOGETHER / b"message".len()), "{pieces} pieces");
+    }
+}
+
+#[tokio::test]
+async fn what_follows_small_pieces_keeps_its_place() {
+    let piece = |byte: u8, length| Ok(Frame::data(Bytes::from(vec![byte; length])));
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-end", "yes".parse().unwrap());
+    for (end, expected) in [
+        (vec![Ok(Frame::trailers(trailers))], Some("yes")),
+        (vec![Ok(Frame::data(Bytes::new()))], None),
+        (vec![], None),
+    ] {
+        let (stream, mut theirs) = stream_with(1 << 20).await;
+        let mut frames = vec![piece(1, 10), piece(2, SMALL + 1), piece(3, 5), piece(4, 6)];
+        frames.extend(end);
+        let mut pump = Pump::new(body(frames), stream);
+        let (outcome, (got, end)) =
+            futures_util::future::join(run(&mut pump), received(&mut theirs)).await;
+        outcome.unwrap();
+        let sent = [vec![1; 10], vec![2; SMALL + 1], vec![3; 5], vec![4; 6]].concat();
+        assert!(got == sent);
+        let end = end.map(|end| end["x-end"].to_str().unwrap().to_owned());
+        assert_eq!(end.as_deref(), expected);
+    }
 }
 
 #[tokio::test]

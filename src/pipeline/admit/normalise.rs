@@ -94,7 +94,9 @@ fn check_path(method: &Method, uri: &Uri) -> Result<(), Error> {
         return Err(Kind::BadRequest.into());
     }
     let query = uri.query().unwrap_or_default();
-    if path.bytes().chain(query.bytes()).any(|byte| !passes(byte)) || path.contains('\\') {
+    let refused = path.bytes().any(|byte| !passes(byte) || byte == b'\\')
+        || query.bytes().any(|byte| !passes(byte));
+    if refused {
         return Err(Kind::BadRequest.into());
     }
     Ok(())

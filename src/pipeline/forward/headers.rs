@@ -55,23 +55,31 @@ pub struct Passage<'a> {
 /// `Expect` is left to whoever relays interim answers, and the fields of an upgrade to whoever
 /// upgrades: both are gone here if `Connection` named them. The error is `Loop`.
 pub fn request(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Error> {
-    if passages(headers) > MOST_PASSAGES {
+    let seen = Seen::of(headers);
+    if seen.via && passages(headers) > MOST_PASSAGES {
         return Err(Kind::Loop.into());
     }
     // By media type, not by class: a GET with gRPC's type is no call, and still the server's to refuse.
-    let trailers = is_grpc(headers) && wants_trailers(headers);
-    remove_hop_by_hop(headers);
+    let trailers = seen.te && is_grpc(headers) && wants_trailers(headers);
+    remove_hop_by_hop(headers, &seen);
     if trailers {
         // Nowhere else: ZITADEL's REST gateway answers it with trailers that hang clients (#8341).
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+        if !is_only(headers, &TE, b"trailers") {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+    } else if seen.te {
+        headers.remove(TE);
     }
     append_via(headers, passage.received);
+    if seen.forwarded {
+        headers.remove(FORWARDED);
+    }
     identify(headers, passage);
-    if passage.upstream_h2 {
-        headers.remove(HOST);
-    } else {
+    if !passage.upstream_h2 {
         headers.insert(HOST, passage.authority.clone());
         join_cookies(headers);
+    } else if seen.host {
+        headers.remove(HOST);
     }
     Ok(())
 }
@@ -79,9 +87,15 @@ pub fn request(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Err
 /// Makes an answer's fields (also those of an interim answer) the ones of the client's leg.
 /// `received` is the version that upstream spoke. The route's edits come after it.
 pub fn response(headers: &mut HeaderMap, received: Version) {
-    remove_hop_by_hop(headers);
+    let seen = Seen::of(headers);
+    remove_hop_by_hop(headers, &seen);
+    if seen.te {
+        headers.remove(TE);
+    }
     // What upstream offers on its own address is no alternative to this one (RFC 7838 §2).
-    headers.remove(ALT_SVC);
+    if seen.alt_svc {
+        headers.remove(ALT_SVC);
+    }
     append_via(headers, received);
 }
 
@@ -117,16 +131,47 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
         || *name == HTTP2_SETTINGS
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+/// Which fields that must go a head has. Most have none of them, and looking at each name once is
+/// cheaper than looking each up.
+#[derive(Default)]
+struct Seen {
+    connection: bool,
+    te: bool,
+    via: bool,
+    host: bool,
+    forwarded: bool,
+    alt_svc: bool,
+    /// Any other that belongs to one connection only.
+    hop_by_hop: bool,
+}
+
+impl Seen {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for name in headers.keys() {
+            match *name {
+                CONNECTION => seen.connection = true,
+                TE => seen.te = true,
+                VIA => seen.via = true,
+                HOST => seen.host = true,
+                FORWARDED => seen.forwarded = true,
+                ALT_SVC => seen.alt_svc = true,
+                _ => seen.hop_by_hop |= is_hop_by_hop(name),
+            }
+        }
+        seen
+    }
+}
+
+/// Removes all of them but `TE`.
+fn remove_hop_by_hop(headers: &mut HeaderMap, seen: &Seen) {
+    if seen.connection {
         remove_nominated(headers);
         headers.remove(CONNECTION);
     }
-    // Most heads have none of them, and looking at each name once is cheaper than looking each up.
-    if !headers.keys().any(is_hop_by_hop) {
+    if !seen.hop_by_hop {
         return;
     }
-    headers.remove(TE);
     headers.remove(TRANSFER_ENCODING);
     headers.remove(UPGRADE);
     headers.remove(&KEEP_ALIVE);
@@ -202,6 +247,12 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a field is there once, with this value.
+fn is_only(headers: &HeaderMap, name: &HeaderName, value: &[u8]) -> bool {
+    let mut values = headers.get_all(name).iter();
+    values.next().is_some_and(|only| only.as_bytes() == value) && values.next().is_none()
+}
+
 fn wants_trailers(headers: &HeaderMap) -> bool {
     headers
         .get_all(TE)
@@ -234,7 +285,6 @@ fn passages(headers: &HeaderMap) -> usize {
 
 fn identify(headers: &mut HeaderMap, passage: &Passage<'_>) {
     let identity = passage.identity;
-    headers.remove(FORWARDED);
     match identity.client() {
         Some(client) => headers.insert(&X_FORWARDED_FOR, client.clone()),
         None => headers.remove(&X_FORWARDED_FOR),

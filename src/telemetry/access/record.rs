@@ -4,11 +4,10 @@
 //! redacted here, while writing, so that no caller can forget it. No other header is logged.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use super::text::{escaped, millis, number, time};
+use super::text::{escaped, ip, millis, number, socket, time};
 use crate::error::Kind;
 use crate::exchange::{Class, Protocol};
 use crate::telemetry::redact::redact;
@@ -121,12 +120,12 @@ pub fn write_json(record: &Record<'_>, out: &mut Vec<u8>) {
     }
     if let Some(peer) = record.peer.filter(|peer| Some(peer.ip()) != record.client) {
         out.extend_from_slice(b",\"peer.addr\":\"");
-        let _ = write!(out, "{peer}");
+        socket(peer, out);
         out.push(b'"');
     }
-    string("protocol", Some(record.protocol.label().as_bytes()), out);
-    string("tls", record.tls.map(str::as_bytes), out);
-    string("class", Some(record.class.label().as_bytes()), out);
+    word_of_ours("protocol", Some(record.protocol.label()), out);
+    word_of_ours("tls", record.tls, out);
+    word_of_ours("class", Some(record.class.label()), out);
     string("method", Some(record.method.as_bytes()), out);
     string("authority", Some(host(record.authority).as_bytes()), out);
     string("path", Some(redact(record.path).as_bytes()), out);
@@ -134,7 +133,7 @@ pub fn write_json(record: &Record<'_>, out: &mut Vec<u8>) {
     if let Some(code) = record.grpc_status {
         integer("grpc.status", u64::from(code), out);
     }
-    string("cause", record.cause.map(|cause| cause.label().as_bytes()), out);
+    word_of_ours("cause", record.cause.map(Kind::label), out);
     string("detail", record.detail.map(str::as_bytes), out);
     string("route", record.route.map(str::as_bytes), out);
     string("cache.status", record.cache.map(str::as_bytes), out);
@@ -158,16 +157,25 @@ pub fn write_json(record: &Record<'_>, out: &mut Vec<u8>) {
 
 /// The client, with its port where the connection is its own.
 fn client(record: &Record<'_>, out: &mut Vec<u8>) {
-    let _ = match (record.client, record.peer) {
-        (Some(client), Some(peer)) if peer.ip() == client => write!(out, "{peer}"),
-        (Some(client), _) => write!(out, "{client}"),
-        (None, _) => write!(out, "-"),
-    };
+    match (record.client, record.peer) {
+        (Some(client), Some(peer)) if peer.ip() == client => socket(peer, out),
+        (Some(client), _) => ip(client, out),
+        (None, _) => out.push(b'-'),
+    }
+}
+
+/// `,"name":"value"` for values that need no escaping.
+fn word_of_ours(name: &str, value: Option<&'static str>, out: &mut Vec<u8>) {
+    let Some(value) = value else { return };
+    for part in [",\"", name, "\":\"", value, "\""] {
+        out.extend_from_slice(part.as_bytes());
+    }
 }
 
 /// `,"name":"value"`; names are plain words.
 fn string(name: &str, value: Option<&[u8]>, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
+    out.reserve(name.len() + value.len() + 6);
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":\"");
