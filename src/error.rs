@@ -191,14 +191,19 @@ kinds! {
     UpstreamTls: Upstream, 502, 14, Unsent, "upstream_tls", "The service cannot be reached safely.";
     /// Upstream refused the stream unprocessed (REFUSED_STREAM, or GOAWAY below it; RFC 9113 §8.7).
     Refused: Upstream, 503, 14, Unsent, "upstream_refused", "The service is busy.";
+    /// Upstream's own gateway says that its server is not up yet, or not any more: nothing was
+    /// processed (`zitadel.md` §13.5). Told to a client only in upstream's own words.
+    Starting: Upstream, 503, 14, Unsent, "upstream_starting", "The service is not ready yet.";
+    /// A gateway behind says that its server is away (502, 503, 504). Told as [`Kind::Starting`] is.
+    Gateway: Upstream, 502, 14, Reads, "upstream_gateway", "The service is away.";
     /// The cluster speaks HTTP/1.1 only, over which gRPC does not work.
     NotHttp2: Upstream, 502, 13, Never, "upstream_not_http2", "The service behind this address does not speak HTTP/2, which gRPC needs.";
     /// Upstream reset the stream or closed the connection before its answer began.
-    Reset: Upstream, 502, 14, Reads, "upstream_reset", "The service ended the exchange before it answered.";
+    Reset: Upstream, 502, 14, Reads, "upstream_reset", "The service ended the exchange before it answered; the request may have been processed.";
     /// Upstream's words are not HTTP.
     Protocol: Upstream, 502, 13, Reads, "upstream_protocol", "The service's answer could not be understood.";
     /// Upstream's answer did not begin in time.
-    FirstByteTimeout: Upstream, 504, 14, Reads, "upstream_timeout", "The service did not answer in time.";
+    FirstByteTimeout: Upstream, 504, 14, Reads, "upstream_timeout", "The service did not answer in time; the request may have been processed.";
     /// Nothing moved in either direction for too long.
     IdleTimeout: Upstream, 504, 14, Never, "idle_timeout", "The exchange was idle for too long.";
     /// The whole exchange took longer than the route allows.

@@ -285,6 +285,19 @@ impl Connection {
 /// Relays an interim (1xx) answer to the client; does nothing where the client cannot take one.
 pub type Interim = Rc<dyn Fn(http::StatusCode, &http::HeaderMap)>;
 
+/// How many attempts that came to nothing are kept for the record: while a cluster is down, one
+/// request may be tried many times.
+pub const TRIED: usize = 8;
+
+/// An attempt that came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// Where.
+    pub endpoint: Arc<str>,
+    /// Why.
+    pub cause: Kind,
+}
+
 /// One request and its answer.
 pub struct Exchange {
     /// The connection it came on.
@@ -313,6 +326,8 @@ pub struct Exchange {
     pub endpoint: Option<Arc<str>>,
     /// How many times it was sent, the first included.
     pub attempts: u32,
+    /// Attempts that came to nothing, the first [`TRIED`] of them.
+    pub tried: Vec<Tried>,
     /// Time from the start until upstream's head was there.
     pub upstream_head: Option<Duration>,
     /// Bytes of the request's body so far; grows while it is carried.
@@ -351,6 +366,7 @@ impl Exchange {
             cluster: None,
             endpoint: None,
             attempts: 0,
+            tried: Vec::new(),
             upstream_head: None,
             bytes_in: Rc::default(),
             remark: None,

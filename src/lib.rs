@@ -61,7 +61,8 @@
 //! | why this route | `pipeline::admit::route`; the class of a request: `admit::classify` |
 //! | what upstream sees of the client | `pipeline::forward::headers` |
 //! | why it came from the cache or not | the files that `pipeline::cache` names |
-//! | retries, clocks, WebSocket | `pipeline::forward` and its `deadline`, `relay`, `websocket` |
+//! | what is sent again, and why not | `pipeline::forward::retry`; doing it: `forward::attempts` |
+//! | clocks, WebSocket | `pipeline::forward` and its `deadline`, `relay`, `websocket` |
 //! | a status or a gRPC code of Ravelin's own | the table in [`error`]; its looks: `downstream::rescue` |
 //! | a field of the record, a metric | `telemetry::access::record`, `telemetry::metrics::families` |
 //! | what is redacted | `telemetry::redact` |

@@ -11,6 +11,7 @@ pub mod preflight;
 pub mod cache;
 pub mod forward;
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use http::{Request, Response, StatusCode};
 use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
 use self::cache::Cache;
+use self::forward::Target;
+use self::forward::retry::budget::Retries;
 use self::plan::{Action, RoutePlan};
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -31,7 +34,7 @@ use crate::upstream::cluster::Cluster;
 pub struct Pipeline {
     table: RouteTable,
     /// By route; `None` where a route does not forward.
-    clusters: Vec<Option<Rc<Cluster>>>,
+    targets: Vec<Option<Target>>,
     rates: Arc<Rates>,
     /// By route: its number in the metrics.
     ids: Vec<usize>,
@@ -48,15 +51,20 @@ impl Pipeline {
         metrics: &Metrics,
         cluster: impl Fn(&str) -> Option<Rc<Cluster>>,
     ) -> Self {
-        let clusters = routes
+        let mut known: HashMap<Arc<str>, Rc<Retries>> = HashMap::new();
+        let mut target = |name: &Arc<str>| {
+            let retries = Rc::clone(known.entry(Arc::clone(name)).or_default());
+            Some(Target { cluster: cluster(name)?, retries })
+        };
+        let targets = routes
             .iter()
             .map(|route| match &route.action {
-                Action::Forward(plan) => cluster(&plan.cluster),
+                Action::Forward(plan) => target(&plan.cluster),
                 Action::Redirect(_) | Action::Respond(_) | Action::Deny => None,
             })
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
-        Self { table: RouteTable::new(routes.to_vec()), clusters, rates, ids, cache: None }
+        Self { table: RouteTable::new(routes.to_vec()), targets, rates, ids, cache: None }
     }
 
     /// The same, with the cache of all workers.
@@ -91,16 +99,16 @@ impl Pipeline {
                 {
                     return Ok(answer);
                 }
-                let cluster = self.clusters.get(index).and_then(Option::as_ref);
+                let target = self.targets.get(index).and_then(Option::as_ref);
                 if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
                     && Cache::concerns(kept, exchange.class, request.uri().path())
                 {
-                    let next = Onward { route: Arc::clone(&route), cluster: cluster.cloned() };
+                    let next = Onward { route: Arc::clone(&route), target: target.cloned() };
                     let (kept, name) = (Arc::clone(kept), Arc::clone(&route.name));
                     // Boxed, so that exchanges without a cache do not carry its state.
                     return Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await;
                 }
-                forward::forward(plan, &route.matcher.path, cluster, request, exchange).await
+                forward::forward(plan, &route.matcher.path, target, request, exchange).await
             }
             Action::Redirect(plan) => {
                 let location = admit::location(plan, &route.matcher.path, &request, exchange)?;
@@ -125,7 +133,7 @@ impl Pipeline {
 #[derive(Clone)]
 struct Onward {
     route: Arc<RoutePlan>,
-    cluster: Option<Rc<Cluster>>,
+    target: Option<Target>,
 }
 
 impl cache::Next for Onward {
@@ -136,7 +144,7 @@ impl cache::Next for Onward {
     ) -> Result<Response<Body>, Error> {
         let Action::Forward(plan) = &self.route.action else { return Err(Kind::Internal.into()) };
         let path = &self.route.matcher.path;
-        forward::forward(plan, path, self.cluster.as_ref(), request, exchange).await
+        forward::forward(plan, path, self.target.as_ref(), request, exchange).await
     }
 }
 

@@ -72,6 +72,9 @@ pub struct Options {
     /// For so long after the start REST answers 503 with code 14, as ZITADEL's gateway does for
     /// about a second after `/debug/ready` says yes.
     pub rest_after: Option<Duration>,
+    /// Where the value of `x-standin-write` is written down when a request that has one was done:
+    /// a line each, appended, so that several stand-ins may share the file.
+    pub ledger: Option<PathBuf>,
     /// Serve the files of this folder as the console, in the place of the stand-in's own: a real
     /// build, `index.html` on top.
     pub console: Option<PathBuf>,
@@ -87,6 +90,7 @@ impl Default for Options {
             external_secure: true,
             max_streams: 250,
             rest_after: None,
+            ledger: None,
             console: None,
         }
     }

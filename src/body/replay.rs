@@ -34,6 +34,8 @@ struct Shared {
     recording: bool,
     /// A frame was given out without being kept.
     lost: bool,
+    /// All of the body was taken.
+    ended: bool,
 }
 
 enum Kept {
@@ -44,13 +46,20 @@ enum Kept {
 impl Replay {
     /// Records `body` until it outgrows [`LIMIT`] or [`Replay::settle`] is called.
     pub fn new(body: Body) -> Self {
-        let shared = Shared { body, kept: Vec::new(), bytes: 0, recording: true, lost: false };
+        let shared =
+            Shared { body, kept: Vec::new(), bytes: 0, recording: true, lost: false, ended: false };
         Self { shared: Rc::new(RefCell::new(shared)), given: 0 }
     }
 
     /// The same body from its beginning, if all of it is still there.
     pub fn again(&self) -> Option<Self> {
         (!self.shared.borrow().lost).then(|| Self { shared: Rc::clone(&self.shared), given: 0 })
+    }
+
+    /// Whether all of the body is kept: readers of it do not wait for the client any more.
+    pub fn is_whole(&self) -> bool {
+        let shared = self.shared.borrow();
+        !shared.lost && (shared.ended || http_body::Body::is_end_stream(&shared.body))
     }
 
     /// No repetition will be asked for any more: what is kept may go.
@@ -81,9 +90,15 @@ impl http_body::Body for Replay {
                 shared.kept = Vec::new();
                 shared.lost = true;
             }
+            if shared.ended {
+                return Poll::Ready(None);
+            }
             match ready!(Pin::new(&mut shared.body).poll_frame(cx)) {
                 Some(Ok(frame)) => shared.keep(frame),
-                other => return Poll::Ready(other),
+                other => {
+                    shared.ended = other.is_none();
+                    return Poll::Ready(other);
+                }
             }
         };
         let kept = !shared.lost;

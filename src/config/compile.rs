@@ -20,6 +20,8 @@ use crate::config::plan::{FromPreset, Plan, ShutdownPlan};
 use crate::config::schema::text::{AdminText, DurationText};
 use crate::config::schema::{AccessLog, Admin, Document, LogFormat, Shutdown};
 use crate::config::scope::Scope;
+use crate::config::zitadel::reads;
+use crate::pipeline::plan::RetryPlan;
 use crate::telemetry::plan::{AccessPlan, Format, Output};
 
 /// The plan of a document. It is complete only if nothing was reported.
@@ -29,7 +31,9 @@ pub fn document(document: &Document, scope: &Scope<'_>) -> Plan {
         proxies::trusted(document.trusted_proxies.as_ref(), &scope.key("trusted_proxies"));
     let listeners = listeners::listeners(document, admin, &trusted, scope);
     let limits = routes::limits(document, scope);
-    let sites = zitadel::installations(document, &listeners, &limits, scope);
+    let retry = |default: &RetryPlan| routes::retry::retry(document.retry.as_ref(), default, scope);
+    let site_retry = retry(&reads::retry());
+    let sites = zitadel::installations(document, &listeners, (&limits, &site_retry), scope);
     let clocks = routes::clocks(document, scope);
     let mut preset = routes::Preset::default();
     let mut preset_clusters = Vec::new();
@@ -42,8 +46,13 @@ pub fn document(document: &Document, scope: &Scope<'_>) -> Plan {
     preset_clusters.retain(|plan| !written(&plan.name));
     let preset_names = preset_clusters.iter().map(|plan| Arc::clone(&plan.name)).collect();
     let clusters = clusters::clusters(document, preset_clusters, scope);
-    let known =
-        routes::Known { listeners: &listeners, clusters: &clusters, timeouts: clocks, limits };
+    let known = routes::Known {
+        listeners: &listeners,
+        clusters: &clusters,
+        timeouts: clocks,
+        limits,
+        retry: retry(&RetryPlan::default()),
+    };
     let (routes, from_preset) = routes::routes(document, &known, preset, scope);
     let preset = FromPreset { routes: from_preset, clusters: preset_names };
     Plan {

@@ -4,6 +4,7 @@
 //! What `zitadel` brings is shown as comments where it stands: it comes again from `zitadel`.
 
 mod cache;
+mod retry;
 mod upstream;
 mod zitadel;
 
@@ -265,6 +266,7 @@ fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
     if let Some(kept) = &plan.cache {
         out.insert("cache".into(), cache::route(kept));
     }
+    out.insert("retry".into(), retry::retry(&plan.retry));
 }
 
 fn edits_of(request: &HeaderEdits, response: &HeaderEdits, out: &mut Map<String, Json>) {

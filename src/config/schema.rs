@@ -5,6 +5,7 @@
 //! fault is found at once; `required` lives in the JSON schema, which the walker enforces.
 
 pub mod cache;
+pub mod retry;
 pub mod text;
 pub mod upstream;
 
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::cache::{CacheStore, RouteCache};
+use self::retry::Retry;
 use self::text::{
     AdminText, AuthorityText, BodyText, CapText, ClockText, DurationText, EndpointText, FileText,
     GrpcText, HashText, HeaderText, HostText, LimitText, ListenText, MethodText, NameText,
@@ -72,6 +74,8 @@ pub struct Document {
     /// Rate limit of all routes that do not set their own; each route counts for itself, those that
     /// follow `zitadel-cloud` count together.
     pub rate_limit: Option<RateLimit>,
+    /// What is sent again, of all routes that do not say it themselves.
+    pub retry: Option<Retry>,
     /// Named sets of endpoints that do the same. One with the name of a cluster of `zitadel` takes
     /// its place.
     pub clusters: Option<BTreeMap<String, Cluster>>,
@@ -444,6 +448,8 @@ pub struct Route {
     pub preflight: Option<Preflight>,
     /// What of its answers is kept in memory. Default: nothing. Only with `to`.
     pub cache: Option<RouteCache>,
+    /// What is sent again, before that at the top. Only with `to`.
+    pub retry: Option<Retry>,
 }
 
 /// Whom upstream believes what.

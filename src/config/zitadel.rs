@@ -7,6 +7,7 @@ mod kept;
 pub mod exposure;
 pub mod guards;
 pub mod pieces;
+pub mod reads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use http::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::pipeline::plan::{
-    ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan, RoutePlan, SiteHost,
-    Timeouts,
+    ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan, RetryPlan,
+    RoutePlan, SiteHost, Timeouts,
 };
 use crate::upstream::plan::{ClusterPlan, EndpointPlan, HealthPlan, Protocol, TlsPlan};
 
@@ -95,6 +96,8 @@ pub struct Installation {
     pub cache: bool,
     /// Limits at the top of the configuration, where `limits` says nothing.
     pub base: LimitsPlan,
+    /// What is sent again.
+    pub retry: RetryPlan,
     /// Edits of every request's headers.
     pub request_headers: HeaderEdits,
     /// Edits of every answer's headers.
@@ -220,6 +223,7 @@ impl Installation {
                 rate: self.rate(),
                 ..self.base.clone()
             },
+            retry: self.retry.clone(),
             ..ForwardPlan::to(Arc::clone(&self.name))
         }
     }

@@ -93,6 +93,8 @@ pub struct Delivery {
     state: State,
     /// gRPC or gRPC-Web whose status has not been seen yet: it is owed one.
     owes_status: bool,
+    /// The head states the body's length: nothing may be put behind it.
+    measured: bool,
     /// Whether the last frame that was given out was the last of all: asked once, since each layer
     /// below asks the next, down to h2 and its lock. `None`: none was given out yet.
     last: Option<bool>,
@@ -114,6 +116,7 @@ impl Delivery {
             caller: None,
             state: State::Body,
             owes_status: false,
+            measured: false,
             last: None,
         }
     }
@@ -121,11 +124,11 @@ impl Delivery {
     fn new(body: Body, head: &HeaderMap, recorder: Box<Recorder>, mut caller: Caller) -> Self {
         caller.class = recorder.class();
         let media = head.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let measured = head.contains_key(CONTENT_LENGTH);
         let grpc = match recorder.class() {
             Class::Grpc => media.starts_with(b"application/grpc"),
-            // Behind a body of a stated length nothing can be put.
             Class::GrpcWeb | Class::GrpcWebText => {
-                media.starts_with(b"application/grpc-web") && !head.contains_key(CONTENT_LENGTH)
+                media.starts_with(b"application/grpc-web") && !measured
             }
             _ => false,
         };
@@ -136,6 +139,7 @@ impl Delivery {
             caller: Some(caller),
             state: State::Body,
             owes_status,
+            measured,
             last: None,
         }
     }
@@ -170,7 +174,8 @@ impl Delivery {
             Some(caller) => rescue::trailers(&error, caller),
             None => Ending::Reset,
         };
-        let between = self.recorder.as_ref().is_some_and(|recorder| recorder.between_frames());
+        let between = !self.measured
+            && self.recorder.as_ref().is_some_and(|recorder| recorder.between_frames());
         match ending {
             Ending::Trailers(trailers) => {
                 self.tell(|recorder| recorder.trailers(&trailers));

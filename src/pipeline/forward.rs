@@ -1,6 +1,7 @@
 //! The request leaves: what its head and the answer's head look like on the other leg, and how
 //! long the caller is willing to wait.
 
+pub mod attempts;
 pub mod framing;
 pub mod headers;
 pub mod identity;
@@ -8,6 +9,7 @@ pub mod deadline;
 pub mod expect;
 pub mod limit;
 pub mod relay;
+pub mod retry;
 pub mod status;
 pub mod translate;
 pub mod websocket;
@@ -23,21 +25,18 @@ use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use self::headers::Passage;
 use self::limit::Watch;
 use self::relay::{Deadline, Relay};
+use self::retry::budget::Retries;
+use self::retry::peek::Peeked;
 use self::translate::Translation;
 use super::authority::Authority;
 use super::path::rewrite_path;
 use super::plan::{ForwardPlan, PathPattern};
 use crate::body::Body;
-use crate::body::replay::Replay;
-use crate::error::{Error, Kind, Retry};
+use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange, Protocol};
 use crate::upstream::Answer;
-use crate::upstream::cluster::{Ask, Cluster, send};
+use crate::upstream::cluster::Cluster;
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::state::Need;
-
-/// How often one request is sent at most.
-const ATTEMPTS: usize = 3;
 
 /// Sends a request to its cluster and brings back the answer.
 ///
@@ -46,12 +45,12 @@ const ATTEMPTS: usize = 3;
 pub async fn forward(
     plan: &ForwardPlan,
     pattern: &PathPattern,
-    cluster: Option<&Rc<Cluster>>,
+    target: Option<&Target>,
     request: Request<Body>,
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, Error> {
-    let cluster = cluster.ok_or(Kind::NoEndpoint)?;
-    exchange.cluster = Some(Arc::clone(&cluster.name));
+    let target = target.ok_or(Kind::NoEndpoint)?;
+    exchange.cluster = Some(Arc::clone(&target.cluster.name));
     framing::request_framing(request.version(), request.headers())?;
     if exchange.class == Class::Grpc && exchange.connection.protocol == Protocol::H1 {
         return Err(Error::with(Kind::Unsupported, "gRPC came over HTTP/1.1"));
@@ -66,7 +65,7 @@ pub async fn forward(
     let leaving = Leaving::new(plan, pattern, parts, exchange)?;
     let moved = Rc::clone(&exchange.bytes_in);
     let response = {
-        let attempts = pin!(attempts(&leaving, cluster, body, deadline, exchange));
+        let attempts = pin!(attempts::attempts(&leaving, target, body, deadline, exchange));
         let waits = || watch.as_ref().is_some_and(|watch| watch.waits());
         relay::until_head(attempts, &plan.timeouts, deadline, &moved, waits).await?
     };
@@ -77,8 +76,26 @@ pub async fn forward(
     arrive(plan, response, deadline, watch, translation.as_ref(), exchange)
 }
 
-/// What comes back: upstream's answer, or the far end of a WebSocket.
-type Arrived = Response<Result<Body, Answer>>;
+/// Where a route leads: a cluster, and what this worker affords itself of sending again there.
+#[derive(Clone)]
+pub struct Target {
+    /// The cluster.
+    pub cluster: Rc<Cluster>,
+    /// The same for all routes to it.
+    pub retries: Rc<Retries>,
+}
+
+/// What comes back behind an answer's head.
+pub enum Far {
+    /// The far end of a WebSocket.
+    Tunnel(Body),
+    /// Upstream's answer.
+    Answer(Answer),
+    /// Upstream's answer, of which the beginning was looked at.
+    Peeked(Box<Peeked>),
+}
+
+type Arrived = Response<Far>;
 
 fn arrive(
     plan: &ForwardPlan,
@@ -88,18 +105,23 @@ fn arrive(
     translation: Option<&Translation>,
     exchange: &mut Exchange,
 ) -> Result<Response<Body>, Error> {
-    let (mut parts, body) = response.into_parts();
+    let (mut parts, far) = response.into_parts();
     framing::response_framing(parts.version, &parts.headers)?;
-    let body = match body {
-        Ok(tunnel) => tunnel,
-        Err(answer) => {
+    let moved = Rc::clone(&exchange.bytes_in);
+    let timed = match far {
+        Far::Tunnel(tunnel) => Err(tunnel),
+        Far::Answer(answer) if http_body::Body::is_end_stream(&answer) => Ok(Body::Empty),
+        Far::Answer(answer) => {
+            Ok(Body::boxed(Relay::new(answer, &plan.timeouts, deadline, moved, watch)))
+        }
+        Far::Peeked(peeked) => {
+            Ok(Body::boxed(Relay::new(peeked, &plan.timeouts, deadline, moved, watch)))
+        }
+    };
+    let body = match timed {
+        Err(tunnel) => tunnel,
+        Ok(mut body) => {
             headers::response(&mut parts.headers, parts.version);
-            let mut body = if http_body::Body::is_end_stream(&answer) {
-                Body::Empty
-            } else {
-                let moved = Rc::clone(&exchange.bytes_in);
-                Body::boxed(Relay::new(answer, &plan.timeouts, deadline, moved, watch))
-            };
             if (exchange.class == Class::Grpc || translation.is_some())
                 && let Some(was) = status::settle(&mut parts)
             {
@@ -116,113 +138,6 @@ fn arrive(
     headers::edit(&mut parts.headers, &plan.response_headers);
     parts.extensions.clear();
     Ok(Response::from_parts(parts, body))
-}
-
-/// Tries endpoints until one has answered, as long as nothing sent may have been processed.
-async fn attempts(
-    leaving: &Leaving<'_>,
-    cluster: &Rc<Cluster>,
-    body: Body,
-    deadline: Option<Deadline>,
-    exchange: &mut Exchange,
-) -> Result<Arrived, Error> {
-    if exchange.class == Class::WebSocket {
-        // Boxed: rare, and large enough to weigh on every exchange.
-        return Box::pin(switch(leaving, cluster, body, deadline, exchange)).await;
-    }
-    let (body, interim) = if expect::expects_continue(&leaving.headers) {
-        let (body, interim) = expect::gate(body, exchange.interim.take());
-        (body, Some(interim))
-    } else {
-        (body, exchange.interim.take())
-    };
-    exchange.interim = interim;
-    // A body that is not there needs no keeping.
-    let replay = (!http_body::Body::is_end_stream(&body)).then(|| Replay::new(body));
-    let key = cluster.key(&leaving.headers, exchange.client);
-    let mut tried: Vec<Rc<Endpoint>> = Vec::new();
-    loop {
-        let attempt = cluster.pick(&ask(exchange, key, &tried, deadline))?;
-        let endpoint = Rc::clone(attempt.endpoint());
-        let h2 = endpoint.plan.protocol.is_h2();
-        if !h2
-            && (exchange.class == Class::Grpc || translate::applies(leaving.plan, exchange.class))
-        {
-            return Err(Error::new(Kind::NotHttp2));
-        }
-        let head = leaving.head(&endpoint, h2, deadline, exchange)?;
-        let body = match &replay {
-            None => Body::Empty,
-            Some(replay) => Body::Replay(replay.again().ok_or(Kind::Reset)?),
-        };
-        let error = match send(attempt, head, body, exchange).await {
-            Ok(response) => {
-                if let Some(replay) = &replay {
-                    replay.settle();
-                }
-                return Ok(response.map(Err));
-            }
-            Err(error) => error,
-        };
-        tried.push(Rc::clone(&endpoint));
-        let replayable = replay.as_ref().is_none_or(|replay| replay.again().is_some());
-        if !replayable || !is_worth_another(&error, tried.len(), cluster) {
-            return Err(error);
-        }
-        endpoint.retried(error.kind());
-    }
-}
-
-/// What the exchange asks of its cluster.
-fn ask<'a>(
-    exchange: &Exchange,
-    key: Option<u64>,
-    tried: &'a [Rc<Endpoint>],
-    deadline: Option<Deadline>,
-) -> Ask<'a> {
-    let deadline = deadline.map(|deadline| deadline.at);
-    Ask { tried, key, deadline, ..Ask::first(Need::of(exchange.class)) }
-}
-
-/// Whether a request that failed unsent may find better luck elsewhere, or here.
-fn is_worth_another(error: &Error, tried: usize, cluster: &Cluster) -> bool {
-    error.kind().retry() == Retry::Unsent
-        && tried < ATTEMPTS
-        // Asking the only endpoint that cannot be reached once more would only be told the same.
-        && (error.kind() == Kind::Refused || tried < cluster.endpoints().len())
-}
-
-/// The same for a WebSocket, whose client says nothing before its tunnel is open.
-async fn switch(
-    leaving: &Leaving<'_>,
-    cluster: &Rc<Cluster>,
-    client: Body,
-    deadline: Option<Deadline>,
-    exchange: &mut Exchange,
-) -> Result<Arrived, Error> {
-    let key = cluster.key(&leaving.headers, exchange.client);
-    let mut tried: Vec<Rc<Endpoint>> = Vec::new();
-    loop {
-        let attempt = cluster.pick(&ask(exchange, key, &tried, deadline))?;
-        let endpoint = Rc::clone(attempt.endpoint());
-        let head = leaving.head(&endpoint, false, deadline, exchange)?;
-        let error = match websocket::open(attempt, head, exchange).await {
-            Ok(response) => {
-                let (head, far) = response.into_parts();
-                let far = match far {
-                    Ok(far) => Ok(websocket::tunnel(far, client)),
-                    Err(answer) => Err(answer),
-                };
-                return Ok(Response::from_parts(head, far));
-            }
-            Err(error) => error,
-        };
-        tried.push(Rc::clone(&endpoint));
-        if !is_worth_another(&error, tried.len(), cluster) {
-            return Err(error);
-        }
-        endpoint.retried(error.kind());
-    }
 }
 
 /// The authority that was asked for, in the route's own spelling where it has one.

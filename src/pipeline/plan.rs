@@ -126,6 +126,8 @@ pub struct ForwardPlan {
     pub preflight: Option<PreflightPlan>,
     /// What of its answers may be kept; `None`: nothing.
     pub cache: Option<Arc<CachePlan>>,
+    /// What is sent again.
+    pub retry: RetryPlan,
 }
 
 impl ForwardPlan {
@@ -144,6 +146,7 @@ impl ForwardPlan {
             grpc_web: GrpcWeb::default(),
             preflight: None,
             cache: None,
+            retry: RetryPlan::default(),
         }
     }
 }
@@ -251,6 +254,50 @@ pub enum GrpcWeb {
 pub struct PreflightPlan {
     /// How long a browser may remember it.
     pub max_age: Duration,
+}
+
+/// What is sent again, and how long a request waits for somebody to send it to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetryPlan {
+    /// What may be sent again at all.
+    pub policy: RetryPolicy,
+    /// What is a read beyond what its method or its name says.
+    pub reads: Vec<ReadPattern>,
+    /// How long a request waits while no endpoint of its cluster can be reached; zero: not at all.
+    pub hold: Duration,
+    /// A read without an answer after so long is asked of a second endpoint too.
+    pub hedge: Option<Duration>,
+}
+
+/// What may be sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RetryPolicy {
+    /// Nothing.
+    Never,
+    /// What upstream provably has not processed.
+    #[default]
+    Unsent,
+    /// That, and reads that got no answer.
+    Reads,
+}
+
+/// A request that reads, whatever it looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadPattern {
+    /// A method of gRPC, gRPC-Web or Connect.
+    Rpc {
+        /// Full name of the service.
+        service: Box<str>,
+        /// Name of the method.
+        name: Box<str>,
+    },
+    /// A request of HTTP.
+    Http {
+        /// Its method.
+        method: Method,
+        /// Its path as upstream sees it, without query: `*` is one segment, `**` one or more.
+        path: Box<str>,
+    },
 }
 
 /// Edits of headers: removals first, then sets, then additions.

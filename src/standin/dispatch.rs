@@ -3,7 +3,11 @@
 //! Most routes match the raw path. Native gRPC and gRPC-Web of the v1 services match the decoded
 //! one: that is how the real server behaves, and why a guard in front must decode.
 
-use http::Method;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use http::{Method, StatusCode};
 
 use super::hosts::Instance;
 use super::message::{Answer, Call, Reply, go_error, redirect, reply, set};
@@ -20,10 +24,30 @@ pub(super) async fn answer(call: Call) -> Answer {
     };
     orders::before(&orders, &call).await?;
     let is_http2 = call.is_http2();
+    let done = ledger(&call);
     let mut reply = route(call).await?;
+    if reply.status() != StatusCode::SERVICE_UNAVAILABLE
+        && let Some((ledger, id)) = done
+    {
+        note(&ledger, &id);
+    }
     // `a.router.Use(RobotsTagHandler)`: on every answer.
     set(reply.headers_mut(), "x-robots-tag", "none");
     orders::after(orders, reply, is_http2)
+}
+
+/// Where this request is to be written down once it is done, and as what.
+fn ledger(call: &Call) -> Option<(PathBuf, String)> {
+    let ledger = call.shared.options.ledger.clone()?;
+    Some((ledger, call.header("x-standin-write")?.to_owned()))
+}
+
+/// One line, in one write: what is appended so does not mix with that of other processes.
+fn note(ledger: &Path, id: &str) {
+    let file = OpenOptions::new().create(true).append(true).open(ledger);
+    if let Err(error) = file.and_then(|mut file| file.write_all(format!("{id}\n").as_bytes())) {
+        tracing::error!(%error, "the ledger cannot be written");
+    }
 }
 
 async fn route(call: Call) -> Answer {

@@ -1,7 +1,8 @@
 //! Orders to misbehave, for tests: the header `x-standin-order` or the query `?order=`, several
 //! separated by commas; or standing ones, which come with every request (`Standin::obey`).
 //!
-//! Before the head: `slow-head=MS`, `stall-head`, `reset`, `refuse`, `refuse-once=KEY`, `die`.
+//! Before the head: `slow-head=MS`, `stall-head`, `stall-at=PORT` (only the stand-in that listens
+//! there), `reset`, `reset-once=KEY`, `refuse`, `refuse-once=KEY`, `die`, `die-once=KEY`.
 //! On the head: `status=NNN`, `set-header=Name:Value`, `goaway`.
 //! In the body: `stall` (the head, then nothing ever), `reset-mid-body`, `die-mid-body`,
 //! `no-trailers` (gRPC ends without a status).
@@ -27,10 +28,13 @@ const LEAVE: Duration = Duration::from_millis(50);
 pub(super) enum Order {
     SlowHead(Duration),
     StallHead,
+    StallAt(u16),
     Reset,
+    ResetOnce(String),
     Refuse,
     RefuseOnce(String),
     Die,
+    DieOnce(String),
     Status(StatusCode),
     SetHeader(HeaderName, HeaderValue),
     GoAway,
@@ -46,10 +50,13 @@ pub(super) fn parse(word: &str) -> Option<Order> {
     Some(match name.trim() {
         "slow-head" => Order::SlowHead(Duration::from_millis(value.parse().ok()?)),
         "stall-head" => Order::StallHead,
+        "stall-at" => Order::StallAt(value.parse().ok()?),
         "reset" => Order::Reset,
+        "reset-once" => Order::ResetOnce(value.to_owned()),
         "refuse" => Order::Refuse,
         "refuse-once" => Order::RefuseOnce(value.to_owned()),
         "die" => Order::Die,
+        "die-once" => Order::DieOnce(value.to_owned()),
         "status" => Order::Status(value.parse().ok()?),
         "set-header" => {
             let (name, value) = value.split_once(':')?;
@@ -86,12 +93,17 @@ pub(super) async fn before(orders: &[Order], call: &Call) -> Result<(), Cut> {
         match order {
             Order::SlowHead(delay) => tokio::time::sleep(*delay).await,
             Order::StallHead => pending::<()>().await,
+            Order::StallAt(port) if call.shared.address.port() == *port => pending::<()>().await,
             Order::Reset => return Err(Cut::Reset(RESET)),
+            Order::ResetOnce(key) if call.shared.first_time(key) => {
+                return Err(Cut::Reset(RESET));
+            }
             Order::Refuse => return Err(Cut::Reset(Reason::REFUSED_STREAM)),
             Order::RefuseOnce(key) if call.shared.first_time(key) => {
                 return Err(Cut::Reset(Reason::REFUSED_STREAM));
             }
             Order::Die => return Err(Cut::Die),
+            Order::DieOnce(key) if call.shared.first_time(key) => return Err(Cut::Die),
             Order::GoAway => call.control.go_away(),
             _ => {}
         }

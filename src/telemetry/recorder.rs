@@ -237,6 +237,7 @@ impl Recorder {
             cluster: exchange.cluster.as_deref(),
             endpoint: exchange.endpoint.as_deref(),
             attempts: exchange.attempts,
+            tried: &exchange.tried,
             bytes_in,
             bytes_out: self.bytes_out,
             upstream_head: exchange.upstream_head,

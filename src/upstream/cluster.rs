@@ -17,7 +17,7 @@ use super::state::{Health, Need};
 use super::{Answer, http1, http2};
 use crate::body::Body;
 use crate::error::{Error, Kind};
-use crate::exchange::{Exchange, Interim};
+use crate::exchange::Interim;
 use crate::telemetry::Telemetry;
 
 /// One worker's view of a cluster.
@@ -252,21 +252,18 @@ pub async fn send(
     attempt: Attempt,
     head: Request<()>,
     body: Body,
-    exchange: &mut Exchange,
+    interim: Option<&Interim>,
 ) -> Result<Response<Answer>, Error> {
-    exchange.attempts += 1;
     let endpoint = attempt.endpoint();
-    exchange.endpoint = Some(Arc::clone(&endpoint.plan.name));
-    let interim: Option<Interim> = exchange.interim.clone();
     let carried = endpoint.carry();
     let outcome = if endpoint.plan.protocol.is_h2() {
         match endpoint.lease_h2().await {
-            Ok(lease) => http2::send(lease, head, body, interim.as_ref()).await,
+            Ok(lease) => http2::send(lease, head, body, interim).await,
             Err(error) => Err(error),
         }
     } else {
         // Boxed: the larger of the two ways, and the rarer.
-        Box::pin(http1(endpoint, head, body, interim.as_ref())).await
+        Box::pin(http1(endpoint, head, body, interim)).await
     };
     drop(carried);
     attempt.settle(outcome)

@@ -403,6 +403,16 @@ impl Endpoint {
         self.shard.retry(self.id, reason);
     }
 
+    /// Counts a request that would be sent again, if the budget were not spent.
+    pub fn unafforded(&self) {
+        self.shard.unafforded(self.id);
+    }
+
+    /// Counts a request that is asked here while another endpoint still owes its answer.
+    pub fn hedged(&self) {
+        self.shard.hedge(self.id);
+    }
+
     fn note_failure(&self, error: &Error) -> Failure {
         let times = self.failed.borrow().as_ref().map_or(0, |failed| failed.times);
         let longest = BACKOFF.saturating_mul(1 << times.min(8)).min(BACKOFF_MAX);

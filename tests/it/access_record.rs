@@ -184,6 +184,11 @@ async fn attempts_and_the_last_endpoint_are_told() {
     let records = recorded.records(2).await;
     assert_eq!((&records[0]["attempts"], &records[1]["attempts"]), (&2.into(), &1.into()));
     assert!(records.iter().all(|record| record["upstream.endpoint"] == endpoints[1]));
+    let tried = serde_json::json!([{"endpoint": endpoints[0], "cause": "upstream_connect"}]);
+    assert_eq!(
+        (&records[0]["upstream.tried"], &records[1]["upstream.tried"]),
+        (&tried, &Value::Null)
+    );
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod identity;
 mod matcher;
 mod preset;
 mod reach;
+pub mod retry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ use crate::config::scope::Scope;
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::plan::{
     Action, ForwardPlan, GrpcWeb, LimitsPlan, Matcher, PreflightPlan, RedirectPlan, RespondPlan,
-    RoutePlan, Timeouts,
+    RetryPlan, RoutePlan, Timeouts,
 };
 use crate::upstream::plan::ClusterPlan;
 
@@ -44,6 +45,8 @@ pub struct Known<'a> {
     pub timeouts: Timeouts,
     /// Limits at the top.
     pub limits: LimitsPlan,
+    /// What is sent again where a route does not say it, those of installations apart.
+    pub retry: RetryPlan,
 }
 
 /// The limits of routes that do not set their own.
@@ -124,6 +127,7 @@ fn short(
     let action = Action::Forward(ForwardPlan {
         timeouts: known.timeouts,
         limits: known.limits.clone(),
+        retry: known.retry.clone(),
         ..ForwardPlan::to(SHORT.into())
     });
     Some(RoutePlan { name: SHORT.into(), matcher, action })
@@ -193,8 +197,15 @@ fn action(
 
 fn only_with_to(scope: &Scope<'_>) {
     let keys = ["rewrite", "public_hosts", "identity", "instance_host", "limits", "rate_limit"];
-    let also =
-        ["request_headers", "response_headers", "timeouts", "grpc_web", "preflight", "cache"];
+    let also = [
+        "request_headers",
+        "response_headers",
+        "timeouts",
+        "grpc_web",
+        "preflight",
+        "retry",
+        "cache",
+    ];
     for key in keys.into_iter().chain(also) {
         if scope.key(key).given() {
             scope.key(key).fault("it on a route that does not forward", "it beside \"to\" only");
@@ -214,6 +225,7 @@ fn forward(
     let base = base.unwrap_or_else(|| ForwardPlan {
         timeouts: known.timeouts,
         limits: known.limits.clone(),
+        retry: known.retry.clone(),
         ..ForwardPlan::to(Arc::from(""))
     });
     let plan = over(route, base, scope);
@@ -269,6 +281,7 @@ fn over(route: &Route, base: ForwardPlan, scope: &Scope<'_>) -> ForwardPlan {
             Some(written) => Some(preflight(written, &scope.key("preflight"))),
             None => base.preflight,
         },
+        retry: retry::retry(route.retry.as_ref(), &base.retry, scope),
     }
 }
 

@@ -16,14 +16,14 @@ use crate::config::schema::{
 use crate::config::scope::Scope;
 use crate::config::zitadel::{Guards, Installation, Limits, Mode, Opening, authority, exposure};
 use crate::downstream::plan::ListenerPlan;
-use crate::pipeline::plan::{LimitsPlan, SiteHost};
+use crate::pipeline::plan::{LimitsPlan, RetryPlan, SiteHost};
 use crate::upstream::plan::EndpointPlan;
 
 /// Every installation, with where it was written.
 pub fn installations<'a>(
     document: &Document,
     listeners: &[ListenerPlan],
-    base: &LimitsPlan,
+    base: (&LimitsPlan, &RetryPlan),
     scope: &Scope<'a>,
 ) -> Vec<(Installation, Scope<'a>)> {
     let below = scope.key("zitadel");
@@ -44,7 +44,7 @@ fn installation(
     written: &Zitadel,
     i: usize,
     listeners: &[ListenerPlan],
-    base: &LimitsPlan,
+    (base, retry): (&LimitsPlan, &RetryPlan),
     scope: &Scope<'_>,
 ) -> Installation {
     let name: Arc<str> = match (&written.name, i) {
@@ -90,6 +90,7 @@ fn installation(
         limits: limits(written.limits.as_ref(), &scope.key("limits")),
         cache: written.cache.unwrap_or(true),
         base: base.clone(),
+        retry: retry.clone(),
         request_headers: headers::edits(
             written.request_headers.as_ref(),
             &scope.key("request_headers"),

@@ -88,6 +88,8 @@ texts! {
     HeaderText: ["string", "integer", "number"], "a text of visible characters";
     /// A service, and perhaps a method of it.
     GrpcText: ["string"], "a gRPC service such as zitadel.user.v2.UserService, or one of its methods, zitadel.user.v2.UserService/GetUserByID";
+    /// A request that reads.
+    ReadText: ["string"], "a gRPC method such as acme.v1.Shop/Lookup, or a method and a path such as POST /shop/*/_find";
     /// A request method.
     MethodText: ["string"], "a request method such as GET";
     /// A key pin.

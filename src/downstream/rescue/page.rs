@@ -13,6 +13,10 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
 );
 
+/// Seconds after which the page of a service that is away is asked for again; with GET, whatever
+/// brought it here.
+const REFRESH: &str = "<meta http-equiv=\"refresh\" content=\"5\">\n";
+
 pub(super) fn html(kind: Kind, request_id: Option<&str>) -> Answer {
     let status = kind.status();
     let body = filled(|name| match name {
@@ -20,6 +24,7 @@ pub(super) fn html(kind: Kind, request_id: Option<&str>) -> Answer {
         "title" => escaped(phrase(status)),
         "message" => escaped(kind.message()),
         "advice" => escaped(advice(kind)),
+        "refresh" if is_away(kind) => REFRESH.to_owned(),
         "request" => request_id.map(request_line).unwrap_or_default(),
         _ => String::new(),
     });
@@ -47,6 +52,11 @@ fn request_line(id: &str) -> String {
     format!("<footer>Request <code>{}</code></footer>", escaped(id))
 }
 
+/// Nobody is there to ask: it will pass.
+const fn is_away(kind: Kind) -> bool {
+    matches!(kind, Kind::Connect | Kind::ConnectTimeout | Kind::NoEndpoint | Kind::Starting)
+}
+
 /// What the person can do.
 const fn advice(kind: Kind) -> &'static str {
     match kind {
@@ -68,16 +78,17 @@ const fn advice(kind: Kind) -> &'static str {
         Kind::RequestTimeout | Kind::ClientStalled | Kind::ClientGone => {
             "Check your connection, then reload the page."
         }
-        Kind::Connect
-        | Kind::ConnectTimeout
-        | Kind::Refused
+        Kind::Connect | Kind::ConnectTimeout | Kind::NoEndpoint | Kind::Starting => {
+            "The service is probably being updated. This page asks again by itself in a moment."
+        }
+        Kind::Refused
+        | Kind::Gateway
         | Kind::Reset
         | Kind::FirstByteTimeout
         | Kind::IdleTimeout
         | Kind::TotalTimeout
         | Kind::Deadline
         | Kind::Incomplete
-        | Kind::NoEndpoint
         | Kind::Overloaded
         | Kind::Draining => {
             "Reload the page in a moment. If it stays like this, tell your administrator."

@@ -2,7 +2,6 @@
 //! RFC 8441), upstream is asked by an HTTP/1.1 upgrade, which every server understands.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use base64::Engine as _;
@@ -18,7 +17,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::Body;
 use crate::error::{Error, Kind};
-use crate::exchange::Exchange;
 use crate::io::Io;
 use crate::upstream::Answer;
 use crate::upstream::attempt::{Attempt, Carried};
@@ -38,10 +36,7 @@ type Far = (Io, Option<Carried>);
 pub async fn open(
     attempt: Attempt,
     mut head: Request<()>,
-    exchange: &mut Exchange,
 ) -> Result<Response<Result<Far, Answer>>, Error> {
-    exchange.attempts += 1;
-    exchange.endpoint = Some(Arc::clone(&attempt.endpoint().plan.name));
     let extended = *head.method() == Method::CONNECT;
     ask(&mut head, extended);
     let response = send_h1(attempt, head, Body::Empty, None).await?;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::text::{escaped, ip, millis, number, socket, time};
 use crate::error::Kind;
-use crate::exchange::{Class, Protocol};
+use crate::exchange::{Class, Protocol, Tried};
 use crate::telemetry::redact::redact;
 
 /// One exchange, after its end.
@@ -55,6 +55,8 @@ pub struct Record<'a> {
     pub endpoint: Option<&'a str>,
     /// How many times it was sent.
     pub attempts: u32,
+    /// Attempts before the last that came to nothing, the first few of them.
+    pub tried: &'a [Tried],
     /// Bytes of the request's body.
     pub bytes_in: u64,
     /// Bytes of the answer's body.
@@ -95,6 +97,7 @@ impl Default for Record<'_> {
             cluster: None,
             endpoint: None,
             attempts: 0,
+            tried: &[],
             bytes_in: 0,
             bytes_out: 0,
             upstream_head: None,
@@ -140,6 +143,7 @@ pub fn write_json(record: &Record<'_>, out: &mut Vec<u8>) {
     string("upstream.cluster", record.cluster.map(str::as_bytes), out);
     string("upstream.endpoint", record.endpoint.map(str::as_bytes), out);
     integer("attempts", u64::from(record.attempts), out);
+    tried(record.tried, out);
     integer("bytes_in", record.bytes_in, out);
     integer("bytes_out", record.bytes_out, out);
     if let Some(head) = record.upstream_head {
@@ -153,6 +157,22 @@ pub fn write_json(record: &Record<'_>, out: &mut Vec<u8>) {
         string("referer", Some(redact(&String::from_utf8_lossy(referer)).as_bytes()), out);
     }
     out.extend_from_slice(b"}\n");
+}
+
+/// `"upstream.tried":[{"endpoint":"…","cause":"…"}]`, where there are any.
+fn tried(all: &[Tried], out: &mut Vec<u8>) {
+    for (i, one) in all.iter().enumerate() {
+        let before: &[u8] =
+            if i == 0 { b",\"upstream.tried\":[{\"endpoint\":\"" } else { b",{\"endpoint\":\"" };
+        out.extend_from_slice(before);
+        escaped(one.endpoint.as_bytes(), out);
+        out.extend_from_slice(b"\",\"cause\":\"");
+        out.extend_from_slice(one.cause.label().as_bytes());
+        out.extend_from_slice(b"\"}");
+    }
+    if !all.is_empty() {
+        out.push(b']');
+    }
 }
 
 /// The client, with its port where the connection is its own.
@@ -237,6 +257,9 @@ pub fn write_text(record: &Record<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b" attempts=");
         number(u64::from(record.attempts), out);
     }
+    for one in record.tried {
+        word("tried", Some(format!("{}:{}", one.endpoint, one.cause.label()).as_bytes()), out);
+    }
     out.push(b'\n');
 }
 
@@ -309,6 +332,28 @@ mod tests {
                 "user_agent": "curl/8 \u{fffd}\n", "referer": "https://redacted@h/cb?state=redacted",
             })
         );
+    }
+
+    #[test]
+    fn attempts_that_came_to_nothing_are_told_with_their_causes() {
+        let at = |endpoint: &str, cause| Tried { endpoint: endpoint.into(), cause };
+        let tried = [at("h2c://a:1", Kind::Reset), at("h2c://b:1", Kind::Connect)];
+        let record = Record { tried: &tried, ..full() };
+        let mut out = Vec::new();
+        write_json(&record, &mut out);
+        assert_eq!(
+            serde_json::from_slice::<Value>(&out).unwrap()["upstream.tried"],
+            json!([
+                {"endpoint": "h2c://a:1", "cause": "upstream_reset"},
+                {"endpoint": "h2c://b:1", "cause": "upstream_connect"},
+            ])
+        );
+        out.clear();
+        write_text(&record, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with(
+            " attempts=2 tried=h2c://a:1:upstream_reset tried=h2c://b:1:upstream_connect\n"
+        ));
     }
 
     #[test]

@@ -173,4 +173,6 @@ pub(super) struct EndpointCells {
     /// Failed connects by cause, and the good ones behind them.
     pub(super) connects: Counters<{ CAUSES + 1 }>,
     pub(super) retries: Counters<CAUSES>,
+    pub(super) unafforded: AtomicU64,
+    pub(super) hedges: AtomicU64,
 }

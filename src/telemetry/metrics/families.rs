@@ -287,7 +287,15 @@ impl Scrape<'_> {
         each(
             Family::counter("upstream_retries", "Requests sent again", "reason", &results),
             &|cells, value| if value < CAUSES { cells.retries.read(value) } else { 0 },
-        )
+        )?;
+        let help = "Requests not sent again because the retry budget was spent";
+        each(Family::counter("upstream_retry_budget_exhausted", help, "", &[]), &|cells, _| {
+            cells.unafforded.load(Ordering::Relaxed)
+        })?;
+        let help = "Reads asked of a second endpoint because the first was slow";
+        each(Family::counter("upstream_hedges", help, "", &[]), &|cells, _| {
+            cells.hedges.load(Ordering::Relaxed)
+        })
     }
 }
 

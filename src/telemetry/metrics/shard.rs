@@ -158,6 +158,20 @@ impl Shard {
         }
     }
 
+    /// A request that came to nothing at this endpoint would be sent again, but the budget is spent.
+    pub fn unafforded(&self, endpoint: EndpointId) {
+        if let Some(cells) = self.endpoint(endpoint) {
+            add(&cells.unafforded, 1);
+        }
+    }
+
+    /// A request is asked of this endpoint while another still owes its answer.
+    pub fn hedge(&self, endpoint: EndpointId) {
+        if let Some(cells) = self.endpoint(endpoint) {
+            add(&cells.hedges, 1);
+        }
+    }
+
     fn listener(&self, listener: ListenerId) -> Option<&ListenerCells> {
         self.cells.listeners.row(listener.0)
     }

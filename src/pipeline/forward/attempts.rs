@@ -1,0 +1,371 @@
+//! Tries endpoints until one has answered, as long as `retry` allows; what is decided there is done
+//! here.
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::time::Instant;
+
+use super::relay::Deadline;
+use super::retry::budget::Held;
+use super::retry::{self, Failed, Next, peek, reads};
+use super::{Arrived, Far, Leaving, Target, expect, translate, websocket};
+use crate::body::Body;
+use crate::body::replay::Replay;
+use crate::error::{Error, Kind};
+use crate::exchange::{Class, Exchange, TRIED, Tried};
+use crate::pipeline::plan::RetryPolicy;
+use crate::upstream::Answer;
+use crate::upstream::attempt::Attempt;
+use crate::upstream::cluster::{Ask, send};
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::state::Need;
+
+/// Sends a request until an endpoint has answered it.
+///
+/// # Errors
+/// Of the last attempt.
+pub(super) async fn attempts(
+    leaving: &Leaving<'_>,
+    target: &Target,
+    body: Body,
+    deadline: Option<Deadline>,
+    exchange: &mut Exchange,
+) -> Result<Arrived, Error> {
+    target.retries.exchange(exchange.started);
+    if exchange.class == Class::WebSocket {
+        // Boxed: rare, and large enough to weigh on every exchange.
+        return Box::pin(switch(leaving, target, body, deadline, exchange)).await;
+    }
+    let (body, interim) = if expect::expects_continue(&leaving.headers) {
+        let (body, interim) = expect::gate(body, exchange.interim.take());
+        (body, Some(interim))
+    } else {
+        (body, exchange.interim.take())
+    };
+    exchange.interim = interim;
+    // A body that is not there needs no keeping.
+    let replay = (!http_body::Body::is_end_stream(&body)).then(|| Replay::new(body));
+    let mut tries = Tries::new(leaving, target, deadline, exchange);
+    // An answer that says its server is away, for when nobody has a better one.
+    let mut spare: Option<Arrived> = None;
+    loop {
+        let (cause, endpoint, outcome) = match tries.once(replay.as_ref(), exchange).await? {
+            Once::Answered(response) => {
+                if let Some(replay) = &replay {
+                    replay.settle();
+                }
+                return Ok(response);
+            }
+            Once::Away(kind, endpoint, response) => (kind, Some(endpoint), Ok(response)),
+            Once::Failed(endpoint, error) => (error.kind(), endpoint, Err(error)),
+        };
+        let replayable = replay.as_ref().is_none_or(|replay| match cause {
+            // That endpoint may still be reading.
+            Kind::Gateway => replay.is_whole(),
+            _ => replay.again().is_some(),
+        });
+        if !tries.again(cause, endpoint, replayable, exchange).await {
+            return match outcome {
+                Ok(response) => Ok(response),
+                Err(error) => spare.ok_or(error),
+            };
+        }
+        if let Ok(response) = outcome {
+            spare = Some(response);
+        }
+    }
+}
+
+/// The same for a WebSocket, whose client says nothing before its tunnel is open.
+async fn switch(
+    leaving: &Leaving<'_>,
+    target: &Target,
+    client: Body,
+    deadline: Option<Deadline>,
+    exchange: &mut Exchange,
+) -> Result<Arrived, Error> {
+    let mut tries = Tries::new(leaving, target, deadline, exchange);
+    loop {
+        let (endpoint, error) = match tries.choose(&tries.asked, exchange.class) {
+            Err(error) => (None, error),
+            Ok(attempt) => {
+                let endpoint = Rc::clone(attempt.endpoint());
+                let head = leaving.head(&endpoint, false, deadline, exchange)?;
+                count(&endpoint, exchange);
+                match websocket::open(attempt, head).await {
+                    Ok(response) => {
+                        return Ok(response.map(|far| match far {
+                            Ok(far) => Far::Tunnel(websocket::tunnel(far, client)),
+                            Err(answer) => Far::Answer(answer),
+                        }));
+                    }
+                    Err(error) => (Some(endpoint), error),
+                }
+            }
+        };
+        if !tries.again(error.kind(), endpoint, true, exchange).await {
+            return Err(error);
+        }
+    }
+}
+
+/// What one attempt came to.
+enum Once {
+    Answered(Arrived),
+    /// An answer that says its server is away.
+    Away(Kind, Rc<Endpoint>, Arrived),
+    /// No answer; no endpoint either, where none could be chosen.
+    Failed(Option<Rc<Endpoint>>, Error),
+}
+
+/// The attempts of one exchange.
+struct Tries<'a> {
+    leaving: &'a Leaving<'a>,
+    target: &'a Target,
+    deadline: Option<Deadline>,
+    /// Where the cluster balances by hash.
+    key: Option<u64>,
+    /// Endpoints that were asked since the last pause.
+    asked: Vec<Rc<Endpoint>>,
+    sent: u32,
+    pauses: u32,
+    /// When the first attempt came to nothing.
+    since: Option<Instant>,
+    held: Option<Held>,
+}
+
+impl<'a> Tries<'a> {
+    fn new(
+        leaving: &'a Leaving<'a>,
+        target: &'a Target,
+        deadline: Option<Deadline>,
+        exchange: &Exchange,
+    ) -> Self {
+        Self {
+            leaving,
+            target,
+            deadline,
+            key: target.cluster.key(&leaving.headers, exchange.client),
+            asked: Vec::new(),
+            sent: 0,
+            pauses: 0,
+            since: None,
+            held: None,
+        }
+    }
+
+    /// The one place where an endpoint is chosen, where there is one that was not `asked`.
+    fn choose(&self, asked: &[Rc<Endpoint>], class: Class) -> Result<Attempt, Error> {
+        let deadline = self.deadline.map(|deadline| deadline.at);
+        let ask = Ask { tried: asked, key: self.key, deadline, ..Ask::first(Need::of(class)) };
+        Ok(self.target.cluster.pick(&ask)?)
+    }
+
+    /// One attempt at an endpoint of the cluster's choice.
+    async fn once(&self, replay: Option<&Replay>, exchange: &mut Exchange) -> Result<Once, Error> {
+        let attempt = match self.choose(&self.asked, exchange.class) {
+            Ok(attempt) => attempt,
+            Err(error) => return Ok(Once::Failed(None, error)),
+        };
+        let endpoint = Rc::clone(attempt.endpoint());
+        let (head, body) = self.ready(&endpoint, replay, exchange)?;
+        count(&endpoint, exchange);
+        let interim = exchange.interim.clone();
+        let first = send(attempt, head, body, interim.as_ref());
+        let (endpoint, outcome) = match self.leaving.plan.retry.hedge {
+            Some(after) if self.may_hedge(exchange) => {
+                let hedged = self.hedged(Rc::clone(&endpoint), first, after, replay, exchange);
+                Box::pin(hedged).await?
+            }
+            _ => {
+                let outcome = first.await;
+                (endpoint, outcome)
+            }
+        };
+        match outcome {
+            Ok(response) => Ok(self.looked_at(endpoint, response, exchange).await),
+            Err(error) => Ok(Once::Failed(Some(endpoint), error)),
+        }
+    }
+
+    /// Head and body as they go to this endpoint.
+    fn ready(
+        &self,
+        endpoint: &Endpoint,
+        replay: Option<&Replay>,
+        exchange: &Exchange,
+    ) -> Result<(Request<()>, Body), Error> {
+        let h2 = endpoint.plan.protocol.is_h2();
+        if !h2
+            && (exchange.class == Class::Grpc
+                || translate::applies(self.leaving.plan, exchange.class))
+        {
+            return Err(Error::new(Kind::NotHttp2));
+        }
+        let head = self.leaving.head(endpoint, h2, self.deadline, exchange)?;
+        let body = match replay {
+            None => Body::Empty,
+            Some(replay) => Body::Replay(replay.again().ok_or(Kind::Reset)?),
+        };
+        Ok((head, body))
+    }
+
+    /// Whether an answer is one, or says that its server is away.
+    async fn looked_at(
+        &self,
+        endpoint: Rc<Endpoint>,
+        response: Response<Answer>,
+        exchange: &Exchange,
+    ) -> Once {
+        let policy = self.leaving.plan.retry.policy;
+        if policy == RetryPolicy::Never {
+            return Once::Answered(response.map(Far::Answer));
+        }
+        match peek::head(exchange.class, response.status(), response.headers()) {
+            peek::Head::Answer => Once::Answered(response.map(Far::Answer)),
+            peek::Head::Gateway => Once::Away(Kind::Gateway, endpoint, response.map(Far::Answer)),
+            peek::Head::Body => {
+                let (kind, response) = Box::pin(peek::body(response)).await;
+                let response = response.map(|peeked| Far::Peeked(Box::new(peeked)));
+                Once::Away(kind, endpoint, response)
+            }
+        }
+    }
+
+    /// Whether the request is to be sent again, once it has waited as long as it must.
+    async fn again(
+        &mut self,
+        cause: Kind,
+        endpoint: Option<Rc<Endpoint>>,
+        replayable: bool,
+        exchange: &mut Exchange,
+    ) -> bool {
+        if let Some(endpoint) = &endpoint {
+            self.asked.push(Rc::clone(endpoint));
+            if exchange.tried.len() < TRIED {
+                exchange.tried.push(Tried { endpoint: Arc::clone(&endpoint.plan.name), cause });
+            }
+        }
+        self.sent += u32::from(!retry::is_absent(cause));
+        let now = Instant::now();
+        let failed = self.failed(cause, endpoint.is_some(), replayable, now, exchange);
+        let next = retry::next(&failed);
+        if next == Next::Give {
+            return false;
+        }
+        if retry::costs(&failed) && !self.target.retries.spend(now) {
+            endpoint.iter().for_each(|endpoint| endpoint.unafforded());
+            return false;
+        }
+        if let Next::Later(pause) = next {
+            self.held = self.held.take().or_else(|| self.target.retries.hold());
+            if self.held.is_none() {
+                return false;
+            }
+            // Half of it by chance: those that wait do not all come at once.
+            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            self.pauses += 1;
+            self.asked.clear();
+        }
+        endpoint.iter().for_each(|endpoint| endpoint.retried(cause));
+        true
+    }
+
+    fn failed(
+        &mut self,
+        cause: Kind,
+        chosen: bool,
+        replayable: bool,
+        now: Instant,
+        exchange: &Exchange,
+    ) -> Failed {
+        let Leaving { plan, method, path, .. } = self.leaving;
+        let retry = &plan.retry;
+        let since = *self.since.get_or_insert(now);
+        Failed {
+            cause,
+            policy: retry.policy,
+            read: reads::is_read(exchange.class, method, path.path(), &retry.reads),
+            replayable,
+            sent: self.sent,
+            asked: self.asked.len(),
+            // Counted, not looked up: an endpoint may be chosen again while others must not be.
+            another: chosen && self.asked.len() < self.target.cluster.endpoints().len(),
+            pauses: self.pauses,
+            hold: retry.hold.saturating_sub(now.saturating_duration_since(since)),
+            left: self.deadline.map(|deadline| deadline.at.saturating_duration_since(now)),
+        }
+    }
+
+    /// Whether a second endpoint may be asked beside the first: for reads, at the first attempt.
+    fn may_hedge(&self, exchange: &Exchange) -> bool {
+        let Leaving { plan, method, path, .. } = self.leaving;
+        plan.retry.policy == RetryPolicy::Reads
+            && self.asked.is_empty()
+            && self.target.cluster.endpoints().len() > 1
+            && reads::is_read(exchange.class, method, path.path(), &plan.retry.reads)
+    }
+
+    /// Waits for the first endpoint alone for a while, then also for a second: the first answer
+    /// counts, and the other exchange is dropped, which resets its stream.
+    async fn hedged(
+        &self,
+        endpoint: Rc<Endpoint>,
+        first: impl Future<Output = Result<Response<Answer>, Error>>,
+        after: Duration,
+        replay: Option<&Replay>,
+        exchange: &mut Exchange,
+    ) -> Result<(Rc<Endpoint>, Result<Response<Answer>, Error>), Error> {
+        let mut first = pin!(first);
+        if let Ok(outcome) = tokio::time::timeout(after, first.as_mut()).await {
+            return Ok((endpoint, outcome));
+        }
+        let Some(attempt) = self.other(&endpoint, replay, exchange) else {
+            return Ok((endpoint, first.await));
+        };
+        let other = Rc::clone(attempt.endpoint());
+        let (head, body) = self.ready(&other, replay, exchange)?;
+        other.hedged();
+        exchange.attempts += 1;
+        let interim = exchange.interim.clone();
+        let mut second = pin!(send(attempt, head, body, interim.as_ref()));
+        let (won, outcome) = tokio::select! {
+            biased;
+            outcome = first.as_mut() => match outcome {
+                Err(_) => (&other, second.await),
+                outcome => (&endpoint, outcome),
+            },
+            outcome = second.as_mut() => match outcome {
+                Err(_) => (&endpoint, first.await),
+                outcome => (&other, outcome),
+            },
+        };
+        exchange.endpoint = Some(Arc::clone(&won.plan.name));
+        Ok((Rc::clone(won), outcome))
+    }
+
+    /// The endpoint for a hedge, where the budget has one and the request can be sent whole.
+    fn other(
+        &self,
+        first: &Rc<Endpoint>,
+        replay: Option<&Replay>,
+        exchange: &Exchange,
+    ) -> Option<Attempt> {
+        if !replay.is_none_or(Replay::is_whole) {
+            return None;
+        }
+        let other = self.choose(std::slice::from_ref(first), exchange.class).ok()?;
+        let another = !Rc::ptr_eq(first, other.endpoint());
+        (another && self.target.retries.spend(Instant::now())).then_some(other)
+    }
+}
+
+fn count(endpoint: &Endpoint, exchange: &mut Exchange) {
+    exchange.attempts += 1;
+    exchange.endpoint = Some(Arc::clone(&endpoint.plan.name));
+}
