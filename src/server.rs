@@ -20,6 +20,7 @@ use crate::downstream::certificates::Store;
 use crate::downstream::certificates::watch::{Watch, watch as watch_certificates};
 use crate::downstream::connection::Secured;
 use crate::downstream::handshake;
+use crate::downstream::handshake::trust::Trust;
 use crate::downstream::plan::{Address, ListenerPlan};
 use crate::pipeline::admit::rate::Rates;
 use crate::pipeline::cache::Cache;
@@ -265,12 +266,13 @@ impl Foundation {
         let failed = |error: &dyn fmt::Display| {
             StartError::new(format_args!("listener {}", plan.name), error)
         };
-        let store = Store::load(&tls.certificates, handshake::provider())
+        let beside = tls.client_auth.ca().cloned();
+        let store = Store::load_beside(&tls.certificates, beside, handshake::provider())
             .map_err(|error| failed(&error))?;
-        let config =
-            handshake::server_config(tls, Arc::clone(&store)).map_err(|error| failed(&error))?;
-        self.watches
-            .push(watch_certificates(Arc::clone(&store), |_| {}).map_err(|error| failed(&error))?);
+        let trust = Trust::new(tls, &store).map_err(|error| failed(&error))?;
+        let config = trust.config();
+        let watch = watch_certificates(Arc::clone(&store), trust.renewed());
+        self.watches.push(watch.map_err(|error| failed(&error))?);
         self.stores.push((Arc::clone(&plan.name), Arc::clone(&store)));
         Ok(Some(Secured { config, store }))
     }

@@ -102,20 +102,19 @@ class Process:
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
 
     def stop(self):
-        """Ends the group: it is all ours."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.child.pid, number)
-            except (ProcessLookupError, PermissionError):
-                pass
-            try:
-                self.child.wait(0.3 if number == signal.SIGTERM else 10)
-            except subprocess.TimeoutExpired:
-                continue
+        """Ends the tree: it is all ours, and has nothing left to lose."""
+        pids = self.tree()
         try:
             os.killpg(self.child.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
+        except ProcessLookupError:
             pass
+        # What has made itself a session of its own.
+        for pid in pids[1:]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.child.wait(10)
 
 
 def spent(before, after):

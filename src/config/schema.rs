@@ -176,6 +176,9 @@ pub struct Opening {
     pub listeners: Option<OneOrMany<NameText>>,
     /// For clients with these addresses or ranges alone.
     pub clients: Option<OneOrMany<RangeText>>,
+    /// For everyone, on every listener: without `listeners` and `clients` this must be said.
+    #[schemars(extend("default" = false))]
+    pub everyone: Option<bool>,
 }
 
 /// A guard.

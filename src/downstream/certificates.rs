@@ -29,6 +29,8 @@ use super::plan::CertificatePlan;
 #[derive(Debug)]
 pub struct Store {
     plans: Vec<CertificatePlan>,
+    /// A file beside them that is watched with them: the CA of client certificates.
+    beside: Option<PathBuf>,
     provider: Arc<CryptoProvider>,
     snapshot: ArcSwap<Snapshot>,
     /// One reload at a time: two would take each other's findings back.
@@ -70,6 +72,15 @@ impl Store {
         plans: &[CertificatePlan],
         provider: Arc<CryptoProvider>,
     ) -> Result<Arc<Self>, LoadError> {
+        Self::load_beside(plans, None, provider)
+    }
+
+    /// The same; whoever watches the store is told of changes of `beside` too.
+    pub fn load_beside(
+        plans: &[CertificatePlan],
+        beside: Option<PathBuf>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<Self>, LoadError> {
         let now = now();
         let mut pairs = Vec::with_capacity(plans.len());
         for plan in plans {
@@ -82,6 +93,7 @@ impl Store {
         let snapshot = ArcSwap::from_pointee(Snapshot::new(plans, pairs));
         Ok(Arc::new(Self {
             plans: plans.to_vec(),
+            beside,
             provider,
             snapshot,
             reloading: Mutex::default(),
@@ -133,7 +145,7 @@ impl Store {
     }
 
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.plans.iter().flat_map(|plan| [&plan.cert, &plan.key])
+        self.plans.iter().flat_map(|plan| [&plan.cert, &plan.key]).chain(&self.beside)
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ipnet::IpNet;
 use tokio::sync::watch;
@@ -61,8 +62,8 @@ impl<S> Listening<S> {
 /// A listener's TLS, shared by all workers.
 #[derive(Clone)]
 pub struct Secured {
-    /// How the handshake is made.
-    pub config: Arc<rustls::ServerConfig>,
+    /// How the handshake is made; another takes its place when the CA of client certificates changes.
+    pub config: Arc<ArcSwap<rustls::ServerConfig>>,
     /// The certificates.
     pub store: Arc<Store>,
 }
@@ -179,7 +180,7 @@ async fn secure<S>(
     stream: Replay<Stream>,
     deadline: Instant,
 ) -> Option<(Io, Option<Tls>, Protocol)> {
-    let config = Arc::clone(&secured.config);
+    let config = secured.config.load_full();
     match handshake::handshake(stream, config, &secured.store, deadline).await {
         Ok(established) => {
             listening.telemetry.handshaken(listening.id, &established.tls);

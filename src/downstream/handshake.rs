@@ -1,6 +1,7 @@
 //! The TLS handshake with a client: what is offered, and what came of it.
 
 mod failure;
+pub mod trust;
 
 use std::path::Path;
 use std::sync::Arc;

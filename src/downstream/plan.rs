@@ -71,6 +71,16 @@ pub enum ClientAuth {
     Required(PathBuf),
 }
 
+impl ClientAuth {
+    /// The CA file.
+    pub const fn ca(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Off => None,
+            Self::Optional(file) | Self::Required(file) => Some(file),
+        }
+    }
+}
+
 /// What a connection and a request may cost on this listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {

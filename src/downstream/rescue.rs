@@ -6,6 +6,7 @@ mod connect;
 mod grpc;
 mod page;
 mod problem;
+mod status_details;
 
 use bytes::Bytes;
 use http::header::{
@@ -92,8 +93,8 @@ pub fn rescue(error: &Error, caller: &Caller, request_id: Option<&str>) -> Respo
     let answer = match caller.class {
         Class::Grpc => grpc::trailers_only(error, caller),
         Class::GrpcWeb | Class::GrpcWebText => grpc::web(error, caller),
-        Class::Connect => connect::unary(kind),
-        Class::ConnectStream => connect::stream(kind, caller),
+        Class::Connect => connect::unary(error),
+        Class::ConnectStream => connect::stream(error, caller),
         Class::Rest => problem::json(kind, request_id),
         Class::Page => page::html(kind, request_id),
         Class::Asset | Class::WebSocket => plain(kind),
@@ -103,13 +104,12 @@ pub fn rescue(error: &Error, caller: &Caller, request_id: Option<&str>) -> Respo
 
 /// How an answer ends that failed after its head.
 pub fn trailers(error: &Error, caller: &Caller) -> Ending {
-    let kind = error.kind();
     match caller.class {
         Class::Grpc => Ending::Trailers(grpc::status(error)),
         Class::GrpcWeb | Class::GrpcWebText => {
             Ending::WebFrame(grpc::web_frame(error, caller.class))
         }
-        Class::ConnectStream => Ending::ConnectEnd(connect::end_of_stream(kind)),
+        Class::ConnectStream => Ending::ConnectEnd(connect::end_of_stream(error)),
         Class::Connect | Class::Rest | Class::Asset | Class::Page | Class::WebSocket => {
             Ending::Reset
         }

@@ -244,6 +244,45 @@ async fn taken(address: SocketAddr, own: Option<(PathBuf, PathBuf)>) -> bool {
 }
 
 #[tokio::test]
+async fn a_replaced_client_ca_is_believed_live_and_of_a_bad_one_the_last_good_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("clients.pem");
+    let authority = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let pem = params.self_signed(&key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(params, key);
+        let own = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
+        let leaf = leaf.signed_by(&own, &issuer).unwrap();
+        let files =
+            (folder.path().join(format!("{name}.crt")), folder.path().join(format!("{name}.key")));
+        std::fs::write(&files.0, leaf.pem()).unwrap();
+        std::fs::write(&files.1, own.serialize_pem()).unwrap();
+        (pem, files)
+    };
+    let (first, second) = (authority("first"), authority("second"));
+    std::fs::write(&ca, &first.0).unwrap();
+    let tls = format!("{LOCAL}, client_auth: {{mode: required, ca: \"{}\"}}", ca.display());
+    let ravelin = answering(&tls, OK);
+    let knows =
+        async |files: &(PathBuf, PathBuf)| taken(ravelin.https(), Some(files.clone())).await;
+    assert!(knows(&first.1).await && !knows(&second.1).await);
+    std::fs::write(&ca, &second.0).unwrap();
+    crate::support::raw::until(async || knows(&second.1).await, |known| *known).await;
+    assert!(!knows(&first.1).await, "the old one is not believed any more");
+    // What is no certificate at all changes nothing; the next good one does.
+    std::fs::write(&ca, "-----BEGIN nonsense").unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert!(knows(&second.1).await && !knows(&first.1).await);
+    std::fs::write(&ca, first.0 + &second.0).unwrap();
+    crate::support::raw::until(async || knows(&first.1).await, |known| *known).await;
+    assert!(knows(&second.1).await);
+}
+
+#[tokio::test]
 async fn client_certificates_are_ignored_looked_at_or_required() {
     let own = || certs::pair("c-client", &["client.test"]);
     let key = rcgen::KeyPair::generate().unwrap();

@@ -143,6 +143,19 @@ fn says_status(payload: &[u8], code: u8) -> bool {
     std::str::from_utf8(payload).unwrap().contains(&format!("grpc-status: {code}\r\n"))
 }
 
+/// The details among the trailers of a gRPC-Web frame.
+fn details(trailers: &[u8]) -> String {
+    let text = String::from_utf8_lossy(trailers);
+    let line = text.lines().find_map(|line| line.strip_prefix("grpc-status-details-bin: "));
+    line.unwrap_or_default().to_owned()
+}
+
+/// Whether details of a status are there and say when to come again.
+fn tells_when(details: &str) -> bool {
+    let bytes = base64::engine::general_purpose::STANDARD_NO_PAD.decode(details).unwrap();
+    bytes.windows(20).any(|part| part == b"google.rpc.RetryInfo")
+}
+
 fn check(who: Who, row: &Row, answer: &Answer) {
     let at = format!("{who:?}, {}: {answer:?}", row.name);
     let always_200 = matches!(who, Who::Grpc | Who::Web | Who::WebText | Who::ConnectStream);
@@ -167,10 +180,14 @@ fn check(who: Who, row: &Row, answer: &Answer) {
             assert_eq!(media, "application/grpc", "{at}");
             assert_eq!(answer.header("grpc-status"), row.grpc.to_string(), "{at}");
             assert!(answer.body.is_empty() && !answer.header("grpc-message").is_empty(), "{at}");
+            let details = tells_when(answer.header("grpc-status-details-bin"));
+            assert_eq!(details, row.retry_after, "{at}");
         }
         Who::Web => {
             assert_eq!(media, "application/grpc-web+proto", "{at}");
-            assert!(says_status(payload(&answer.body, 0x80), row.grpc), "{at}");
+            let trailers = payload(&answer.body, 0x80);
+            assert!(says_status(trailers, row.grpc), "{at}");
+            assert_eq!(tells_when(&details(trailers)), row.retry_after, "{at}");
         }
         Who::WebText => {
             assert_eq!(media, "application/grpc-web-text", "{at}");
@@ -180,6 +197,8 @@ fn check(who: Who, row: &Row, answer: &Answer) {
         Who::Connect => {
             assert_eq!(media, "application/json", "{at}");
             assert_eq!(json(&answer.body)["code"], row.connect.1, "{at}");
+            let details = json(&answer.body)["details"].to_string();
+            assert_eq!(details.contains("google.rpc.RetryInfo"), row.retry_after, "{at}");
         }
         Who::ConnectStream => {
             assert_eq!(media, "application/connect+json", "{at}");

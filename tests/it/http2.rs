@@ -527,6 +527,50 @@ async fn a_client_that_opens_no_window_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_bomb_of_header_references_and_shut_windows_holds_nothing() {
+    // A field of 4 KB put into the dynamic table once, then named by one byte each (RFC 7541 §6.1), from
+    // streams whose windows are shut: each would hold a head of many MiB, and for ever.
+    let standin = standin().await;
+    let ravelin = limited(&h2c(&standin), "idle: 400ms");
+    let mut client = Frames::plain(ravelin.plain(), &[(4, 0)]).await;
+    let mut first = frames::block(&GET);
+    first.extend([0x40, 3]);
+    first.extend(b"x-a");
+    // 3,900 bytes as a string literal: seven bits of 127, then the rest in base 128.
+    first.extend([0x7f, 0xbd, 0x1d]);
+    first.extend([b'a'; 3_900]);
+    client.send(frame(frames::HEADERS, frames::END_HEADERS | frames::END_STREAM, 1, first)).await;
+    let mut bomb = frames::block(&GET);
+    // As many as fit into a frame: sixty MiB of fields in each of a hundred streams.
+    bomb.resize(16_000, 0xbe);
+    let bombs: Vec<_> = (1..=100)
+        .map(|n| {
+            frame(
+                frames::HEADERS,
+                frames::END_HEADERS | frames::END_STREAM,
+                2 * n + 1,
+                bomb.clone(),
+            )
+        })
+        .collect();
+    // Whoever goes on with that may find the connection closed.
+    client.try_send_all(&bombs).await;
+    // Windows stay shut, and what is held for them goes with its clock.
+    let in_flight = || ravelin.metric("ravelin_requests_in_flight") == 0.0;
+    client.try_send_all(&[frame(frames::PING, 0, 0, [1; 8])]).await;
+    while client.next_or_pong().await.is_some_and(|frame| frame.kind != frames::PING) {}
+    until("every stream was let go", in_flight).await;
+    assert!(standin.requests().len() <= 1, "only the first was a request");
+    // The same from a client that stays within the limits, whose answers nobody takes.
+    let mut patient = Frames::plain(ravelin.plain(), &[(4, 0)]).await;
+    let asks: Vec<_> =
+        (0..100).map(|n| headers(2 * n + 1, true, &but(":path", "/bytes/9000000000"))).collect();
+    patient.send_all(&asks).await;
+    timeout(PATIENCE, standin.wait_for_cancelled(100)).await.expect("they are held for ever");
+    until("every answer was let go", in_flight).await;
+}
+
+#[tokio::test]
 async fn a_window_that_closes_after_a_long_silence_is_waited_for() {
     let (mut upstream, ravelin) =
         Scripted::behind(|upstream| limited(upstream, "idle: 500ms")).await;

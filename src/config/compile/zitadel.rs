@@ -228,6 +228,15 @@ fn opening(written: &OpeningText, listeners: &[ListenerPlan], scope: &Scope<'_>)
     if written.names.is_none() && written.paths.is_none() {
         scope.fault("nothing to open", "\"names\" of guards, or \"paths\"");
     }
+    let everyone = written.everyone.unwrap_or(false);
+    let limited = written.listeners.is_some() || written.clients.is_some();
+    if !everyone && !limited {
+        let expected = "\"listeners\" or \"clients\" (\"everyone: true\" where that is meant)";
+        scope.fault("an exception for everyone", expected);
+    } else if everyone && limited {
+        let expected = "either \"everyone\", or \"listeners\" and \"clients\"";
+        scope.key("everyone").fault("true beside \"listeners\" or \"clients\"", expected);
+    }
     let names = written.names.iter().flat_map(OneOrMany::iter).map(|(_, name)| match name {
         GuardName::Debug => "debug",
         GuardName::System => "system",

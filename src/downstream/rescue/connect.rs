@@ -1,37 +1,50 @@
 //! Failures for Connect clients (Connect protocol, "Error codes", "Unary-Response",
 //! "Streaming-Response"): JSON with a code by name; the HTTP status follows from the code.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::HeaderValue;
 use serde_json::{Value, json};
 
-use super::{Answer, Caller, framed, repeated};
-use crate::error::Kind;
+use super::{Answer, Caller, framed, repeated, status_details};
+use crate::error::{Error, Kind};
 
 /// Marks the envelope that ends a stream.
 const END_OF_STREAM: u8 = 0x02;
 
 /// An answer of its HTTP status and the error as JSON, whatever codec the request had.
-pub(super) fn unary(kind: Kind) -> Answer {
-    let (_, status) = code(kind);
-    Answer::new(status, HeaderValue::from_static("application/json"), error(kind).to_string())
+pub(super) fn unary(error: &Error) -> Answer {
+    let (_, status) = code(error.kind());
+    Answer::new(status, HeaderValue::from_static("application/json"), json_of(error).to_string())
 }
 
 /// An answer whose body is the end-of-stream envelope alone; streams are HTTP 200 always.
-pub(super) fn stream(kind: Kind, caller: &Caller) -> Answer {
+pub(super) fn stream(error: &Error, caller: &Caller) -> Answer {
     let content_type = repeated(caller, "application/connect+", "application/connect+proto");
-    Answer::new(StatusCode::OK, content_type, end_of_stream(kind))
+    Answer::new(StatusCode::OK, content_type, end_of_stream(error))
 }
 
 /// The envelope that ends a stream with an error.
-pub(super) fn end_of_stream(kind: Kind) -> Bytes {
-    framed(END_OF_STREAM, json!({ "error": error(kind) }).to_string().as_bytes()).into()
+pub(super) fn end_of_stream(error: &Error) -> Bytes {
+    framed(END_OF_STREAM, json!({ "error": json_of(error) }).to_string().as_bytes()).into()
 }
 
-fn error(kind: Kind) -> Value {
+/// The error with its details ("Error Details" of the protocol: base64 without padding, and a form for
+/// people beside it).
+fn json_of(error: &Error) -> Value {
+    let kind = error.kind();
     let (name, _) = code(kind);
-    json!({ "code": name, "message": kind.message() })
+    let mut value = json!({ "code": name, "message": kind.message() });
+    if let Some(seconds) = error.retry_after() {
+        value["details"] = json!([{
+            "type": status_details::RETRY_INFO,
+            "value": STANDARD_NO_PAD.encode(status_details::retry_info(seconds)),
+            "debug": { "retryDelay": format!("{seconds}s") },
+        }]);
+    }
+    value
 }
 
 /// The code's name and HTTP status, by the gRPC code it corresponds to.

@@ -2,17 +2,18 @@
 //! differences"): HTTP 200 always, the status is in `grpc-status`.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
-use super::{Answer, Caller, framed, repeated};
+use super::{Answer, Caller, framed, repeated, status_details};
 use crate::error::Error;
 use crate::exchange::Class;
 
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+static GRPC_STATUS_DETAILS_BIN: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 static GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// Marks the frame that carries trailers.
@@ -46,8 +47,14 @@ pub(super) fn status(error: &Error) -> HeaderMap {
     if let Ok(message) = HeaderValue::try_from(percent_encoded(error.kind().message())) {
         trailers.insert(&GRPC_MESSAGE, message);
     }
-    // gRFC A6: a client whose policy retries this code waits so long.
+    // gRFC A6: a client whose policy retries this code waits so long. Programs read the same in the
+    // details of the status.
     if let Some(seconds) = error.retry_after() {
+        let kind = error.kind();
+        let details = status_details::status(kind.grpc_code(), kind.message(), seconds);
+        if let Ok(details) = HeaderValue::try_from(STANDARD_NO_PAD.encode(details)) {
+            trailers.insert(&GRPC_STATUS_DETAILS_BIN, details);
+        }
         trailers.insert(&GRPC_RETRY_PUSHBACK_MS, HeaderValue::from(u64::from(seconds) * 1_000));
     }
     trailers
