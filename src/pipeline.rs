@@ -1,6 +1,7 @@
 //! The stages, in the order in which a request meets them: admit (may it enter, and as what?),
-//! cache (is the answer here already?), forward. A stage never names another stage; their order stands here, and what two of them
-//! must agree on (`plan`, `authority`, `path`, `coding`) stands beside them.
+//! cache (is the answer here already?), forward; its answer then meets compress. A stage never names
+//! another stage; their order stands here, and what two of them must agree on (`plan`,
+//! `authority`, `path`, `coding`) stands beside them.
 
 pub mod plan;
 pub mod authority;
@@ -10,6 +11,7 @@ pub mod admit;
 pub mod preflight;
 pub mod cache;
 pub mod forward;
+pub mod compress;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -21,6 +23,7 @@ use http::{Request, Response, StatusCode};
 use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
 use self::cache::Cache;
+use self::compress::load::Load;
 use self::forward::Target;
 use self::forward::retry::budget::Retries;
 use self::plan::{Action, RoutePlan};
@@ -40,6 +43,8 @@ pub struct Pipeline {
     ids: Vec<usize>,
     /// Shared by all workers; `None`: no route has one.
     cache: Option<Arc<Cache>>,
+    /// This worker's time for coding.
+    load: Rc<Load>,
 }
 
 impl Pipeline {
@@ -64,7 +69,8 @@ impl Pipeline {
             })
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
-        Self { table: RouteTable::new(routes.to_vec()), targets, rates, ids, cache: None }
+        let load = Rc::new(Load::new(std::time::Instant::now()));
+        Self { table: RouteTable::new(routes.to_vec()), targets, rates, ids, load, cache: None }
     }
 
     /// The same, with the cache of all workers.
@@ -100,15 +106,24 @@ impl Pipeline {
                     return Ok(answer);
                 }
                 let target = self.targets.get(index).and_then(Option::as_ref);
-                if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
+                let compress = plan.compress.as_ref();
+                let asked = compress.and_then(|compress| {
+                    Some((compress, compress::Asked::of(exchange.class, &request)?))
+                });
+                let response = if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
                     && Cache::concerns(kept, exchange.class, request.uri().path())
                 {
                     let next = Onward { route: Arc::clone(&route), target: target.cloned() };
                     let (kept, name) = (Arc::clone(kept), Arc::clone(&route.name));
                     // Boxed, so that exchanges without a cache do not carry its state.
-                    return Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await;
-                }
-                forward::forward(plan, &route.matcher.path, target, request, exchange).await
+                    Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await?
+                } else {
+                    forward::forward(plan, &route.matcher.path, target, request, exchange).await?
+                };
+                Ok(match asked {
+                    Some((compress, asked)) => asked.answer(compress, &self.load, response),
+                    None => response,
+                })
             }
             Action::Redirect(plan) => {
                 let location = admit::location(plan, &route.matcher.path, &request, exchange)?;

@@ -134,7 +134,7 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
             match said.as_ref().and_then(|said| said.as_ref().ok()?.data_ref()) {
                 Some(data) if data.len() <= SMALL && length + data.len() <= TOGETHER => {
                     if joined.is_empty() {
-                        joined.reserve(SMALL.max(self.pending.len() + data.len()));
+                        joined.reserve(self.pending.len() + data.len());
                         joined.extend_from_slice(&self.pending);
                     }
                     joined.extend_from_slice(data);

@@ -260,6 +260,10 @@ fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
     if plan.grpc_web == GrpcWeb::Translate {
         out.insert("grpc_web".into(), json!("translate"));
     }
+    if let Some(compress) = &plan.compress {
+        let order: Vec<&str> = compress.order.iter().map(|coding| coding.name()).collect();
+        out.insert("compress".into(), json!(order));
+    }
     if let Some(preflight) = &plan.preflight {
         out.insert("preflight".into(), json!({ "max_age": duration(preflight.max_age) }));
     }

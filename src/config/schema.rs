@@ -17,10 +17,10 @@ use serde::Deserialize;
 use self::cache::{CacheStore, RouteCache};
 use self::retry::Retry;
 use self::text::{
-    AdminText, AuthorityText, BodyText, CapText, ClockText, DurationText, EndpointText, FileText,
-    GrpcText, HashText, HeaderText, HostText, LimitText, ListenText, MethodText, NameText,
-    OneOrMany, OutputText, PathText, PinText, ProxyText, RangeText, RateText, RegexText, SiteText,
-    SizeText, TargetText,
+    AdminText, AuthorityText, BodyText, CapText, ClockText, CompressText, DurationText,
+    EndpointText, FileText, GrpcText, HashText, HeaderText, HostText, LimitText, ListenText,
+    MethodText, NameText, OneOrMany, OutputText, PathText, PinText, ProxyText, RangeText, RateText,
+    RegexText, SiteText, SizeText, TargetText,
 };
 
 /// Configuration of Ravelin, the HTTP/2 front-end made for ZITADEL.
@@ -444,6 +444,12 @@ pub struct Route {
     /// makes it gRPC, for servers that speak only that. Only with `to`.
     #[schemars(extend("default" = "pass"))]
     pub grpc_web: Option<GrpcWeb>,
+    /// Code answers on their way to the client, with nothing held back: `on`, `off`, or the codings in
+    /// the order in which they are preferred, `[br, zstd, gzip]`; `on` is `[zstd, br, gzip]`. Coded is
+    /// what shrinks and has no secrets in it (cookies, tokens, sessions, logins); never gRPC in any
+    /// form, and not what upstream has coded itself. Default: `off`; `on` on the routes of `zitadel`
+    /// that lead to ZITADEL. Only with `to`.
+    pub compress: Option<OneOrMany<CompressText>>,
     /// Answer CORS preflights here, with ZITADEL's own set of methods and headers, for any origin:
     /// a browser then asks once in a while instead of before each call. With `grpc_web: translate`
     /// the translated answers are readable for these origins too, unless upstream decides that

@@ -16,8 +16,8 @@ use http::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::pipeline::plan::{
-    ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan, RetryPlan,
-    RoutePlan, SiteHost, Timeouts,
+    CompressPlan, ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan,
+    RetryPlan, RoutePlan, SiteHost, Timeouts,
 };
 use crate::upstream::plan::{ClusterPlan, EndpointPlan, HealthPlan, Protocol, TlsPlan};
 
@@ -223,6 +223,8 @@ impl Installation {
                 rate: self.rate(),
                 ..self.base.clone()
             },
+            // ZITADEL codes nothing itself but Connect's unary calls.
+            compress: Some(CompressPlan::default()),
             retry: self.retry.clone(),
             ..ForwardPlan::to(Arc::clone(&self.name))
         }

@@ -1,5 +1,6 @@
 //! Both directions of a stream: what is read before the socket, and what is collected before it.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,8 +19,12 @@ const BATCH: usize = 128 * 1024;
 pub(super) const HIGH: usize = 256 * 1024;
 /// Read while nobody reads, to see whether the peer is there.
 const AHEAD: usize = 1024;
-/// What an emptied buffer may keep.
-const KEEP: usize = 4 * 1024;
+
+thread_local! {
+    /// The buffer of the connection that was drained last. The next one that has something to write
+    /// collects in it: an idle connection holds none, and a busy one does not grow its own anew.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 pub(super) struct Inner {
     pub(super) socket: Box<dyn Socket>,
@@ -150,6 +155,9 @@ impl Inner {
         if self.backlog() + total > HIGH && self.backlog() > 0 {
             ready!(self.poll_drain(cx))?;
         }
+        if self.out.capacity() == 0 {
+            self.out = SPARE.take();
+        }
         if self.out.len() + total < RECORD {
             for buf in bufs {
                 self.out.extend_from_slice(buf);
@@ -228,8 +236,8 @@ impl Inner {
                     tls.session.writer().write_all(&self.out)?;
                     tls.queued += self.out.len();
                     self.out.clear();
-                    self.out.shrink_to(KEEP);
                 }
+                spare(&mut self.out);
                 ready!(tls.poll_write_socket(&mut self.socket, cx))?;
             }
             None => {
@@ -240,7 +248,7 @@ impl Inner {
                     }
                     self.out.drain(..n);
                 }
-                self.out.shrink_to(KEEP);
+                spare(&mut self.out);
             }
         }
         Poll::Ready(Ok(()))
@@ -256,5 +264,12 @@ impl Inner {
             ready!(tls.poll_write_socket(&mut self.socket, cx))?;
         }
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// Gives an emptied buffer to whoever writes next.
+fn spare(out: &mut Vec<u8>) {
+    if out.capacity() > 0 {
+        SPARE.set(std::mem::take(out));
     }
 }

@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod encode;
 pub mod media;
+pub mod shelf;
 pub mod stream;
 
 use http::HeaderValue;

@@ -13,6 +13,7 @@ mod support;
 mod access_record;
 mod cache;
 mod certificates;
+mod compress;
 mod constant_memory;
 mod cors;
 mod counts;

@@ -2,6 +2,7 @@
 
 pub mod cost;
 mod identity;
+mod compress;
 mod matcher;
 mod preset;
 mod reach;
@@ -203,6 +204,7 @@ fn only_with_to(scope: &Scope<'_>) {
         "timeouts",
         "grpc_web",
         "preflight",
+        "compress",
         "retry",
         "cache",
     ];
@@ -280,6 +282,10 @@ fn over(route: &Route, base: ForwardPlan, scope: &Scope<'_>) -> ForwardPlan {
         preflight: match &route.preflight {
             Some(written) => Some(preflight(written, &scope.key("preflight"))),
             None => base.preflight,
+        },
+        compress: match &route.compress {
+            Some(written) => compress::compress(written, &scope.key("compress")),
+            None => base.compress,
         },
         retry: retry::retry(route.retry.as_ref(), &base.retry, scope),
     }

@@ -86,6 +86,8 @@ texts! {
     /// A public host, exact or with a wildcard, and its port.
     /// The value of a header.
     HeaderText: ["string", "integer", "number"], "a text of visible characters";
+    /// Whether answers are coded, and how.
+    CompressText: ["string"], "\"on\", \"off\", or codings: br, zstd, gzip";
     /// A service, and perhaps a method of it.
     GrpcText: ["string"], "a gRPC service such as zitadel.user.v2.UserService, or one of its methods, zitadel.user.v2.UserService/GetUserByID";
     /// A request that reads.

@@ -88,6 +88,8 @@ fn to_login(site: &Installation, clocks: Timeouts) -> ForwardPlan {
     forward.cluster = site.piece("login");
     forward.cache = kept::login(site);
     forward.identity = IdentityPlan { login: true, ..forward.identity };
+    // Its pages are full of secrets, and Next.js codes its files itself.
+    forward.compress = None;
     forward
 }
 

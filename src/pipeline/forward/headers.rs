@@ -25,6 +25,10 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The media type of gRPC, before its suffix; gRPC-Web's goes on with a dash.
 const GRPC: &[u8] = b"application/grpc";
 
+/// Fields that a request gets: `Via`, four `X-Forwarded-*`, its id, and a deadline. Room is made for
+/// them once.
+const ADDED: usize = 7;
+
 /// How often a request may have passed here before; more is a circle, not a chain of proxies.
 const MOST_PASSAGES: usize = 10;
 
@@ -56,6 +60,7 @@ pub struct Passage<'a> {
 /// upgrades: both are gone here if `Connection` named them. The error is `Loop`.
 pub fn request(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Error> {
     let seen = Seen::of(headers);
+    headers.reserve(ADDED);
     if seen.via && passages(headers) > MOST_PASSAGES {
         return Err(Kind::Loop.into());
     }

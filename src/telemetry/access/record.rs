@@ -212,7 +212,8 @@ fn integer(name: &str, value: u64, out: &mut Vec<u8>) {
 
 /// An authority without `user:password@`, which RFC 9113 §8.3.1 forbids but a client may send.
 fn host(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    let at = authority.bytes().rposition(|byte| byte == b'@');
+    at.and_then(|at| authority.get(at + 1..)).unwrap_or(authority)
 }
 
 /// Appends the record as one line for people:
