@@ -42,8 +42,10 @@
 //! - **Workers**, one for each processor ([`worker`]): a thread with a `current_thread` runtime, a
 //!   listening socket of its own for each listener (`SO_REUSEPORT`), its own upstream connections
 //!   and counters. A request never changes threads, so nothing on its path is `Send` or locked.
-//! - **Control** ([`server`], the main thread): start, signals, drain, and the [`admin`] listener.
-//! - Beside them: one thread writes access records, a few of low priority code what the cache keeps, one for each TLS listener watches its
+//! - **Control** ([`server`], the main thread): start, signals, drain, the [`admin`] listener, and what
+//!   looks for endpoints and checks them (`upstream::discovery`, `upstream::health`).
+//! - Beside them: one thread writes access records, a few of low priority code what the cache keeps, one
+//!   for each TLS listener watches its
 //!   certificate files. All share, read-only, the plan and TLS configuration.
 //!
 //! Writes are collected: [`io`] holds small ones back until the connection's task has been polled
@@ -63,6 +65,7 @@
 //! | why it came from the cache or not | the files that `pipeline::cache` names |
 //! | what is sent again, and why not | `pipeline::forward::retry`; doing it: `forward::attempts` |
 //! | clocks, WebSocket | `pipeline::forward` and its `deadline`, `relay`, `websocket` |
+//! | which endpoint, and why not another | `upstream::cluster`, `balance`, `eject`, `health` |
 //! | a status or a gRPC code of Ravelin's own | the table in [`error`]; its looks: `downstream::rescue` |
 //! | a field of the record, a metric | `telemetry::access::record`, `telemetry::metrics::families` |
 //! | what is redacted | `telemetry::redact` |
