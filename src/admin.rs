@@ -25,10 +25,12 @@ pub mod calls;
 mod drain;
 mod drained;
 mod page;
+mod purge;
 pub mod status;
 
 pub use calls::Control;
 pub use drained::Drained;
+pub use purge::Purge;
 pub use status::Status;
 
 /// Whether new requests should come here.
@@ -82,6 +84,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// For the page at `/`; asked at every view.
     pub status: Arc<dyn Fn() -> Status + Send + Sync>,
+    /// For `/purge`.
+    pub purge: Forget,
     /// For `/drain` and `/undrain`.
     pub roster: Arc<Roster>,
     /// The clusters now, where the endpoints' addresses stand.
@@ -101,6 +105,9 @@ impl Admin {
         list.iter().find(|member| member.plan.name == endpoint.name).map(|found| found.plan.clone())
     }
 }
+
+/// Forgets what the cache holds, and says how many answers that were; `None`: no route has a cache.
+pub type Forget = Arc<dyn Fn(&Purge) -> Option<usize> + Send + Sync>;
 
 /// Answers on `listener` until `stop` is there; requests that have begun are finished.
 ///
@@ -158,7 +165,7 @@ async fn unknown(method: Method) -> Response {
     if method == Method::GET || method == Method::HEAD {
         text(
             StatusCode::NOT_FOUND,
-            "There is /, /healthz, /readyz, /metrics, /reload, /drain and /undrain.\n",
+            "There is /, /healthz, /readyz, /metrics, /reload, /purge, /drain and /undrain.\n",
         )
     } else {
         text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")

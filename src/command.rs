@@ -12,6 +12,7 @@ pub mod live;
 pub mod schema;
 pub mod completions;
 pub mod health;
+pub mod purge;
 pub mod steer;
 mod call;
 
@@ -42,6 +43,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         "check" => check::check(&args::source(below), below.get_flag("explain")),
         "schema" => schema::schema(below.get_flag("reference")),
         "completions" => completions::completions(below),
+        "purge" => purge::purge(below),
         "health" => health::health(admin_address(below), args::source(below)),
         "reload" => steer::reload(below),
         "drain" => steer::drain(below),

@@ -22,6 +22,8 @@ use crate::config::plan::Plan;
 use crate::downstream::accept::Waiting;
 use crate::downstream::plan::Address;
 use crate::pipeline::admit::rate::Rates;
+use crate::pipeline::cache::Cache;
+use crate::pipeline::cache::store::Purge;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Metrics;
@@ -123,7 +125,8 @@ impl Server {
         let members = next.members();
         clusters.follow(next);
         let rates = Arc::new(Rates::new(&plan.routes));
-        let live = Arc::new(Live { plan, clusters: members, rates });
+        let cache = plan.keeps().then(|| Cache::new(plan.cache));
+        let live = Arc::new(Live { plan, clusters: members, rates, cache });
         let plan = &live.plan;
         let metrics = Metrics::new();
         let access = AccessWriter::spawn(&plan.access, metrics.dropped_records())
@@ -154,6 +157,7 @@ impl Server {
         server.show();
         let face = Arc::clone(&server.face);
         let known = Arc::clone(server.roster());
+        server.metrics.set_cache(status::cache(Arc::clone(&server.live)));
         server.metrics.set_endpoints(move || known.known());
         server.metrics.set_certificates(move || status::certificates(&face.load().stores));
         server.readiness.set(admin::Phase::Ready);
@@ -190,6 +194,7 @@ impl Server {
             },
             drained: Arc::default(),
             control,
+            purge: forget(Arc::clone(&self.live)),
         };
         self.stop_admin = Some(stop);
         tokio::spawn(async move {
@@ -223,7 +228,8 @@ impl Server {
         };
         let rates = Arc::new(live.rates.for_plan(&plan.routes));
         let grace = plan.shutdown.grace;
-        let next = Arc::new(Live { plan, clusters: clusters.members(), rates });
+        let cache = kept(&live, &plan);
+        let next = Arc::new(Live { plan, clusters: clusters.members(), rates, cache });
         self.live.store(Arc::clone(&next));
         self.clusters.follow(clusters);
         self.grounds.follow(steps, &self.workers, grace);
@@ -339,4 +345,24 @@ impl Server {
         }
         self.access.close();
     }
+}
+
+/// The cache of the next plan: the one that is there, unless its bounds are others; what it holds is
+/// lost then, since a store cannot shrink.
+fn kept(live: &Live, plan: &Plan) -> Option<Arc<Cache>> {
+    let same = live.plan.cache == plan.cache;
+    let there = live.cache.clone().filter(|_| same);
+    plan.keeps().then(|| there.unwrap_or_else(|| Cache::new(plan.cache)))
+}
+
+/// The admin listener's way to purge the cache of the plan in force.
+fn forget(live: Arc<ArcSwap<Live>>) -> admin::Forget {
+    Arc::new(move |what| {
+        let live = live.load();
+        Some(live.cache.as_ref()?.purge(&match what {
+            admin::Purge::All => Purge::All,
+            admin::Purge::Host(host) => Purge::Host(host.clone()),
+            admin::Purge::Address(address) => Purge::Address(address.clone()),
+        }))
+    })
 }

@@ -25,6 +25,7 @@ use crate::downstream::bind::Listener;
 use crate::downstream::connection::Secured;
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::admit::rate::Rates;
+use crate::pipeline::cache::Cache;
 use crate::telemetry::Telemetry;
 use crate::upstream::roster::Members;
 
@@ -39,6 +40,8 @@ pub struct Live {
     pub clusters: Vec<Arc<Members>>,
     /// How often each client has asked.
     pub rates: Arc<Rates>,
+    /// What is kept of answers; `None`: no route keeps any.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// What control tells a worker.

@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Admin, drain};
+use super::{Admin, drain, purge};
 
 /// What came of a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub type Control = mpsc::Sender<Ask>;
 pub(super) fn router() -> Router<Admin> {
     Router::new()
         .route("/reload", post(reload))
+        .route("/purge", post(purge::purge))
         // GET as well: Kubernetes' preStop hooks know nothing else.
         .route("/drain", get(drain::drain).post(drain::drain))
         .route("/undrain", get(drain::undrain).post(drain::undrain))

@@ -89,16 +89,17 @@ async fn back(state: &EndpointState, plan: Option<&EndpointPlan>) {
 
 /// Whether somebody listens there; `None`: it cannot be told.
 async fn connects(address: &Address) -> Option<bool> {
-    let outcome = match address {
-        Address::Tcp { host, port } => {
-            timeout(PATIENCE, TcpStream::connect((&**host, *port))).await.ok()?.map(drop)
+    let connecting = async {
+        match address {
+            Address::Tcp { host, port } => TcpStream::connect((&**host, *port)).await.map(drop),
+            Address::Unix(path) => UnixStream::connect(path).await.map(drop),
+            // Endpoints come of these; they are none themselves.
+            Address::Dns { .. } | Address::Srv(_) | Address::File(_) => return None,
         }
-        Address::Unix(path) => timeout(PATIENCE, UnixStream::connect(path)).await.ok()?.map(drop),
-        // Where endpoints are found, and none itself.
-        Address::Dns { .. } | Address::Srv(_) | Address::File(_) => return None,
+        // A name that does not resolve is gone as well: Kubernetes and Compose forget it with its pod.
+        .map_or(Some(false), |()| Some(true))
     };
-    // A name that does not resolve is gone as well: Kubernetes and Compose forget it with its pod.
-    Some(outcome.is_ok())
+    timeout(PATIENCE, connecting).await.ok()?
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ fn admin() -> Admin {
         clusters: Arc::new(Vec::new),
         drained: Arc::default(),
         control: None,
+        purge: Arc::new(|_| None),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 
 use crate::config::{Override, Overrides, Source};
@@ -182,6 +182,7 @@ pub fn command() -> Command {
         .subcommand(check())
         .subcommand(schema())
         .subcommand(health())
+        .subcommand(purge())
         .subcommand(reload())
         .subcommand(drain())
         .subcommand(undrain())
@@ -301,6 +302,21 @@ fn meant(command: Command) -> Command {
 fn calling(name: &'static str, about: &'static str) -> Command {
     Command::new(name)
         .about(about)
+        .arg(config())
+        .args(FLAGS.iter().filter(|flag| flag.name == "admin").map(flag))
+}
+
+fn purge() -> Command {
+    let url = Arg::new("url").long("url").value_name("URL");
+    let host = Arg::new("host").long("host").value_name("HOST");
+    let all = Arg::new("all").long("all").action(ArgAction::SetTrue);
+    Command::new("purge")
+        .about("Tell a running Ravelin to forget what its cache holds; says how much that was")
+        .after_help("Example: ravelin purge --host id.example.com")
+        .arg(url.help("One address, such as https://id.example.com/ui/console/"))
+        .arg(host.help("Every address of a host: with its port, or whatever its port"))
+        .arg(all.help("Everything"))
+        .group(ArgGroup::new("what").args(["url", "host", "all"]).required(true))
         .arg(config())
         .args(FLAGS.iter().filter(|flag| flag.name == "admin").map(flag))
 }

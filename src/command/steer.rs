@@ -52,7 +52,7 @@ fn target(path: &str, names: &[&str], matches: &ArgMatches) -> String {
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
-fn tell(who: &str, target: &str, patience: Duration, matches: &ArgMatches) -> ExitCode {
+pub(super) fn tell(who: &str, target: &str, patience: Duration, matches: &ArgMatches) -> ExitCode {
     let address = match call::admin(who, admin_address(matches), args::source(matches)) {
         Ok(address) => address,
         Err(code) => return code,

@@ -1,6 +1,7 @@
 //! Schema → Plan: meaning is checked and defaults are filled in, section by section. Every
 //! function reports what it finds and goes on with what is left, so that all faults show at once.
 
+pub mod cache;
 pub mod clusters;
 pub mod headers;
 pub mod listeners;
@@ -62,6 +63,7 @@ pub fn document(document: &Document, scope: &Scope<'_>) -> Plan {
         clusters: clusters.into_iter().map(Arc::new).collect(),
         zitadel: sites.into_iter().map(|(site, _)| site).collect(),
         preset,
+        cache: cache::store(document.cache.as_ref(), &scope.key("cache")),
         admin,
         access: access(document.access_log.as_ref(), &scope.key("access_log")),
         shutdown: shutdown(document.shutdown.as_ref(), &scope.key("shutdown")),

@@ -15,7 +15,7 @@ use crate::config::plan::Plan;
 use crate::downstream::certificates::Store;
 use crate::downstream::plan::Address;
 use crate::pipeline::plan::{Action, HostPattern, Matcher, PathPattern};
-use crate::telemetry::metrics::{CertificateLeft, Metrics};
+use crate::telemetry::metrics::{CacheState, CertificateLeft, Metrics};
 use crate::upstream::roster::{Member, Members};
 use crate::upstream::state::{EndpointState, Health, Need};
 use crate::worker::Live;
@@ -24,6 +24,23 @@ const DAY: f64 = 86_400.0;
 
 /// By listener.
 pub(super) type Stores = Vec<(Arc<str>, Arc<Store>)>;
+
+/// What the cache holds, asked at every scrape.
+pub(super) fn cache(
+    live: Arc<ArcSwap<Live>>,
+) -> impl Fn() -> CacheState + Send + Sync + 'static {
+    move || {
+        let live = live.load();
+        let Some(cache) = &live.cache else { return CacheState::default() };
+        let store = cache.store();
+        CacheState {
+            bytes: store.used(),
+            items: store.items(),
+            pending: cache.pending(),
+            evicted: store.evicted(),
+        }
+    }
+}
 
 /// How long each listener's certificates still hold, asked at every scrape.
 pub(super) fn certificates(stores: &Stores) -> Vec<CertificateLeft> {

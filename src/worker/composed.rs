@@ -51,12 +51,9 @@ impl Current {
         };
         let clusters: Vec<_> = live.clusters.iter().map(cluster).collect();
         let by_name = |name: &str| clusters.iter().find(|known| &*known.name == name).cloned();
-        let pipeline = Rc::new(Pipeline::new(
-            &live.plan.routes,
-            Arc::clone(&live.rates),
-            &telemetry.metrics,
-            by_name,
-        ));
+        let rates = Arc::clone(&live.rates);
+        let pipeline = Pipeline::new(&live.plan.routes, rates, &telemetry.metrics, by_name);
+        let pipeline = Rc::new(pipeline.with_cache(live.cache.clone()));
         Self { clusters, pipeline }
     }
 }

@@ -11,6 +11,7 @@
 
 mod support;
 mod access_record;
+mod cache;
 mod caps;
 mod certificates;
 mod compress;

@@ -7,6 +7,7 @@ pub mod echo;
 pub mod echo_service;
 pub mod faults;
 pub mod h2;
+pub mod origin;
 pub mod load;
 pub mod process;
 pub mod wire;
