@@ -214,6 +214,8 @@ kinds! {
     Incomplete: Upstream, 502, 14, Never, "upstream_incomplete", "The service ended its answer before it was whole.";
     /// No endpoint is there to ask.
     NoEndpoint: Upstream, 503, 14, Unsent, "no_endpoint", "The service is not available at the moment.";
+    /// Upstream carries as much as it may, and as many wait as may.
+    UpstreamFull: Upstream, 503, 14, Never, "upstream_full", "The service is busy.";
     /// Ravelin carries as much as it may.
     Overloaded: Internal, 503, 14, Never, "overloaded", "The service is busy.";
     /// Ravelin is about to leave.

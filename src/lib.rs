@@ -41,7 +41,8 @@
 //! - **Workers**, one for each processor ([`worker`]): a thread with a `current_thread` runtime, a
 //!   listening socket of its own for each listener (`SO_REUSEPORT`), its own upstream connections
 //!   and counters. A request never changes threads, so nothing on its path is `Send` or locked.
-//! - **Control** ([`server`], the main thread): start, signals, drain, and the [`admin`] listener.
+//! - **Control** ([`server`], the main thread): start, signals, drain, the [`admin`] listener, and what
+//!   looks for endpoints and checks them (`upstream::discovery`, `upstream::health`).
 //! - Beside them: one thread writes access records, one for each TLS listener watches its
 //!   certificate files. All share, read-only, the plan and TLS configuration.
 //!
@@ -61,6 +62,7 @@
 //! | what upstream sees of the client | `pipeline::forward::headers` |
 //! | what is sent again, and why not | `pipeline::forward::retry`; doing it: `forward::attempts` |
 //! | clocks, WebSocket | `pipeline::forward` and its `deadline`, `relay`, `websocket` |
+//! | which endpoint, and why not another | `upstream::cluster`, `balance`, `eject`, `health` |
 //! | a status or a gRPC code of Ravelin's own | the table in [`error`]; its looks: `downstream::rescue` |
 //! | a field of the record, a metric | `telemetry::access::record`, `telemetry::metrics::families` |
 //! | what is redacted | `telemetry::redact` |

@@ -263,7 +263,7 @@ impl Foundation {
 /// The endpoints of every cluster, with the state that `roster` knows of them.
 fn members(
     clusters: &[Arc<ClusterPlan>],
-    roster: &Roster,
+    roster: &Arc<Roster>,
 ) -> Result<Vec<Arc<Members>>, StartError> {
     let each = |cluster: &Arc<ClusterPlan>| {
         if cluster.tls.insecure_skip_verify {

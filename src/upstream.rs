@@ -11,6 +11,8 @@ pub mod attempt;
 pub mod balance;
 pub mod eject;
 pub mod health;
+pub mod discovery;
+pub mod queue;
 pub mod endpoint;
 pub mod alive;
 pub mod http2;

@@ -173,8 +173,11 @@ async fn look_for(endpoint: EndpointPlan) {
     let mut told = false;
     loop {
         let there = match &endpoint.address {
-            Address::Tcp { host, port } => TcpStream::connect((&**host, *port)).await.map(drop),
+            Address::Tcp { host, port } | Address::Dns { host, port } => {
+                TcpStream::connect((&**host, *port)).await.map(drop)
+            }
             Address::Unix(path) => UnixStream::connect(path).await.map(drop),
+            Address::Srv(_) | Address::File(_) => Ok(()),
         };
         match there {
             Ok(()) if told => return tracing::info!(at = %endpoint.name, "ZITADEL is there now"),

@@ -345,6 +345,10 @@ fn cluster_tree(plan: &ClusterPlan) -> Json {
     out.insert("keepalive".into(), json!(duration(plan.keepalive)));
     out.insert("health".into(), upstream::health(plan.health.as_ref()));
     out.extend(plan.hash.as_ref().map(|by| ("hash".to_owned(), upstream::hash(by))));
+    out.extend(plan.caps.in_flight.map(|cap| ("max_in_flight".to_owned(), json!(cap))));
+    out.insert("max_pending".into(), json!(plan.caps.pending));
+    let resolver = plan.resolver.map(|address| ("resolver".to_owned(), json!(address.to_string())));
+    out.extend(resolver);
     Json::Object(out)
 }
 
@@ -370,6 +374,9 @@ fn endpoint(plan: &EndpointPlan) -> Json {
     let scheme = plan.protocol.scheme();
     json!(match &plan.address {
         Endpoint::Unix(path) => format!("{scheme}+unix:{}", path.display()),
+        Endpoint::Dns { host, port } => format!("{scheme}+dns://{host}:{port}"),
+        Endpoint::Srv(name) => format!("{scheme}+srv://{name}"),
+        Endpoint::File(path) => format!("{scheme}+file:{}", path.display()),
         Endpoint::Tcp { host, port } if host.contains(':') => format!("{scheme}://[{host}]:{port}"),
         Endpoint::Tcp { host, port } => format!("{scheme}://{host}:{port}"),
     })

@@ -81,17 +81,39 @@ pub enum Endpoint {
     Tcp(Protocol, Box<str>, u16),
     /// A Unix socket's path.
     Unix(Protocol, String),
+    /// Every address of a name, with this port.
+    Dns(Protocol, Box<str>, u16),
+    /// A service's name.
+    Srv(Protocol, Box<str>),
+    /// A file with a list.
+    File(Protocol, String),
 }
 
-/// `scheme://host[:port]`, or `scheme+unix:/path`.
+/// `scheme://host[:port]`, `scheme+unix:/path`, or where endpoints are found: `scheme+dns://name:port`,
+/// `scheme+srv://_service._tcp.name`, `scheme+file:path`.
 pub fn endpoint(text: &str) -> Option<Endpoint> {
     let (scheme, rest) = text.split_once(':')?;
     if let Some(scheme) = scheme.strip_suffix("+unix") {
         let path = rest.strip_prefix("//").unwrap_or(rest);
         return Some(Endpoint::Unix(protocol(scheme)?, unix_path(path)?));
     }
-    let protocol = protocol(scheme)?;
+    if let Some(scheme) = scheme.strip_suffix("+file") {
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        return (!path.is_empty())
+            .then(|| Some(Endpoint::File(protocol(scheme)?, path.to_owned())))?;
+    }
     let rest = rest.strip_prefix("//")?;
+    if let Some(scheme) = scheme.strip_suffix("+srv") {
+        let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let fits = rest.starts_with('_') && rest.contains("._") && rest.bytes().all(sound);
+        return fits.then(|| Some(Endpoint::Srv(protocol(scheme)?, rest.into())))?;
+    }
+    if let Some(scheme) = scheme.strip_suffix("+dns") {
+        let (host, port) = authority(rest)?;
+        let port = port.filter(|port| *port != 0)?;
+        return Some(Endpoint::Dns(protocol(scheme)?, host.into(), port));
+    }
+    let protocol = protocol(scheme)?;
     let (host, port) = authority(rest.strip_suffix('/').unwrap_or(rest))?;
     let usual = if protocol.is_tls() { 443 } else { 80 };
     let port = port.unwrap_or(usual);

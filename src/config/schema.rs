@@ -18,7 +18,7 @@ use self::text::{
     AdminText, AuthorityText, BodyText, CapText, ClockText, CompressText, DurationText,
     EndpointText, FileText, GrpcText, HashText, HeaderText, HostText, LimitText, ListenText,
     MethodText, NameText, OneOrMany, OutputText, PathText, PinText, ProxyText, RangeText, RateText,
-    RegexText, SiteText, SizeText, TargetText,
+    RegexText, ResolverText, SiteText, SizeText, TargetText,
 };
 
 /// Configuration of Ravelin, the HTTP/2 front-end made for ZITADEL.
@@ -666,7 +666,10 @@ pub struct RateForm {
 #[schemars(extend("required" = ["endpoints"]))]
 pub struct Cluster {
     /// Where they are. `h2c://`: HTTP/2 in plaintext; `h2://`: HTTP/2 over TLS; `http://` and
-    /// `https://`: HTTP/1.1. `h2c+unix:/path` (and so on) is a Unix socket.
+    /// `https://`: HTTP/1.1. `h2c+unix:/path` (and so on) is a Unix socket. A host name is resolved
+    /// at each connect. Where endpoints come and go: `h2c+dns://name:port` is every address of a
+    /// name, `h2c+srv://_zitadel._tcp.name` the targets of a service with the best priority, both
+    /// asked for anew by their TTL; `h2c+file:path` is a file with a YAML list of `host:port`.
     #[schemars(required)]
     pub endpoints: Option<OneOrMany<EndpointText>>,
     /// How certificates of `h2://` and `https://` endpoints are judged.
@@ -690,6 +693,15 @@ pub struct Cluster {
     /// Exchanges with the same client address, header or cookie go to the same endpoint while it is
     /// well and not overloaded. Default: to the less loaded of two.
     pub hash: Option<HashText>,
+    /// Exchanges that one endpoint carries at once; what comes beyond waits for its turn. Default:
+    /// as many as its connections do.
+    #[schemars(range(min = 1))]
+    pub max_in_flight: Option<u32>,
+    /// Exchanges of one worker that wait at one endpoint; what comes beyond is refused at once.
+    #[schemars(range(min = 1), extend("default" = 10000))]
+    pub max_pending: Option<u32>,
+    /// The name server that is asked for `+dns://` and `+srv://`, `ip:port`. Default: the system's.
+    pub resolver: Option<ResolverText>,
 }
 
 /// TLS towards endpoints.

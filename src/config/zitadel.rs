@@ -18,7 +18,7 @@ use crate::pipeline::plan::{
     CompressPlan, ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan,
     RetryPlan, RoutePlan, SiteHost, Timeouts,
 };
-use crate::upstream::plan::{ClusterPlan, EndpointPlan, HealthPlan, Protocol, TlsPlan};
+use crate::upstream::plan::{Caps, ClusterPlan, EndpointPlan, HealthPlan, Protocol, TlsPlan};
 
 /// ZITADEL's `--tlsMode` (`cmd/tls/tls.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +179,8 @@ impl Installation {
             keepalive: crate::config::compile::clusters::KEEPALIVE,
             health: None,
             hash: None,
+            resolver: None,
+            caps: Caps::default(),
         };
         let zitadel = cluster(Arc::clone(&self.name), &self.upstream, &self.tls);
         let mut clusters = vec![ClusterPlan { health: self.health.clone(), ..zitadel }];

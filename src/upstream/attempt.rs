@@ -6,7 +6,9 @@ use http::Response;
 use tokio::time::Instant;
 
 use super::Answer;
+use super::cluster::Ask;
 use super::endpoint::Endpoint;
+use super::queue::Place;
 use super::state::Need;
 use crate::error::Error;
 
@@ -18,6 +20,7 @@ pub struct Attempt {
     /// Goes on with the answer.
     carried: Option<Carried>,
     need: Need,
+    deadline: Option<Instant>,
     /// Measured only where there is a choice.
     begun: Option<Instant>,
     /// Milliseconds that the other endpoint needs that could have been chosen; 0: not known.
@@ -27,6 +30,7 @@ pub struct Attempt {
 /// An exchange counts as in flight at its endpoint until this is dropped.
 pub struct Carried {
     endpoint: Rc<Endpoint>,
+    place: Option<Place>,
 }
 
 impl Drop for Carried {
@@ -39,18 +43,37 @@ impl Attempt {
     /// An exchange begins at `endpoint`, `begun` where it matters how long its head takes.
     pub(super) fn begin(
         endpoint: &Rc<Endpoint>,
-        need: Need,
+        ask: &Ask<'_>,
         begun: Option<Instant>,
         other: f32,
     ) -> Self {
         endpoint.burden().more();
-        let carried = Some(Carried { endpoint: Rc::clone(endpoint) });
-        Self { endpoint: Rc::clone(endpoint), carried, need, begun, other }
+        let carried = Some(Carried { endpoint: Rc::clone(endpoint), place: None });
+        Self {
+            endpoint: Rc::clone(endpoint),
+            carried,
+            need: ask.need,
+            deadline: ask.deadline,
+            begun,
+            other,
+        }
     }
 
     /// Where.
     pub const fn endpoint(&self) -> &Rc<Endpoint> {
         &self.endpoint
+    }
+
+    /// Waits for a place, where the endpoint's are counted.
+    pub(super) async fn enter(&mut self) -> Result<(), Error> {
+        if let Some(place) = self.endpoint.queue().enter(self.deadline).await?
+            && let Some(carried) = &mut self.carried
+        {
+            carried.place = Some(place);
+            // What it waited here is not the endpoint's latency.
+            self.begun = self.begun.map(|_| Instant::now());
+        }
+        Ok(())
     }
 
     /// Tells the endpoint how it went; the exchange goes on to count there until the answer ends.

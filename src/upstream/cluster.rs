@@ -67,7 +67,7 @@ impl From<Refusal> for Error {
         match refusal {
             Refusal::NoneReady(Some(why)) => Self::with(Kind::NoEndpoint, &*why),
             Refusal::NoneReady(None) => Self::new(Kind::NoEndpoint),
-            Refusal::Full => Self::new(Kind::Overloaded),
+            Refusal::Full => Self::with(Kind::UpstreamFull, "every endpoint's queue is full"),
         }
     }
 }
@@ -157,18 +157,22 @@ impl Cluster {
         best(&endpoints, ask, &mut drawn);
         let at = |i: usize| drawn.get(i).and_then(|place| endpoints.get(*place));
         match drawn.as_slice() {
+            [] if endpoints.iter().any(|one| one.is_full()) => {
+                endpoints.iter().for_each(|one| one.state().count_shed());
+                Err(Refusal::Full)
+            }
             [] => Err(Refusal::NoneReady(endpoints.iter().find_map(|one| one.state().why()))),
             [_] => {
                 let measured = endpoints.len() > 1;
                 let endpoint = at(0).ok_or(Refusal::NoneReady(None))?;
-                Ok(Attempt::begin(endpoint, ask.need, measured.then(Instant::now), 0.0))
+                Ok(Attempt::begin(endpoint, ask, measured.then(Instant::now), 0.0))
             }
             _ => {
                 let now = Instant::now();
                 let choice = choose(drawn.len(), at, ask.key, now);
                 let endpoint = at(choice.chosen).ok_or(Refusal::NoneReady(None))?;
                 let other = choice.other.and_then(at).map_or(0.0, |other| other.latency().at(now));
-                Ok(Attempt::begin(endpoint, ask.need, Some(now), other))
+                Ok(Attempt::begin(endpoint, ask, Some(now), other))
             }
         }
     }
@@ -231,7 +235,7 @@ fn choose<'a>(
 /// How good a choice an endpoint is; `None`: it must not be asked.
 fn fitness(endpoint: &Endpoint, need: Need) -> Option<Fitness> {
     let state = endpoint.state();
-    if state.is_draining() {
+    if state.is_draining() || endpoint.is_full() {
         return None;
     }
     match state.health(need) {
@@ -249,11 +253,12 @@ fn fitness(endpoint: &Endpoint, need: Need) -> Option<Fitness> {
 /// # Errors
 /// Of the way there and of the wait for the answer's head.
 pub async fn send(
-    attempt: Attempt,
+    mut attempt: Attempt,
     head: Request<()>,
     body: Body,
     interim: Option<&Interim>,
 ) -> Result<Response<Answer>, Error> {
+    attempt.enter().await?;
     let endpoint = attempt.endpoint();
     let carried = endpoint.carry();
     let outcome = if endpoint.plan.protocol.is_h2() {
@@ -275,11 +280,12 @@ pub async fn send(
 /// # Errors
 /// As [`send`].
 pub async fn send_h1(
-    attempt: Attempt,
+    mut attempt: Attempt,
     head: Request<()>,
     body: Body,
     interim: Option<&Interim>,
 ) -> Result<Response<Answer>, Error> {
+    attempt.enter().await?;
     let outcome = http1(attempt.endpoint(), head, body, interim).await;
     attempt.settle(outcome)
 }

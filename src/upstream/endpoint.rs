@@ -1,5 +1,7 @@
 //! One address of a cluster: its connections, and when to open the next.
 
+mod standing;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -8,15 +10,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::StatusCode;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::balance::{self, Cost, Latency};
-use super::eject::{self, Word};
+use super::balance::{self, Latency};
 use super::plan::{ClusterPlan, EndpointPlan};
+use super::queue::{Queue, Waiting};
 use super::roster::Member;
-use super::state::{Burden, EndpointState, Need};
+use super::state::Burden;
 use super::transport::dial;
 use super::{http1, http2};
 use crate::error::{Error, Kind};
@@ -54,8 +55,6 @@ impl Clocks {
         self.max_age.mul_f64(0.9 + fastrand::f64() / 5.0)
     }
 }
-/// What a head that nobody waited for counts as, at most.
-const GIVEN_UP: Duration = Duration::from_secs(5);
 
 /// One address.
 pub struct Endpoint {
@@ -65,6 +64,8 @@ pub struct Endpoint {
     clocks: Clocks,
     member: Member,
     burden: Arc<Burden>,
+    queue: Rc<Queue>,
+    pending: u64,
     latency: Latency,
     /// Failures in a row, by what was needed.
     bad: [Cell<u32>; 2],
@@ -116,7 +117,10 @@ struct Failed {
 impl Endpoint {
     /// An endpoint without connections; they are opened when they are needed.
     pub fn new(member: Member, cluster: &ClusterPlan, telemetry: &Telemetry) -> Rc<Self> {
+        let burden = member.state.burden();
         Rc::new(Self {
+            queue: Queue::new(cluster.caps.in_flight, &member.state, &burden),
+            pending: cluster.caps.pending.into(),
             id: telemetry.metrics.endpoint(&cluster.name, &member.plan.name),
             shard: Rc::clone(&telemetry.shard),
             plan: member.plan.clone(),
@@ -126,7 +130,7 @@ impl Endpoint {
                 max_age: cluster.max_age,
                 keepalive: cluster.keepalive,
             },
-            burden: member.state.burden(),
+            burden,
             latency: Latency::default(),
             bad: Default::default(),
             key: balance::key_of(&*member.plan.name),
@@ -138,113 +142,6 @@ impl Endpoint {
             waiting: RefCell::default(),
             failed: RefCell::default(),
         })
-    }
-
-    /// As the cluster names it.
-    pub(super) const fn member(&self) -> &Member {
-        &self.member
-    }
-
-    /// What all workers know of it.
-    pub fn state(&self) -> &Arc<EndpointState> {
-        &self.member.state
-    }
-
-    /// This worker's count of exchanges there.
-    pub(super) fn burden(&self) -> &Burden {
-        &self.burden
-    }
-
-    /// It has left its cluster: connections end with what is under way on them.
-    pub(super) fn retire(&self) {
-        self.h1.borrow_mut().clear();
-        for connection in self.h2.take() {
-            connection.retire();
-        }
-    }
-
-    /// Its place among the others for keys.
-    pub(super) const fn key(&self) -> u64 {
-        self.key
-    }
-
-    /// How long its answers take to begin.
-    pub(super) const fn latency(&self) -> &Latency {
-        &self.latency
-    }
-
-    /// What speaks against it beside the others.
-    pub(super) fn cost(&self, now: Instant) -> Cost {
-        Cost { load: self.burden.get(), latency: self.latency.at(now) }
-    }
-
-    /// Its share of the requests beside the others'.
-    pub(super) fn share(&self) -> f32 {
-        let whole = f32::from(self.member.weight);
-        match self.state().age() {
-            None => whole,
-            Some(age) => match balance::ramp(age) {
-                Some(part) => whole * part,
-                None => {
-                    self.state().warm();
-                    whole
-                }
-            },
-        }
-    }
-
-    /// How an attempt went that began at `begun`: the answer's status, or what failed. `other`: how
-    /// many milliseconds the endpoint needs that could have been chosen in its place.
-    pub(super) fn heard(
-        &self,
-        need: Need,
-        heard: Result<StatusCode, Kind>,
-        begun: Instant,
-        other: f32,
-    ) {
-        let now = Instant::now();
-        let took = now.saturating_duration_since(begun);
-        if heard.is_ok() {
-            self.latency.observe(took, now);
-        }
-        let [rpc, rest] = &self.bad;
-        let bad = if need == Need::Rpc { rpc } else { rest };
-        let charge = match eject::word(heard, Some(took), other) {
-            Word::None => return,
-            Word::Good => {
-                bad.set(0);
-                if self.state().on_probation(need) && !self.state().is_ejected(need) {
-                    self.state().redeem(need);
-                    tracing::info!(upstream.endpoint = %self.plan.name, need = need.label(), "upstream answers well again");
-                }
-                return;
-            }
-            Word::Bad(charge) => charge,
-        };
-        self.state().doubt();
-        bad.set(bad.get().saturating_add(1));
-        if bad.get() < charge.enough() && !self.state().on_probation(need) {
-            return;
-        }
-        bad.set(0);
-        let kinds = if charge.is_of_all() { &Need::ALL[..] } else { std::slice::from_ref(&need) };
-        for need in kinds {
-            let chance = fastrand::f32();
-            if self.state().eject(*need, charge, |times| eject::pause(times, chance)) {
-                tracing::warn!(upstream.endpoint = %self.plan.name, need = need.label(), reason = charge.label(), "upstream is left alone for a while");
-            }
-        }
-    }
-
-    /// An attempt that began at `begun` was given up before its head was there.
-    pub(super) fn gave_up(&self, begun: Instant) {
-        let now = Instant::now();
-        let took = now.saturating_duration_since(begun);
-        // Nothing is known but that it takes longer. What is long by its nature, a stream that says
-        // nothing at first, must not weigh for minutes.
-        if took.as_secs_f32() * 1_000.0 > self.latency.at(now) {
-            self.latency.observe(took.min(GIVEN_UP), now);
-        }
     }
 
     /// Whether the last connect failed and its pause is not over.
@@ -273,6 +170,7 @@ impl Endpoint {
             }
             let (tell, told) = oneshot::channel();
             self.waiting.borrow_mut().push_back(tell);
+            let _waiting = Waiting::new(&self.burden);
             match (Turn { told, endpoint: self }).await {
                 Ok(Ok(())) => {}
                 Ok(Err((kind, why))) => return Err(Error::with(kind, &*why)),

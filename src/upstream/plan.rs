@@ -1,5 +1,6 @@
 //! What the server's side is told: clusters and their endpoints. Filled by `config`, immutable.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,25 @@ pub struct ClusterPlan {
     pub health: Option<HealthPlan>,
     /// What leads an exchange to its endpoint; `None`: the endpoints' load.
     pub hash: Option<HashBy>,
+    /// The name server that is asked in the place of the system's.
+    pub resolver: Option<SocketAddr>,
+    /// What one endpoint is given at most.
+    pub caps: Caps,
+}
+
+/// What one endpoint is given at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Exchanges at once, over all workers; `None`: as many as its connections carry.
+    pub in_flight: Option<u32>,
+    /// Exchanges of one worker that wait for a place there.
+    pub pending: u32,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self { in_flight: None, pending: 10_000 }
+    }
 }
 
 /// How an endpoint is checked.
@@ -82,6 +102,7 @@ impl ClusterPlan {
         self.tls == other.tls
             && self.connect_timeout == other.connect_timeout
             && self.idle == other.idle
+            && self.caps == other.caps
             && self.max_age == other.max_age
             && self.keepalive == other.keepalive
     }
@@ -110,6 +131,24 @@ pub enum Address {
     },
     /// A Unix socket.
     Unix(PathBuf),
+    /// Every address of a name is an endpoint, asked for anew when its TTL is over.
+    Dns {
+        /// DNS name.
+        host: Box<str>,
+        /// Port of every one.
+        port: u16,
+    },
+    /// The targets of a DNS service (RFC 2782), `_zitadel._tcp.example.com`.
+    Srv(Box<str>),
+    /// A file with a list of endpoints, read anew when it changes.
+    File(PathBuf),
+}
+
+impl Address {
+    /// Whether endpoints are found behind it, and it is none itself.
+    pub const fn is_source(&self) -> bool {
+        matches!(self, Self::Dns { .. } | Self::Srv(_) | Self::File(_))
+    }
 }
 
 /// How an endpoint is spoken to.

@@ -1,6 +1,7 @@
 //! Which endpoints there are: those of each cluster now ([`Members`]), and the state of each, which
 //! outlives reloads ([`Roster`]).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,9 +10,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::discovery::{self, Found};
 use super::eject::Charge;
 use super::health;
-use super::plan::{ClusterPlan, EndpointPlan};
+use super::plan::{Address, ClusterPlan, EndpointPlan};
 use super::state::{EndpointState, Need};
 use super::tls::{self, Fault};
 use super::transport::Tls;
@@ -61,6 +63,8 @@ impl Roster {
                 endpoint: Arc::clone(&state.name),
                 healthy: Need::ALL.map(|need| (need.label(), state.is_asked(need))).into(),
                 in_flight: state.in_flight(),
+                waiting: state.waiting(),
+                shed: state.shed(),
                 ejections: Charge::ALL.map(|one| (one.label(), state.ejections(one))).into(),
                 checks: vec![("ok", good), ("failed", bad)],
             }
@@ -125,10 +129,21 @@ impl Member {
 pub struct Members {
     /// What the cluster is told.
     pub plan: Arc<ClusterPlan>,
+    roster: Arc<Roster>,
+    /// Those that the plan names.
+    fixed: Vec<Member>,
+    sources: Vec<Source>,
     version: AtomicU64,
     list: ArcSwap<Vec<Member>>,
     changed: Arc<Notify>,
     tasks: Mutex<Vec<AbortHandle>>,
+}
+
+/// Where endpoints are found, and those that were.
+struct Source {
+    plan: EndpointPlan,
+    tls: Option<Tls>,
+    found: Mutex<Vec<Member>>,
 }
 
 impl Drop for Members {
@@ -144,7 +159,7 @@ impl Members {
     ///
     /// # Errors
     /// Where TLS towards one of them cannot be set up.
-    pub fn new(plan: &Arc<ClusterPlan>, roster: &Roster) -> Result<Arc<Self>, Fault> {
+    pub fn new(plan: &Arc<ClusterPlan>, roster: &Arc<Roster>) -> Result<Arc<Self>, Fault> {
         let member = |endpoint: &EndpointPlan| {
             let tls = endpoint.protocol.is_tls().then(|| tls::client(&plan.tls, endpoint));
             Ok(Member {
@@ -154,23 +169,38 @@ impl Members {
                 state: roster.state(&plan.name, &endpoint.name),
             })
         };
-        let list = plan.endpoints.iter().map(member).collect::<Result<Vec<_>, Fault>>()?;
+        let (sources, fixed): (Vec<_>, Vec<_>) =
+            plan.endpoints.iter().partition(|endpoint| endpoint.address.is_source());
+        let fixed = fixed.into_iter().map(member).collect::<Result<Vec<_>, Fault>>()?;
+        let source = |source: &EndpointPlan| {
+            let tls = source.protocol.is_tls().then(|| tls::client(&plan.tls, source));
+            Ok(Source { plan: source.clone(), tls: tls.transpose()?, found: Mutex::default() })
+        };
+        let sources = sources.into_iter().map(source).collect::<Result<Vec<_>, Fault>>()?;
         Ok(Arc::new(Self {
             plan: Arc::clone(plan),
+            roster: Arc::clone(roster),
+            list: ArcSwap::from_pointee(fixed.clone()),
+            fixed,
+            sources,
             version: AtomicU64::new(0),
-            list: ArcSwap::from_pointee(list),
             changed: Arc::default(),
             tasks: Mutex::default(),
         }))
     }
 
-    /// Begins to check the endpoints, where the plan says so. Must be called on the control runtime;
+    /// Begins to look for endpoints and to check them, where the plan says so. Must be called on the control runtime;
     /// it ends when nobody has these members any more.
     pub fn tend(self: &Arc<Self>) {
         let mut tasks = Vec::new();
         if self.plan.health.is_some() {
             let checks = health::supervise(Arc::downgrade(self), Arc::clone(&self.changed));
             tasks.push(tokio::spawn(checks).abort_handle());
+        }
+        for source in &self.sources {
+            let resolver = self.plan.resolver;
+            let follow = discovery::follow(Arc::downgrade(self), source.plan.clone(), resolver);
+            tasks.push(tokio::spawn(follow).abort_handle());
         }
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
     }
@@ -185,11 +215,54 @@ impl Members {
         self.list.load_full()
     }
 
-    /// Takes the place of what there was. Workers keep what is in both.
-    pub fn set(&self, list: Vec<Member>) {
+    /// Takes up what was found at a source in the place of what was found there before. `late`: who
+    /// is new begins slowly. Workers keep what is in both.
+    pub(super) fn found(&self, source: &EndpointPlan, found: &BTreeSet<Found>, late: bool) {
+        let Some(source) = self.sources.iter().find(|known| known.plan == *source) else { return };
+        let before = self.list();
+        let members = found.iter().filter_map(|one| self.member(source, one));
+        let members: Vec<_> = members
+            .inspect(|member| {
+                let known = before.iter().any(|one| Arc::ptr_eq(&one.state, &member.state));
+                if late && !known {
+                    member.state.begin();
+                }
+            })
+            .collect();
+        *source.found.lock().unwrap_or_else(PoisonError::into_inner) = members;
+        let mut list = self.fixed.clone();
+        for source in &self.sources {
+            for member in &*source.found.lock().unwrap_or_else(PoisonError::into_inner) {
+                if !list.iter().any(|known| known.plan.name == member.plan.name) {
+                    list.push(member.clone());
+                }
+            }
+        }
         self.list.store(Arc::new(list));
         self.version.fetch_add(1, Ordering::Release);
         self.changed.notify_one();
+    }
+}
+
+impl Members {
+    fn member(&self, source: &Source, found: &Found) -> Option<Member> {
+        let protocol = source.plan.protocol;
+        let tls = match &source.tls {
+            // A configured name holds for all.
+            Some(tls) if self.plan.tls.server_name.is_some() => Some(tls.clone()),
+            Some(tls) => Some(tls.towards(found.server_name.as_ref().unwrap_or(&found.host))?),
+            None => None,
+        };
+        let Found { host, port, weight, .. } = found;
+        let shown = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+        let name = Arc::from(format!("{}://{shown}:{port}", protocol.scheme()));
+        let address = Address::Tcp { host: host.clone(), port: *port };
+        Some(Member {
+            state: self.roster.state(&self.plan.name, &name),
+            plan: EndpointPlan { name, protocol, address },
+            tls,
+            weight: *weight,
+        })
     }
 }
 

@@ -85,6 +85,7 @@ pub struct EndpointState {
     /// When it was last seen to be new or back, in milliseconds of [`now`]; 0: it is warm.
     began: AtomicU64,
     burdens: Mutex<Vec<Arc<Burden>>>,
+    taken: AtomicU32,
     why: Mutex<Option<Arc<str>>>,
     /// How many check it: two, while one plan takes the place of another.
     checkers: AtomicU32,
@@ -97,6 +98,7 @@ pub struct EndpointState {
 struct Told {
     ejections: [AtomicU64; Charge::ALL.len()],
     checks: [AtomicU64; 2],
+    shed: AtomicU64,
 }
 
 /// What is known of one kind of service.
@@ -118,6 +120,7 @@ impl EndpointState {
             draining: AtomicBool::new(false),
             began: AtomicU64::new(0),
             burdens: Mutex::default(),
+            taken: AtomicU32::new(0),
             why: Mutex::default(),
             checkers: AtomicU32::new(0),
             doubt: Notify::new(),
@@ -320,6 +323,37 @@ impl EndpointState {
         lock(&self.burdens).iter().map(|burden| burden.get()).fold(0, u64::wrapping_add)
     }
 
+    /// Exchanges that wait for a place there, of all workers.
+    pub fn waiting(&self) -> u64 {
+        lock(&self.burdens).iter().map(|burden| burden.waiting()).fold(0, u64::wrapping_add)
+    }
+
+    /// Takes a place, where fewer than `cap` are taken. Only capped clusters count these.
+    pub fn occupy(&self, cap: u32) -> bool {
+        let more = |taken: u32| (taken < cap).then(|| taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Leaves a place.
+    pub fn leave(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Places that are taken; 0 where they are not counted.
+    pub fn in_flight_capped(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Counts an exchange that was refused because it carried as much as it may.
+    pub fn count_shed(&self) {
+        self.told.shed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were refused so.
+    pub fn shed(&self) -> u64 {
+        self.told.shed.load(Ordering::Relaxed)
+    }
+
     /// A cell for one worker's count.
     pub fn burden(&self) -> Arc<Burden> {
         let burden = Arc::<Burden>::default();
@@ -335,22 +369,40 @@ impl EndpointState {
 /// else writes it, and readers are few.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub struct Burden(AtomicU64);
+pub struct Burden {
+    in_flight: AtomicU64,
+    waiting: AtomicU64,
+}
 
 impl Burden {
     /// How many.
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How many of these wait for a place.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// One more waits. Only the worker that owns it may call this.
+    pub fn wait(&self) {
+        self.waiting.store(self.waiting().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// One less waits. Only the worker that owns it may call this.
+    pub fn wait_no_more(&self) {
+        self.waiting.store(self.waiting().saturating_sub(1), Ordering::Relaxed);
     }
 
     /// One more. Only the worker that owns it may call this.
     pub fn more(&self) {
-        self.0.store(self.get().wrapping_add(1), Ordering::Relaxed);
+        self.in_flight.store(self.get().wrapping_add(1), Ordering::Relaxed);
     }
 
     /// One less. Only the worker that owns it may call this.
     pub fn less(&self) {
-        self.0.store(self.get().saturating_sub(1), Ordering::Relaxed);
+        self.in_flight.store(self.get().saturating_sub(1), Ordering::Relaxed);
     }
 }
 

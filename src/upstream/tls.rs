@@ -37,7 +37,9 @@ impl std::error::Error for Fault {}
 pub fn client(plan: &TlsPlan, endpoint: &EndpointPlan) -> Result<Tls, Fault> {
     let host = match (&plan.server_name, &endpoint.address) {
         (Some(name), _) => name.to_string(),
-        (None, Address::Tcp { host, .. }) => host.to_string(),
+        (None, Address::Tcp { host, .. } | Address::Dns { host, .. }) => host.to_string(),
+        // Whoever is found there has a name of its own.
+        (None, Address::Srv(_) | Address::File(_)) => "localhost".to_owned(),
         (None, Address::Unix(_)) => {
             return Err(Fault(format!(
                 "{}: TLS over a unix socket needs tls.server_name",

@@ -54,6 +54,12 @@ impl Tls {
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.h2, &other.h2) && self.server_name == other.server_name
     }
+
+    /// The same towards a server of another name; none where that is no name.
+    pub fn towards(&self, name: &str) -> Option<Self> {
+        let server_name = ServerName::try_from(name.to_owned()).ok()?;
+        Some(Self { server_name, ..self.clone() })
+    }
 }
 
 /// A byte stream that may change threads.
@@ -62,8 +68,13 @@ impl<T: Socket + Send> Wire for T {}
 
 async fn socket(endpoint: &EndpointPlan) -> Result<Box<dyn Wire>, Error> {
     Ok(match &endpoint.address {
-        Address::Tcp { host, port } => Box::new(tcp(host, *port).await.map_err(refused)?),
+        Address::Tcp { host, port } | Address::Dns { host, port } => {
+            Box::new(tcp(host, *port).await.map_err(refused)?)
+        }
         Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(refused)?),
+        Address::Srv(_) | Address::File(_) => {
+            return Err(Error::with(Kind::NoEndpoint, "endpoints are found there, it is none"));
+        }
     })
 }
 

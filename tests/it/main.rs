@@ -11,11 +11,13 @@
 
 mod support;
 mod access_record;
+mod caps;
 mod certificates;
 mod compress;
 mod constant_memory;
 mod cors;
 mod counts;
+mod discovery;
 mod drain;
 mod dying;
 mod errors;

@@ -1,6 +1,7 @@
 //! A Ravelin to test against, and clients that speak to it.
 
 pub mod certs;
+pub mod dns;
 pub mod frames;
 pub mod echo;
 pub mod echo_service;

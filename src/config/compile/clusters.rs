@@ -10,7 +10,7 @@ use crate::config::parse::{self, Endpoint};
 use crate::config::schema::text::{EndpointText, OneOrMany, PinText};
 use crate::config::schema::{Cluster, ClusterTls, Document, KeyPair};
 use crate::config::scope::Scope;
-use crate::upstream::plan::{Address, ClusterPlan, EndpointPlan, TlsPlan};
+use crate::upstream::plan::{Address, Caps, ClusterPlan, EndpointPlan, TlsPlan};
 
 /// The short form's cluster and route.
 pub const SHORT: &str = "upstream";
@@ -55,6 +55,8 @@ pub fn clusters(
             keepalive: KEEPALIVE,
             health: None,
             hash: None,
+            resolver: None,
+            caps: Caps::default(),
         });
     }
     plans
@@ -85,6 +87,8 @@ fn cluster(name: &str, cluster: &Cluster, scope: &Scope<'_>) -> ClusterPlan {
         keepalive: lasting(cluster.keepalive.as_ref(), KEEPALIVE, &scope.key("keepalive")),
         health: upstream::health(cluster.health.as_ref(), None, &scope.key("health")),
         hash: upstream::hash(cluster.hash.as_ref(), &scope.key("hash")),
+        resolver: upstream::resolver(cluster.resolver.as_ref(), &scope.key("resolver")),
+        caps: upstream::caps(cluster),
     }
 }
 
@@ -122,6 +126,19 @@ fn endpoint(text: &EndpointText, scope: &Scope<'_>) -> Option<EndpointPlan> {
             name: Arc::from(&**text),
             protocol,
             address: Address::Tcp { host, port },
+        },
+        Endpoint::Dns(protocol, host, port) => EndpointPlan {
+            name: Arc::from(&**text),
+            protocol,
+            address: Address::Dns { host, port },
+        },
+        Endpoint::Srv(protocol, name) => {
+            EndpointPlan { name: Arc::from(&**text), protocol, address: Address::Srv(name) }
+        }
+        Endpoint::File(protocol, path) => EndpointPlan {
+            name: Arc::from(&**text),
+            protocol,
+            address: Address::File(scope.readable(&path)),
         },
         Endpoint::Unix(protocol, path) => EndpointPlan {
             name: Arc::from(&**text),

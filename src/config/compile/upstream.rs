@@ -1,15 +1,17 @@
 //! What a cluster is told beside its addresses.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::HeaderName;
 
 use crate::config::compile::lasting;
 use crate::config::parse;
-use crate::config::schema::text::{AuthorityText, HashText, PathText};
+use crate::config::schema::Cluster;
+use crate::config::schema::text::{AuthorityText, HashText, PathText, ResolverText};
 use crate::config::schema::upstream::{Health, HealthCheck, HealthForm};
 use crate::config::scope::Scope;
-use crate::upstream::plan::{Check, HashBy, HealthPlan};
+use crate::upstream::plan::{Caps, Check, HashBy, HealthPlan};
 
 /// From one check to the next where nothing is said.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -77,6 +79,22 @@ fn foreign(check: HealthCheck, form: &HealthForm, scope: &Scope<'_>) {
         if given && !fits {
             scope.key(key).fault("a key that this check does not have", expected);
         }
+    }
+}
+
+/// The name server that is asked.
+pub fn resolver(written: Option<&ResolverText>, scope: &Scope<'_>) -> Option<SocketAddr> {
+    let text = written?;
+    let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
+    scope.parsed(text, address, ResolverText::EXPECTED)
+}
+
+/// What one endpoint is given at most.
+pub fn caps(cluster: &Cluster) -> Caps {
+    let default = Caps::default();
+    Caps {
+        in_flight: cluster.max_in_flight,
+        pending: cluster.max_pending.unwrap_or(default.pending),
     }
 }
 

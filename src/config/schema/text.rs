@@ -112,6 +112,8 @@ texts! {
     AuthorityText: ["string"], "a host, or host:port";
     /// What leads an exchange to its endpoint.
     HashText: ["string"], "client, header:NAME or cookie:NAME";
+    /// A name server.
+    ResolverText: ["string"], "the address and port of a name server such as 10.0.0.2:53";
     /// A name.
     NameText: ["string", "integer"], "a name";
 }

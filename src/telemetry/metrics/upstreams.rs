@@ -20,6 +20,10 @@ pub struct EndpointKnown {
     pub healthy: Vec<(&'static str, bool)>,
     /// Exchanges in flight there.
     pub in_flight: u64,
+    /// Exchanges that wait for a place there.
+    pub waiting: u64,
+    /// Exchanges that were refused because it carried as much as it may.
+    pub shed: u64,
     /// How often it was ejected, by reason.
     pub ejections: Vec<(&'static str, u64)>,
     /// Checks, by result.
@@ -49,6 +53,20 @@ pub(super) fn encode(
         "",
         MetricType::Gauge,
         &|one| vec![("", one.in_flight)],
+    )?;
+    family(
+        "upstream_queue_waiting",
+        "Exchanges that wait for a place at an endpoint",
+        "",
+        MetricType::Gauge,
+        &|one| vec![("", one.waiting)],
+    )?;
+    family(
+        "upstream_queue_refused",
+        "Exchanges that were refused because an endpoint carried as much as it may",
+        "",
+        MetricType::Counter,
+        &|one| vec![("", one.shed)],
     )?;
     family(
         "upstream_ejections",

@@ -235,7 +235,7 @@ fn addressed(mut request: Request<Bytes>, endpoint: &EndpointPlan) -> Request<By
             HeaderValue::try_from(format!("{host}:{port}"))
                 .unwrap_or(HeaderValue::from_static("localhost"))
         }
-        (None, Address::Unix(_)) => HeaderValue::from_static("localhost"),
+        (None, _) => HeaderValue::from_static("localhost"),
     };
     if !endpoint.protocol.is_h2() {
         request.headers_mut().insert(HOST, authority);

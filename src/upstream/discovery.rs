@@ -1,0 +1,124 @@
+//! Finds out which endpoints there are: every address of a name, the targets of a service, the lines
+//! of a file. On the control runtime only; workers take up what has changed.
+//!
+//! What cannot be found out changes nothing: the last good answer is kept.
+
+pub mod dns;
+pub mod file;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::dns::Resolver;
+use super::plan::{Address, EndpointPlan};
+use super::roster::Members;
+
+/// How soon a source is asked again that could not answer.
+const AGAIN: Duration = Duration::from_secs(2);
+/// A name is not asked for more often than this, whatever its TTL.
+const TTL_MIN: Duration = Duration::from_secs(1);
+/// A name is asked for at least so often.
+const TTL_MAX: Duration = Duration::from_secs(300);
+/// How often a file is looked at. Read anew each time: no way of replacing it escapes that, be it
+/// Kubernetes' swap of symlinks or a file system that tells nobody.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// One endpoint of a source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    /// DNS name or IP address, without brackets.
+    pub host: Box<str>,
+    /// Port.
+    pub port: u16,
+    /// Its share beside the others'.
+    pub weight: u16,
+    /// The name that its certificate is for, where it is not `host`.
+    pub server_name: Option<Box<str>>,
+}
+
+/// An answer, and when it is to be asked for anew.
+type Answer = Result<(BTreeSet<Found>, Instant), String>;
+
+/// Keeps one source of a cluster's endpoints up to date, until nobody has the cluster any more.
+pub async fn follow(members: Weak<Members>, source: EndpointPlan, resolver: Option<SocketAddr>) {
+    let mut asked = match &source.address {
+        Address::Dns { .. } | Address::Srv(_) => match Resolver::new(resolver) {
+            Ok(resolver) => Asked::Dns(Box::new(resolver)),
+            Err(error) => return tracing::error!(%error, "no DNS resolver can be had"),
+        },
+        _ => Asked::File(file::Reader::default()),
+    };
+    let mut known = None;
+    let mut failing = false;
+    loop {
+        let (next, answer) = match asked.ask(&source.address).await {
+            Ok((found, next)) => (next, Ok(found)),
+            Err(why) => (Instant::now() + AGAIN, Err(why)),
+        };
+        let Some(members) = members.upgrade() else { return };
+        match answer {
+            Ok(found) => {
+                if known.as_ref() != Some(&found) {
+                    tell(&members, &source, known.as_ref(), &found);
+                    members.found(&source, &found, known.is_some());
+                    known = Some(found);
+                }
+                failing = false;
+            }
+            Err(why) if !failing => {
+                failing = true;
+                tracing::error!(cluster = %members.plan.name, source = %source.name, why, "the endpoints cannot be found out; those that were known are kept");
+            }
+            Err(_) => {}
+        }
+        drop(members);
+        tokio::time::sleep_until(next).await;
+    }
+}
+
+fn tell(
+    members: &Arc<Members>,
+    source: &EndpointPlan,
+    known: Option<&BTreeSet<Found>>,
+    found: &BTreeSet<Found>,
+) {
+    let none = BTreeSet::new();
+    let known = known.unwrap_or(&none);
+    let (come, gone) = (found.difference(known).count(), known.difference(found).count());
+    tracing::info!(cluster = %members.plan.name, source = %source.name, come, gone, endpoints = found.len(), "endpoints have changed");
+}
+
+/// How a source is asked.
+enum Asked {
+    Dns(Box<Resolver>),
+    File(file::Reader),
+}
+
+impl Asked {
+    async fn ask(&mut self, address: &Address) -> Answer {
+        match (self, address) {
+            (Self::Dns(resolver), Address::Dns { host, port }) => {
+                let (found, until) = resolver.addresses(host, *port).await?;
+                Ok((found, asked_again(until)))
+            }
+            (Self::Dns(resolver), Address::Srv(name)) => {
+                let (found, until) = resolver.service(name).await?;
+                Ok((found, asked_again(until)))
+            }
+            (Self::File(reader), Address::File(path)) => {
+                Ok((reader.read(path.clone()).await?, Instant::now() + LOOK))
+            }
+            _ => Err("it is no source of endpoints".into()),
+        }
+    }
+}
+
+/// When a name is asked for again whose answer is good until then.
+fn asked_again(until: Instant) -> Instant {
+    let now = Instant::now();
+    until.clamp(now + TTL_MIN, now + TTL_MAX)
+}

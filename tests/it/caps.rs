@@ -1,0 +1,62 @@
+//! What one endpoint is given at most, and what becomes of the rest.
+
+use futures_util::future::join_all;
+
+use crate::support::faults::{config, eventually, within};
+use crate::support::h2::Client;
+use crate::support::{Ravelin, standin};
+
+const UNARY: &str = "/ravelin.test.Echo/Unary";
+const SLOW: (&str, &str) = ("x-standin-order", "slow-head=200");
+
+#[tokio::test]
+async fn beyond_the_cap_exchanges_wait_and_beyond_the_queue_they_are_refused_at_once() {
+    let standin = standin().await;
+    let endpoint = format!("h2c://{}", standin.address());
+    let caps = "max_in_flight: 2, max_pending: 3";
+    let ravelin = Ravelin::start(&config(&[endpoint], caps, ""));
+    let client = Client::plain(ravelin.plain()).await;
+    client.grpc(UNARY, &[], b"the connection is there").await.unwrap();
+    let most = std::cell::Cell::new(0);
+    let watch = async {
+        loop {
+            most.set(most.get().max(standin.in_flight()));
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let calls = join_all((0..10).map(|_| client.grpc(UNARY, &[SLOW], b"m")));
+    let answers = tokio::select! {
+        answers = within(3.0, "calls", calls) => answers,
+        () = watch => unreachable!(),
+    };
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    let good = answers.iter().filter(|answer| answer.trailer("grpc-status") == "0").count();
+    assert_eq!(good, 5, "two at once, and three that waited");
+    assert_eq!(most.get(), 2);
+    for refused in answers.iter().filter(|answer| answer.header("grpc-status") == "14") {
+        assert_eq!(refused.header("grpc-retry-pushback-ms"), "1000");
+    }
+    assert_eq!(ravelin.metric("ravelin_upstream_queue_refused_total"), 5.0);
+    assert_eq!(ravelin.metric("ravelin_upstream_queue_waiting"), 0.0);
+    let again = client.grpc(UNARY, &[], b"m").await.unwrap();
+    assert_eq!(again.trailer("grpc-status"), "0", "every place was given back");
+}
+
+#[tokio::test]
+async fn http1_is_capped_too_and_who_gives_up_leaves_the_queue() {
+    let standin = standin().await;
+    let endpoint = format!("http://{}", standin.address());
+    let ravelin = Ravelin::start(&config(&[endpoint], "max_in_flight: 1", ""));
+    let client = Client::plain(ravelin.plain()).await;
+    let get = || client.get("/admin/v1/healthz?order=slow-head=100");
+    let gone = async {
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(50), get()).await;
+    };
+    let calls = join_all((0..4).map(|_| get()));
+    let (answers, ()) = within(3.0, "calls", futures_util::future::join(calls, gone)).await;
+    for answer in answers {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    assert_eq!(standin.connections_total(), 1, "one after the other");
+    eventually("nobody waits", || ravelin.metric("ravelin_upstream_queue_waiting") == 0.0).await;
+}
