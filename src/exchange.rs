@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use ipnet::IpNet;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::Kind;
@@ -84,6 +85,95 @@ impl Protocol {
         match self {
             Self::H1 => "h1",
             Self::H2 => "h2",
+        }
+    }
+}
+
+/// What the cache did for an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CacheUse {
+    /// Answered from it, fresh.
+    Hit,
+    /// Answered from it, stale, since the request allows that.
+    Stale,
+    /// Answered from it, stale, while it is asked for anew.
+    Revalidating,
+    /// Answered from it, stale, since upstream failed.
+    Error,
+    /// Answered from it, once upstream had confirmed it.
+    Revalidated,
+    /// Answered with what upstream told another who asked at the same time.
+    Collapsed,
+    /// Nothing was kept.
+    Miss,
+    /// What was kept is for other request fields.
+    VaryMiss,
+    /// What was kept is too old.
+    Expired,
+    /// The request wanted it new.
+    Wanted,
+    /// Nothing was kept, and the request wanted nothing else.
+    Only,
+    /// The method is not one that is answered from it.
+    Method,
+    /// The request carries credentials.
+    Authorization,
+    /// The request carries cookies.
+    Cookie,
+    /// The path is one that is never kept.
+    Never,
+}
+
+impl CacheUse {
+    /// Every one, for tables and tests.
+    pub const ALL: &'static [Self] = &[
+        Self::Hit,
+        Self::Stale,
+        Self::Revalidating,
+        Self::Error,
+        Self::Revalidated,
+        Self::Collapsed,
+        Self::Miss,
+        Self::VaryMiss,
+        Self::Expired,
+        Self::Wanted,
+        Self::Only,
+        Self::Method,
+        Self::Authorization,
+        Self::Cookie,
+        Self::Never,
+    ];
+
+    /// The stable word for logs and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale | Self::Revalidating | Self::Error => "stale",
+            Self::Revalidated => "revalidated",
+            Self::Collapsed => "collapsed",
+            Self::Miss | Self::VaryMiss | Self::Expired | Self::Wanted | Self::Only => "miss",
+            Self::Method | Self::Authorization | Self::Cookie | Self::Never => "bypass",
+        }
+    }
+
+    /// Why, as a stable word.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Revalidating => "stale-while-revalidate",
+            Self::Error => "stale-if-error",
+            Self::Revalidated => "revalidated",
+            Self::Collapsed => "collapsed",
+            Self::Miss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Expired => "expired",
+            Self::Wanted => "request",
+            Self::Only => "only-if-cached",
+            Self::Method => "method",
+            Self::Authorization => "authorization",
+            Self::Cookie => "cookie",
+            Self::Never => "never",
         }
     }
 }
@@ -184,6 +274,28 @@ pub struct Connection {
     pub redirect_to_https: Option<u16>,
     /// What TLS settled, where there is TLS.
     pub tls: Option<Tls>,
+    /// Whether it is to end.
+    pub ending: Ending,
+}
+
+/// Tells a connection, and what runs on it, that it is to end when it can: Ravelin leaves, or its
+/// listener does.
+#[derive(Clone, Debug)]
+pub struct Ending(watch::Receiver<bool>);
+
+impl Ending {
+    /// Both ends: sending true tells.
+    pub fn channel() -> (watch::Sender<bool>, Self) {
+        let (tell, told) = watch::channel(false);
+        (tell, Self(told))
+    }
+
+    /// Ready when it is told; never, where whoever could tell is gone.
+    pub async fn told(mut self) {
+        if self.0.wait_for(|told| *told).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 impl Connection {
@@ -245,6 +357,10 @@ pub struct Exchange {
     pub bytes_in: Rc<Cell<u64>>,
     /// For the record: what upstream said where the client was told something else, though nothing failed.
     pub remark: Option<Box<str>>,
+    /// What the cache did; `None`: the route has none.
+    pub cache: Option<CacheUse>,
+    /// Bytes that the answer's coding from the cache saved.
+    pub cache_saved: u64,
     /// How interim answers reach the client.
     pub interim: Option<Interim>,
     /// When it ends whatever happens, and as what: the caller's deadline, or the route's.
@@ -277,6 +393,8 @@ impl Exchange {
             upstream_head: None,
             bytes_in: Rc::default(),
             remark: None,
+            cache: None,
+            cache_saved: 0,
             interim: None,
             deadline: None,
             cut: None,

@@ -7,15 +7,16 @@
 //! client ⇄ downstream          ⇄ pipeline               ⇄ upstream            ⇄ server
 //!          bind, accept          admit: class, host,      cluster, endpoint
 //!          PROXY header          route                    HTTP/2, HTTP/1.1
-//!          handshake             forward: headers,        TLS
-//!          http1, http2          clocks, retries
-//!          exchange, rescue
+//!          handshake             cache                    TLS
+//!          http1, http2          forward: headers,
+//!          exchange, rescue      clocks, retries
 //! ```
 //!
 //! - [`downstream`] owns the client's connection. Each request becomes an `exchange::Exchange` and
 //!   a `Request<Body>`, and goes through the trait `downstream::exchange::Service`.
 //! - [`worker`] composes: its `Service` is the [`pipeline`] of the plan in force.
-//! - `pipeline::admit` decides on the head alone (class, host, route); `pipeline::forward` makes the
+//! - `pipeline::admit` decides on the head alone (class, host, route); `pipeline::cache` answers from
+//!   memory what may be, and asks once for what many want; `pipeline::forward` makes the
 //!   head for the other leg, keeps the clocks, and asks again what was provably not processed.
 //! - [`upstream`] holds the connections: HTTP/2 shared by many streams, HTTP/1.1 one by one.
 //! - The answer comes back as a body that is read as the client takes it. An [`error`] on the way
@@ -43,7 +44,8 @@
 //!   and counters. A request never changes threads, so nothing on its path is `Send` or locked.
 //! - **Control** ([`server`], the main thread): start, signals, drain, the [`admin`] listener, and what
 //!   looks for endpoints and checks them (`upstream::discovery`, `upstream::health`).
-//! - Beside them: one thread writes access records, one for each TLS listener watches its
+//! - Beside them: one thread writes access records, a few of low priority code what the cache keeps, one
+//!   for each TLS listener watches its
 //!   certificate files. All share, read-only, the plan and TLS configuration.
 //!
 //! Writes are collected: [`io`] holds small ones back until the connection's task has been polled
@@ -60,6 +62,7 @@
 //! | which certificate is shown, and reloading it | `downstream::certificates` |
 //! | why this route | `pipeline::admit::route`; the class of a request: `admit::classify` |
 //! | what upstream sees of the client | `pipeline::forward::headers` |
+//! | why it came from the cache or not | the files that `pipeline::cache` names |
 //! | what is sent again, and why not | `pipeline::forward::retry`; doing it: `forward::attempts` |
 //! | clocks, WebSocket | `pipeline::forward` and its `deadline`, `relay`, `websocket` |
 //! | which endpoint, and why not another | `upstream::cluster`, `balance`, `eject`, `health` |

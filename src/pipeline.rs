@@ -1,6 +1,7 @@
 //! The stages, in the order in which a request meets them: admit (may it enter, and as what?),
-//! then forward; its answer then meets compress. A stage never names another stage; their order stands here, and what two of them
-//! must agree on (`plan`, `authority`, `path`, `coding`) stands beside them.
+//! cache (is the answer here already?), forward; its answer then meets compress. A stage never names
+//! another stage; their order stands here, and what two of them must agree on (`plan`,
+//! `authority`, `path`, `coding`) stands beside them.
 
 pub mod plan;
 pub mod authority;
@@ -8,6 +9,7 @@ pub mod path;
 pub mod coding;
 pub mod admit;
 pub mod preflight;
+pub mod cache;
 pub mod forward;
 pub mod compress;
 
@@ -20,6 +22,7 @@ use http::{Request, Response, StatusCode};
 
 use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
+use self::cache::Cache;
 use self::compress::load::Load;
 use self::forward::Target;
 use self::forward::retry::budget::Retries;
@@ -38,6 +41,8 @@ pub struct Pipeline {
     rates: Arc<Rates>,
     /// By route: its number in the metrics.
     ids: Vec<usize>,
+    /// Shared by all workers; `None`: no route has one.
+    cache: Option<Arc<Cache>>,
     /// This worker's time for coding.
     load: Rc<Load>,
 }
@@ -65,7 +70,12 @@ impl Pipeline {
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
         let load = Rc::new(Load::new(std::time::Instant::now()));
-        Self { table: RouteTable::new(routes.to_vec()), targets, rates, ids, load }
+        Self { table: RouteTable::new(routes.to_vec()), targets, rates, ids, load, cache: None }
+    }
+
+    /// The same, with the cache of all workers.
+    pub fn with_cache(self, cache: Option<Arc<Cache>>) -> Self {
+        Self { cache, ..self }
     }
 
     /// Answers one request.
@@ -100,8 +110,16 @@ impl Pipeline {
                 let asked = compress.and_then(|compress| {
                     Some((compress, compress::Asked::of(exchange.class, &request)?))
                 });
-                let response =
-                    forward::forward(plan, &route.matcher.path, target, request, exchange).await?;
+                let response = if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
+                    && Cache::concerns(kept, exchange.class, request.uri().path())
+                {
+                    let next = Onward { route: Arc::clone(&route), target: target.cloned() };
+                    let (kept, name) = (Arc::clone(kept), Arc::clone(&route.name));
+                    // Boxed, so that exchanges without a cache do not carry its state.
+                    Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await?
+                } else {
+                    forward::forward(plan, &route.matcher.path, target, request, exchange).await?
+                };
                 Ok(match asked {
                     Some((compress, asked)) => asked.answer(compress, &self.load, response),
                     None => response,
@@ -123,6 +141,25 @@ impl Pipeline {
                 Ok(response)
             }
         }
+    }
+}
+
+/// The way to upstream, for the cache.
+#[derive(Clone)]
+struct Onward {
+    route: Arc<RoutePlan>,
+    target: Option<Target>,
+}
+
+impl cache::Next for Onward {
+    async fn send(
+        &self,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Error> {
+        let Action::Forward(plan) = &self.route.action else { return Err(Kind::Internal.into()) };
+        let path = &self.route.matcher.path;
+        forward::forward(plan, path, self.target.as_ref(), request, exchange).await
     }
 }
 

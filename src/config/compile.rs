@@ -1,11 +1,13 @@
 //! Schema → Plan: meaning is checked and defaults are filled in, section by section. Every
 //! function reports what it finds and goes on with what is left, so that all faults show at once.
 
+pub mod cache;
 pub mod clusters;
 pub mod headers;
 pub mod listeners;
 pub mod proxies;
 pub mod routes;
+pub mod upgrade;
 pub mod upstream;
 pub mod zitadel;
 
@@ -61,9 +63,11 @@ pub fn document(document: &Document, scope: &Scope<'_>) -> Plan {
         clusters: clusters.into_iter().map(Arc::new).collect(),
         zitadel: sites.into_iter().map(|(site, _)| site).collect(),
         preset,
+        cache: cache::store(document.cache.as_ref(), &scope.key("cache")),
         admin,
         access: access(document.access_log.as_ref(), &scope.key("access_log")),
         shutdown: shutdown(document.shutdown.as_ref(), &scope.key("shutdown")),
+        upgrade: upgrade::socket(document.upgrade.as_ref(), &scope.key("upgrade")),
     }
 }
 

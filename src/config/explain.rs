@@ -3,6 +3,7 @@
 //! The text is a configuration again: loading it gives the same plan, except for masked values.
 //! What `zitadel` brings is shown as comments where it stands: it comes again from `zitadel`.
 
+mod cache;
 mod retry;
 mod upstream;
 mod zitadel;
@@ -72,6 +73,7 @@ fn tree(plan: &Plan) -> Json {
         }
     }
     out.insert("clusters".into(), Json::Object(clusters));
+    out.insert("cache".into(), json!({ "memory": size(plan.cache.memory) }));
     let admin = plan.admin.map_or_else(|| "off".to_owned(), |address| address.to_string());
     out.insert("admin".into(), json!(admin));
     out.insert("access_log".into(), access_log(&plan.access));
@@ -80,6 +82,9 @@ fn tree(plan: &Plan) -> Json {
         "grace": duration(plan.shutdown.grace),
     });
     out.insert("shutdown".into(), shutdown);
+    if let Some(socket) = &plan.upgrade {
+        out.insert("upgrade".into(), json!({"socket": socket.display().to_string()}));
+    }
     Json::Object(out)
 }
 
@@ -264,6 +269,9 @@ fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
     }
     if let Some(preflight) = &plan.preflight {
         out.insert("preflight".into(), json!({ "max_age": duration(preflight.max_age) }));
+    }
+    if let Some(kept) = &plan.cache {
+        out.insert("cache".into(), cache::route(kept));
     }
     out.insert("retry".into(), retry::retry(&plan.retry));
 }

@@ -1,12 +1,13 @@
 //! The compiled configuration: immutable, with nothing left to parse and no default left to apply.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::zitadel::Installation;
 use crate::downstream::plan::ListenerPlan;
-use crate::pipeline::plan::RoutePlan;
+use crate::pipeline::plan::{Action, RoutePlan, StorePlan};
 use crate::telemetry::plan::AccessPlan;
 use crate::upstream::plan::ClusterPlan;
 
@@ -25,12 +26,27 @@ pub struct Plan {
     pub zitadel: Vec<Installation>,
     /// What stands as an installation brought it.
     pub preset: FromPreset,
+    /// The store that routes with a cache share.
+    pub cache: StorePlan,
     /// Where health, readiness and metrics are served; `None`: nowhere.
     pub admin: Option<SocketAddr>,
     /// The access record.
     pub access: AccessPlan,
     /// How it leaves.
     pub shutdown: ShutdownPlan,
+    /// The Unix socket through which it hands over to the next process; `None`: it does not.
+    pub upgrade: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Whether any route keeps answers.
+    pub fn keeps(&self) -> bool {
+        let keeps = |route: &Arc<RoutePlan>| match &route.action {
+            Action::Forward(plan) => plan.cache.is_some(),
+            Action::Redirect(_) | Action::Respond(_) | Action::Deny => false,
+        };
+        self.routes.iter().any(keeps)
+    }
 }
 
 /// Names of what stands as an installation brought it.

@@ -4,8 +4,10 @@
 //! Everything is optional here, so that what is left of a faulty file still decodes and every
 //! fault is found at once; `required` lives in the JSON schema, which the walker enforces.
 
+pub mod cache;
 pub mod retry;
 pub mod text;
+pub mod upgrade;
 pub mod upstream;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::cache::{CacheStore, RouteCache};
 use self::retry::Retry;
 use self::text::{
     AdminText, AuthorityText, BodyText, CapText, ClockText, CompressText, DurationText,
@@ -77,6 +80,8 @@ pub struct Document {
     /// Named sets of endpoints that do the same. One with the name of a cluster of `zitadel` takes
     /// its place.
     pub clusters: Option<BTreeMap<String, Cluster>>,
+    /// The memory in which routes with a `cache` keep answers.
+    pub cache: Option<CacheStore>,
     /// Health, readiness and metrics, on a listener of their own.
     /// Flag `--admin`, variable `RAVELIN_ADMIN`.
     pub admin: Option<Admin>,
@@ -84,6 +89,8 @@ pub struct Document {
     pub access_log: Option<AccessLog>,
     /// How Ravelin leaves when it is told to.
     pub shutdown: Option<Shutdown>,
+    /// How the binary is replaced without closing a socket.
+    pub upgrade: Option<upgrade::Upgrade>,
 }
 
 /// A ZITADEL installation, with its login.
@@ -123,6 +130,9 @@ pub struct Zitadel {
     pub guards: Option<Guards>,
     /// What a request may cost.
     pub limits: Option<SiteLimits>,
+    /// Keep the Console, the login's static files and public assets in memory; `false`: nothing.
+    #[schemars(extend("default" = true))]
+    pub cache: Option<bool>,
     /// Edits of every request's headers, after Ravelin's own.
     pub request_headers: Option<HeaderEdits>,
     /// Edits of every answer's headers.
@@ -448,6 +458,8 @@ pub struct Route {
     /// the translated answers are readable for these origins too, unless upstream decides that
     /// itself. Default: preflights go upstream. Only with `to`.
     pub preflight: Option<Preflight>,
+    /// What of its answers is kept in memory. Default: nothing. Only with `to`.
+    pub cache: Option<RouteCache>,
     /// What is sent again, before that at the top. Only with `to`.
     pub retry: Option<Retry>,
 }

@@ -3,6 +3,7 @@
 //!
 //! Guards are asked before routes of the user's own, everything else behind them.
 
+mod kept;
 pub mod exposure;
 pub mod guards;
 pub mod pieces;
@@ -91,6 +92,8 @@ pub struct Installation {
     pub guards: Guards,
     /// What a request may cost.
     pub limits: Limits,
+    /// Whether files are kept in memory.
+    pub cache: bool,
     /// Limits at the top of the configuration, where `limits` says nothing.
     pub base: LimitsPlan,
     /// What is sent again.

@@ -1,5 +1,7 @@
 //! What the pipeline is told: routes and what each does. Filled by `config`, immutable.
 
+mod cache;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use ipnet::IpNet;
 use regex::Regex;
 
 use super::coding::Coding;
+
+pub use self::cache::{CachePlan, StorePlan};
 
 /// One route: when, and what then. Routes are asked in the order of the configuration; the first
 /// that matches wins.
@@ -122,6 +126,8 @@ pub struct ForwardPlan {
     pub grpc_web: GrpcWeb,
     /// Answer CORS preflights here, allowing what upstream would.
     pub preflight: Option<PreflightPlan>,
+    /// What of its answers may be kept; `None`: nothing.
+    pub cache: Option<Arc<CachePlan>>,
     /// Code answers on their way to the client.
     pub compress: Option<CompressPlan>,
     /// What is sent again.
@@ -143,6 +149,7 @@ impl ForwardPlan {
             limits: LimitsPlan::default(),
             grpc_web: GrpcWeb::default(),
             preflight: None,
+            cache: None,
             compress: None,
             retry: RetryPlan::default(),
         }

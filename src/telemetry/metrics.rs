@@ -62,6 +62,20 @@ pub struct CertificateLeft {
     pub days: f64,
 }
 
+/// What the cache holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheState {
+    /// Bytes, about.
+    pub bytes: u64,
+    /// Addresses and bodies.
+    pub items: u64,
+    /// Bodies whose best variants are still to be made.
+    pub pending: u64,
+    /// Addresses and bodies that went to make room, since the start.
+    pub evicted: u64,
+}
+
+type AskCache = Box<dyn Fn() -> CacheState + Send + Sync>;
 type Certificates = Box<dyn Fn() -> Vec<CertificateLeft> + Send + Sync>;
 type Endpoints = Box<dyn Fn() -> Vec<EndpointKnown> + Send + Sync>;
 
@@ -71,6 +85,7 @@ pub struct Metrics {
     names: Mutex<Names>,
     dropped_records: Arc<AtomicU64>,
     certificates: OnceLock<Certificates>,
+    cache: OnceLock<AskCache>,
     endpoints: OnceLock<Endpoints>,
     started: SystemTime,
 }
@@ -96,6 +111,7 @@ impl Metrics {
             }),
             dropped_records: Arc::default(),
             certificates: OnceLock::new(),
+            cache: OnceLock::new(),
             endpoints: OnceLock::new(),
             started: SystemTime::now(),
         })
@@ -132,6 +148,11 @@ impl Metrics {
     /// Who knows how long certificates still hold; asked at every scrape. Only the first counts.
     pub fn set_certificates(&self, ask: impl Fn() -> Vec<CertificateLeft> + Send + Sync + 'static) {
         let _ = self.certificates.set(Box::new(ask));
+    }
+
+    /// Who knows what the cache holds; asked at every scrape. Only the first counts.
+    pub fn set_cache(&self, ask: impl Fn() -> CacheState + Send + Sync + 'static) {
+        let _ = self.cache.set(Box::new(ask));
     }
 
     /// Who knows how endpoints stand; asked at every scrape. Only the first counts.

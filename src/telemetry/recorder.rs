@@ -12,7 +12,7 @@ use super::access::Record;
 use super::grpc_status::{self, WebTrailerScanner};
 use super::metrics::{ExchangeKey, Gauge, RouteId};
 use crate::error::{Error, Kind};
-use crate::exchange::{Class, Exchange};
+use crate::exchange::{CacheUse, Class, Exchange};
 
 /// What an exchange is counted as whose client left before there was a status (nginx's word).
 const CLIENT_CLOSED: u16 = 499;
@@ -198,6 +198,9 @@ impl Drop for Recorder {
             cause,
         };
         self.telemetry.shard.exchange(&key, duration, bytes_in, self.bytes_out);
+        if let Some(verdict) = exchange.cache {
+            self.telemetry.shard.cache(verdict, exchange.cache_saved);
+        }
         if self.telemetry.access.enabled() {
             self.write(duration, bytes_in, cause);
         }
@@ -230,6 +233,7 @@ impl Recorder {
                 .and_then(|(_, detail)| detail.as_deref())
                 .or(exchange.remark.as_deref()),
             route: exchange.route.as_deref(),
+            cache: exchange.cache.map(CacheUse::reason),
             cluster: exchange.cluster.as_deref(),
             endpoint: exchange.endpoint.as_deref(),
             attempts: exchange.attempts,

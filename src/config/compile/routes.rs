@@ -18,7 +18,7 @@ pub use self::preset::Preset;
 use self::preset::{in_order, take_over};
 
 use crate::config::compile::clusters::SHORT;
-use crate::config::compile::{headers, item};
+use crate::config::compile::{cache, headers, item};
 use crate::config::fault::nearest;
 use crate::config::parse;
 use crate::config::schema::text::{
@@ -206,6 +206,7 @@ fn only_with_to(scope: &Scope<'_>) {
         "preflight",
         "compress",
         "retry",
+        "cache",
     ];
     for key in keys.into_iter().chain(also) {
         if scope.key(key).given() {
@@ -277,6 +278,7 @@ fn over(route: &Route, base: ForwardPlan, scope: &Scope<'_>) -> ForwardPlan {
             Some(GrpcWebText::Pass) => GrpcWeb::Pass,
             None => base.grpc_web,
         },
+        cache: cache::route(route.cache.as_ref(), base.cache, &scope.key("cache")),
         preflight: match &route.preflight {
             Some(written) => Some(preflight(written, &scope.key("preflight"))),
             None => base.preflight,

@@ -88,6 +88,7 @@ fn installation(
         }),
         guards: guards(written.guards.as_ref(), listeners, &scope.key("guards")),
         limits: limits(written.limits.as_ref(), &scope.key("limits")),
+        cache: written.cache.unwrap_or(true),
         base: base.clone(),
         retry: retry.clone(),
         request_headers: headers::edits(

@@ -41,6 +41,7 @@ pub(super) fn installation(site: &Installation) -> Json {
         "rate": if limits.cloud_rate { "cloud" } else { "off" },
     });
     out.insert("limits".into(), limits);
+    out.insert("cache".into(), json!(site.cache));
     edits_of(&site.request_headers, &site.response_headers, &mut out);
     Json::Object(out)
 }

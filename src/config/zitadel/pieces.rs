@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::HeaderValue;
 use http::{Method, StatusCode, Uri};
 
-use super::{Installation, exposure, patterns};
+use super::{Installation, exposure, kept, patterns};
 use crate::pipeline::plan::{
     Action, ForwardPlan, IdentityPlan, Matcher, PathPattern, RedirectPlan, RespondPlan, RoutePlan,
     Timeouts,
@@ -43,6 +43,7 @@ pub fn routes(site: &Installation, clocks: Timeouts) -> Vec<RoutePlan> {
     piece("device", PathPattern::Exact("/device".into()), to_zitadel());
     let mut assets = to_zitadel();
     assets.limits.body = site.limits.assets;
+    assets.cache = kept::assets(site);
     piece("assets", prefix("/assets/v1"), assets);
     let mut scim = to_zitadel();
     scim.limits.body = site.limits.scim;
@@ -54,7 +55,8 @@ pub fn routes(site: &Installation, clocks: Timeouts) -> Vec<RoutePlan> {
         routes.extend(exposure::transfers(site, &[], clocks));
     }
     let matcher = Matcher { hosts: site.host_patterns(), ..Matcher::default() };
-    let action = Action::Forward(to_zitadel());
+    let forward = ForwardPlan { cache: kept::files(site), ..to_zitadel() };
+    let action = Action::Forward(forward);
     routes.push(RoutePlan { name: site.name.clone(), matcher, action });
     routes
 }
@@ -84,6 +86,7 @@ fn login(site: &Installation, clocks: Timeouts) -> RoutePlan {
 fn to_login(site: &Installation, clocks: Timeouts) -> ForwardPlan {
     let mut forward = site.forward(clocks);
     forward.cluster = site.piece("login");
+    forward.cache = kept::login(site);
     forward.identity = IdentityPlan { login: true, ..forward.identity };
     // Its pages are full of secrets, and Next.js codes its files itself.
     forward.compress = None;

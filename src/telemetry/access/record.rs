@@ -47,6 +47,8 @@ pub struct Record<'a> {
     pub detail: Option<&'a str>,
     /// The route that matched.
     pub route: Option<&'a str>,
+    /// What the cache did.
+    pub cache: Option<&'a str>,
     /// The cluster it went to.
     pub cluster: Option<&'a str>,
     /// The endpoint of the last attempt.
@@ -91,6 +93,7 @@ impl Default for Record<'_> {
             cause: None,
             detail: None,
             route: None,
+            cache: None,
             cluster: None,
             endpoint: None,
             attempts: 0,
@@ -136,6 +139,7 @@ pub fn write_json(record: &Record<'_>, out: &mut Vec<u8>) {
     word_of_ours("cause", record.cause.map(Kind::label), out);
     string("detail", record.detail.map(str::as_bytes), out);
     string("route", record.route.map(str::as_bytes), out);
+    string("cache.status", record.cache.map(str::as_bytes), out);
     string("upstream.cluster", record.cluster.map(str::as_bytes), out);
     string("upstream.endpoint", record.endpoint.map(str::as_bytes), out);
     integer("attempts", u64::from(record.attempts), out);
@@ -240,6 +244,7 @@ pub fn write_text(record: &Record<'_>, out: &mut Vec<u8>) {
     for (name, value) in [
         ("listener", Some(Cow::Borrowed(record.listener.as_bytes()))),
         ("route", record.route.map(|route| route.as_bytes().into())),
+        ("cache", record.cache.map(|cache| cache.as_bytes().into())),
         ("upstream", record.endpoint.map(|endpoint| endpoint.as_bytes().into())),
         ("cause", record.cause.map(|cause| cause.label().as_bytes().into())),
         ("detail", record.detail.map(|detail| detail.as_bytes().into())),

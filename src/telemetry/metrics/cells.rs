@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::Kind;
-use crate::exchange::Class;
+use crate::exchange::{CacheUse, Class};
 
 /// Upper bounds of the latency histogram, in seconds; what is longer falls into `+Inf`.
 pub const BUCKETS: [f64; 15] =
@@ -25,6 +25,7 @@ pub(super) const TABLE_MAX: usize = CHUNK * CHUNK;
 pub(super) const KINDS_OF_EXCHANGE: usize = Class::ALL.len() * 2;
 pub(super) const HANDSHAKES: usize = super::HANDSHAKE_FAILURES.len();
 pub(super) const CAUSES: usize = Kind::ALL.len();
+pub(super) const CACHE_USES: usize = CacheUse::ALL.len();
 /// gRPC's 17 codes, and one for what is none.
 pub(super) const GRPC_CODES: usize = 18;
 pub(super) const FIRST_STATUS: usize = 100;
@@ -90,6 +91,8 @@ pub(super) struct Cells {
     pub(super) endpoints: Table<EndpointCells>,
     pub(super) causes: Counters<CAUSES>,
     pub(super) in_flight: AtomicU64,
+    pub(super) cache: Counters<CACHE_USES>,
+    pub(super) cache_saved: AtomicU64,
 }
 
 /// One route, by class and protocol.

@@ -1,5 +1,7 @@
 //! The families: names, help, units, and the sums over all shards behind them.
 
+mod cache;
+
 use std::collections::BTreeSet;
 use std::fmt::Error;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ impl Collector for Metrics {
         scrape.causes(&mut encoder)?;
         scrape.listeners(&mut encoder)?;
         scrape.endpoints(&mut encoder)?;
+        self.cache(&scrape, &mut encoder)?;
         let known = self.endpoints.get().map(|ask| ask()).unwrap_or_default();
         upstreams::encode(&known, &mut encoder)
     }

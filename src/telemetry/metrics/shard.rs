@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::cells::{CAUSES, Cells, EndpointCells, GRPC_CODES, HANDSHAKES, ListenerCells, add};
 use super::{EndpointId, HANDSHAKE_FAILURES, ListenerId, RouteId};
 use crate::error::Kind;
-use crate::exchange::{Class, Protocol};
+use crate::exchange::{CacheUse, Class, Protocol};
 
 /// One thread's counters: may be moved to its thread, and belongs to it then.
 ///
@@ -79,6 +79,12 @@ impl Shard {
         cells.duration(duration);
         add(&cells.bytes_in, bytes_in);
         add(&cells.bytes_out, bytes_out);
+    }
+
+    /// Counts what the cache did for an exchange, and the bytes that its coding saved.
+    pub fn cache(&self, verdict: CacheUse, saved: u64) {
+        self.cells.cache.bump(verdict as usize);
+        add(&self.cells.cache_saved, saved);
     }
 
     /// An exchange is in flight until the guard is dropped.

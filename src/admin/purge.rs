@@ -1,0 +1,88 @@
+//! `POST /purge?all`, `?host=…` or `?url=…`: forgets what the cache holds, and says how much that was.
+
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use http::StatusCode;
+
+use super::{Admin, text};
+
+/// What to forget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purge {
+    /// Everything.
+    All,
+    /// Every address of a host, with its port or whatever its port.
+    Host(String),
+    /// One address.
+    Address(String),
+}
+
+const HOW: &str = "One of /purge?all, /purge?host=HOST and /purge?url=URL.\n";
+
+/// Answers the call.
+pub(super) async fn purge(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
+    let Some(what) = query.as_deref().and_then(read) else {
+        return text(StatusCode::BAD_REQUEST, HOW);
+    };
+    match (admin.purge)(&what) {
+        None => text(StatusCode::OK, "0 purged: no route has a cache\n"),
+        Some(count) => text(StatusCode::OK, format!("{count} purged\n")),
+    }
+}
+
+/// What a query asks for; the value of `url` is all that follows, so that it need not be encoded.
+fn read(query: &str) -> Option<Purge> {
+    if let Some(url) = query.strip_prefix("url=").filter(|url| !url.is_empty()) {
+        return Some(Purge::Address(decoded(url)));
+    }
+    if let Some(host) = query.strip_prefix("host=").filter(|host| !host.is_empty()) {
+        return Some(Purge::Host(decoded(host)));
+    }
+    matches!(query, "all" | "all=" | "all=true" | "all=1").then_some(Purge::All)
+}
+
+/// A whole address that was encoded (`https%3A%2F%2F…`) is decoded; one that was not, is kept as it
+/// is, with the encodings that are its own.
+fn decoded(text: &str) -> String {
+    let encoded = text.to_ascii_lowercase().contains("%3a");
+    if !encoded {
+        return text.to_owned();
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let mut ahead = bytes.clone();
+        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+        match (byte, digit(ahead.next()), digit(ahead.next())) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                bytes = ahead;
+            }
+            _ => out.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_says_what_to_forget() {
+        let url = |text: &str| Some(Purge::Address(text.to_owned()));
+        for (query, expected) in [
+            ("all", Some(Purge::All)),
+            ("host=a.test:8443", Some(Purge::Host("a.test:8443".to_owned()))),
+            ("url=https://a.test/x?y=1&z", url("https://a.test/x?y=1&z")),
+            ("url=https%3A%2F%2Fa.test%2Fx%3Fy", url("https://a.test/x?y")),
+            ("url=https://a.test/%41", url("https://a.test/%41")),
+            ("url=", None),
+            ("host=", None),
+            ("", None),
+            ("everything", None),
+        ] {
+            assert_eq!(read(query), expected, "{query}");
+        }
+    }
+}

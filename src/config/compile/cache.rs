@@ -1,0 +1,69 @@
+//! `cache`: the store, and what routes keep in it.
+
+use std::sync::Arc;
+
+use crate::config::compile::item;
+use crate::config::parse;
+use crate::config::schema::cache::{CacheStore, RouteCache};
+use crate::config::schema::text::{DurationText, OneOrMany, PathText, SizeText};
+use crate::config::scope::Scope;
+use crate::pipeline::path::decode;
+use crate::pipeline::plan::{CachePlan, StorePlan};
+
+/// The least memory: room for something.
+const LEAST: u64 = 1 << 20;
+
+/// The store.
+pub fn store(written: Option<&CacheStore>, scope: &Scope<'_>) -> StorePlan {
+    let default = StorePlan::default();
+    let Some(text) = written.and_then(|written| written.memory.as_ref()) else { return default };
+    let scope = scope.key("memory");
+    let memory = scope.parsed(text, parse::size(text), SizeText::EXPECTED);
+    if memory.is_some_and(|memory| memory < LEAST) {
+        scope.bad(text, "a size of 1MiB or more");
+    }
+    StorePlan { memory: memory.unwrap_or(default.memory) }
+}
+
+/// What a route keeps; `base` is what holds where nothing is written.
+pub fn route(
+    written: Option<&RouteCache>,
+    base: Option<Arc<CachePlan>>,
+    scope: &Scope<'_>,
+) -> Option<Arc<CachePlan>> {
+    let written = match written {
+        None => return base,
+        Some(RouteCache::Switch(false)) => return None,
+        Some(RouteCache::Switch(true)) => return Some(base.unwrap_or_default()),
+        Some(RouteCache::Form(form)) => form,
+    };
+    let base = base.as_deref().cloned().unwrap_or_default();
+    let list = |written: &Option<OneOrMany<PathText>>, base, key: &str| match written {
+        None => base,
+        Some(written) => paths(written, &scope.key(key)),
+    };
+    let stale = written.stale_if_error.as_ref().and_then(|text| {
+        let scope = scope.key("stale_if_error");
+        scope.parsed(text, parse::duration(text), DurationText::EXPECTED)
+    });
+    Some(Arc::new(CachePlan {
+        paths: list(&written.paths, base.paths, "paths"),
+        except: list(&written.except, base.except, "except"),
+        with_cookies: written.with_cookies.unwrap_or(base.with_cookies),
+        api: written.api.unwrap_or(base.api),
+        errors: written.errors.unwrap_or(base.errors),
+        heuristic: written.heuristic.unwrap_or(base.heuristic),
+        stale_if_error: stale.unwrap_or(base.stale_if_error),
+    }))
+}
+
+fn paths(written: &OneOrMany<PathText>, scope: &Scope<'_>) -> Vec<Box<str>> {
+    if matches!(written, OneOrMany::Many(list) if list.is_empty()) {
+        scope.fault("an empty list", "at least one path, or not the key at all");
+    }
+    let path = |(i, text): (Option<usize>, &PathText)| {
+        let seen = parse::path(text).and_then(decode::pattern);
+        item(scope, i).parsed(text, seen, PathText::EXPECTED)
+    };
+    written.iter().filter_map(path).collect()
+}

@@ -1,0 +1,27 @@
+//! What a route keeps, as it is written.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::duration;
+use crate::pipeline::path::decode::encoded;
+use crate::pipeline::plan::CachePlan;
+
+/// The settings of a route's cache.
+pub(super) fn route(plan: &CachePlan) -> Json {
+    let mut out = Map::new();
+    for (key, paths) in [("paths", &plan.paths), ("except", &plan.except)] {
+        if !paths.is_empty() {
+            out.insert(key.into(), paths.iter().map(|path| encoded(path)).collect());
+        }
+    }
+    for (key, value) in [
+        ("with_cookies", plan.with_cookies),
+        ("api", plan.api),
+        ("errors", plan.errors),
+        ("heuristic", plan.heuristic),
+    ] {
+        out.insert(key.into(), json!(value));
+    }
+    out.insert("stale_if_error".into(), json!(duration(plan.stale_if_error)));
+    Json::Object(out)
+}

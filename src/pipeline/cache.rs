@@ -1,0 +1,341 @@
+//! The shared cache (RFC 9111): answers from memory what may be, asks upstream once for what many
+//! want, and keeps what may be kept.
+//!
+//! What may be is decided in files without a wait in them: `never` (what is never kept), `policy`
+//! (keep it? for how long?), `reuse` (use it now?), `vary`, `conditional`, `range`. Around them:
+//! `store` keeps, `flight` and `fill` share what is on its way, `fetch` asks upstream, `variants`
+//! codes behind the clients' backs.
+//!
+//! One for all workers. A hit takes no lock of ours and waits for nobody.
+
+pub mod answer;
+mod ask;
+pub mod conditional;
+pub mod content;
+pub mod date;
+pub mod directives;
+pub mod drive;
+pub mod entry;
+pub mod fetch;
+pub mod fill;
+pub mod flight;
+pub mod freshen;
+pub mod never;
+pub mod policy;
+pub mod range;
+pub mod reuse;
+mod spare;
+pub mod status;
+pub mod store;
+pub mod variants;
+pub mod vary;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{CONTENT_LOCATION, LOCATION};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+
+use self::answer::{Client, Made};
+use self::ask::{Ask, Found, address, applies, client, moment};
+use self::directives::Asked;
+use self::fetch::Fetch;
+use self::flight::{Flights, Lead, Phase, Role};
+use self::reuse::Reuse;
+use self::status::Told;
+use self::store::{Key, Purge, Store};
+use self::variants::Variants;
+use super::path::decode::{Sight, sight};
+use super::plan::{CachePlan, StorePlan};
+use crate::body::Body;
+use crate::error::Error;
+use crate::exchange::{CacheUse, Class, Exchange};
+
+/// How often another's failure is waited for before one asks for oneself.
+const TRIES: usize = 2;
+
+/// What stands behind the cache: the way to upstream.
+pub trait Next: Clone + 'static {
+    /// Asks upstream.
+    fn send(
+        &self,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+    ) -> impl Future<Output = Result<Response<Body>, Error>>;
+}
+
+/// The cache of all workers.
+pub struct Cache {
+    store: Arc<Store>,
+    flights: Arc<Flights>,
+    variants: Variants,
+}
+
+impl Cache {
+    /// An empty one.
+    pub fn new(plan: StorePlan) -> Arc<Self> {
+        let store = Store::new(plan);
+        let variants = Variants::new(&store);
+        Arc::new(Self { store, flights: Arc::default(), variants })
+    }
+
+    /// What it keeps.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Bodies whose best variants are still to be made.
+    pub fn pending(&self) -> u64 {
+        self.variants.pending()
+    }
+
+    /// Forgets; how many answers went.
+    pub fn purge(&self, purge: &Purge) -> usize {
+        self.store.purge(purge)
+    }
+
+    /// Whether a route's cache is about this request at all. RPCs and WebSockets never are.
+    pub fn concerns(plan: &CachePlan, class: Class, path: &str) -> bool {
+        let page = matches!(class, Class::Page | Class::Asset | Class::Rest);
+        page && matches!(sight(path), Ok(Sight::Clear(path)) if plan.covers(&path))
+    }
+
+    /// Answers a request that [`Cache::concerns`] the route `name`.
+    ///
+    /// # Errors
+    /// Those of `next`.
+    pub async fn handle(
+        self: &Arc<Self>,
+        plan: &Arc<CachePlan>,
+        name: &Arc<str>,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+        next: &impl Next,
+    ) -> Result<Response<Body>, Error> {
+        let method = request.method();
+        if *method != Method::GET && *method != Method::HEAD {
+            return self.unsafe_or_other(request, exchange, next).await;
+        }
+        let path = match sight(request.uri().path())? {
+            Sight::Clear(path) => path.into_owned(),
+            Sight::Detour(path) => path,
+        };
+        let says = Asked::of(request.headers());
+        let empty = http_body::Body::is_end_stream(request.body());
+        let why = never::request(plan, &path, request.headers());
+        let why = why.or_else(|| (!empty).then_some("body"));
+        if let Some(why) = why.or_else(|| says.no_store.then_some("no-store")) {
+            let verdict = match why {
+                "authorization" => CacheUse::Authorization,
+                "cookie" => CacheUse::Cookie,
+                "no-store" => CacheUse::Wanted,
+                _ => CacheUse::Never,
+            };
+            return pass(verdict, Some(why), request, exchange, next).await;
+        }
+        let address = address(&request, exchange);
+        let (plan, route) = (Arc::clone(plan), Arc::clone(name));
+        let ask = Ask { plan, route, path, address, says };
+        self.answer(ask, request, exchange, next).await
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        ask: Ask,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+        next: &impl Next,
+    ) -> Result<Response<Body>, Error> {
+        let mut failures = 0;
+        let mut waited = false;
+        loop {
+            let now = moment(exchange, waited);
+            let (found, verdict) = self.find(&ask, request.headers());
+            let verdict = match &found {
+                None => verdict,
+                Some(found) => {
+                    let head = &found.entry.head;
+                    match reuse::reuse(&ask.says, &head.life, head.age(now)) {
+                        Reuse::Wanted if !waited => CacheUse::Wanted,
+                        Reuse::Ask | Reuse::Wanted => CacheUse::Expired,
+                        usable => return Ok(self.hit(&ask, usable, found, request, exchange, next)),
+                    }
+                }
+            };
+            if ask.says.only_if_cached {
+                exchange.cache = Some(CacheUse::Only);
+                return Ok(only_if_cached());
+            }
+            if *request.method() == Method::HEAD {
+                return pass(verdict, None, request, exchange, next).await;
+            }
+            if self.store.passes(&ask.address) {
+                return pass(verdict, Some("pass"), request, exchange, next).await;
+            }
+            let alone = verdict == CacheUse::Wanted || failures >= TRIES;
+            let lead = match alone {
+                true => Lead::alone(),
+                false => match self.flights.join(&ask.address) {
+                    Role::Lead(lead) => lead,
+                    Role::Alone => Lead::alone(),
+                    Role::Wait(mut waiting) => {
+                        waited = true;
+                        let client = client(&request);
+                        match flight::news(&mut waiting).await {
+                            Some(Phase::Failed) => {
+                                failures += 1;
+                                continue;
+                            }
+                            Some(phase) => match self.share(&ask, &client, phase, exchange) {
+                                Shared::Answer(response) => return Ok(response),
+                                Shared::Again => {
+                                    failures += 1;
+                                    continue;
+                                }
+                                Shared::Alone => Lead::alone(),
+                            },
+                            None => Lead::alone(),
+                        }
+                    }
+                },
+            };
+            let fetch = Fetch { cache: self, ask, client: client(&request), stale: found, lead };
+            return fetch.run(verdict, request, exchange, next).await;
+        }
+    }
+
+    /// What is kept for a request, else why there is nothing.
+    fn find(&self, ask: &Ask, headers: &HeaderMap) -> (Option<Found>, CacheUse) {
+        let key = Key::Address(ask.address.as_str().into());
+        let Some(entries) = self.store.entries(&key) else { return (None, CacheUse::Miss) };
+        let entry = entries.iter().find(|entry| applies(&entry.head, ask, headers));
+        let Some(entry) = entry else { return (None, CacheUse::VaryMiss) };
+        match self.store.content(&entry.body) {
+            Some(content) => (Some(Found { entry: Arc::clone(entry), content }), CacheUse::Expired),
+            None => (None, CacheUse::Miss),
+        }
+    }
+
+    /// Answers from what is kept.
+    fn hit(
+        self: &Arc<Self>,
+        ask: &Ask,
+        usable: Reuse,
+        found: &Found,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+        next: &impl Next,
+    ) -> Response<Body> {
+        let verdict = match usable {
+            Reuse::Stale => CacheUse::Stale,
+            Reuse::Revalidating => CacheUse::Revalidating,
+            Reuse::Fresh | Reuse::Ask | Reuse::Wanted => CacheUse::Hit,
+        };
+        let client = client(&request);
+        if usable == Reuse::Revalidating {
+            fetch::behind(self, ask, found, request, exchange, next);
+        }
+        if found.entry.head.codable {
+            self.variants.want(&found.content);
+        }
+        self.kept(&client, found, verdict, Told::default(), exchange)
+    }
+
+    /// The answer from what is kept, with what is told of it.
+    fn kept(
+        &self,
+        client: &Client,
+        found: &Found,
+        verdict: CacheUse,
+        told: Told,
+        exchange: &mut Exchange,
+    ) -> Response<Body> {
+        let now = moment(exchange, verdict != CacheUse::Hit);
+        let head = &found.entry.head;
+        let Made { mut response, saved } = answer::kept(client, &found.entry, &found.content, now);
+        let ttl = status::ttl(head.life.fresh, head.age(now));
+        status::tell(response.headers_mut(), verdict, Told { ttl, ..told });
+        exchange.cache = Some(verdict);
+        exchange.cache_saved = saved;
+        response
+    }
+
+    /// The answer that another asked for.
+    fn share(&self, ask: &Ask, client: &Client, phase: Phase, exchange: &mut Exchange) -> Shared {
+        let told = Told::default();
+        match phase {
+            Phase::Filling(fill) if applies(&fill.head, ask, &client.headers) => {
+                let now = Instant::now();
+                let Some(made) = answer::filling(client, &fill, now) else { return Shared::Again };
+                let mut response = made.response;
+                status::tell(response.headers_mut(), CacheUse::Collapsed, told);
+                exchange.cache = Some(CacheUse::Collapsed);
+                Shared::Answer(response)
+            }
+            Phase::Kept(entry, content) if applies(&entry.head, ask, &client.headers) => {
+                let found = Found { entry, content };
+                Shared::Answer(self.kept(client, &found, CacheUse::Collapsed, told, exchange))
+            }
+            _ => Shared::Alone,
+        }
+    }
+
+    /// Every other method goes upstream; one that is not safe may make what is kept untrue
+    /// (RFC 9111 §4.4).
+    async fn unsafe_or_other(
+        &self,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+        next: &impl Next,
+    ) -> Result<Response<Body>, Error> {
+        let safe = request.method().is_safe();
+        let address = address(&request, exchange);
+        let response = pass(CacheUse::Method, None, request, exchange, next).await?;
+        if !safe && response.status().as_u16() < 400 {
+            let headers = response.headers();
+            let named = [LOCATION, CONTENT_LOCATION]
+                .into_iter()
+                .filter_map(|name| fetch::resolved(&address, headers.get(name)?.to_str().ok()?));
+            for address in named.chain([address.clone()]) {
+                self.store.forget(&Key::Address(address.into()));
+            }
+        }
+        Ok(response)
+    }
+}
+
+/// What another's answer comes to.
+enum Shared {
+    Answer(Response<Body>),
+    /// It has just come to its end: look once more.
+    Again,
+    /// It is not for this request.
+    Alone,
+}
+
+/// Goes past the cache.
+async fn pass(
+    verdict: CacheUse,
+    detail: Option<&'static str>,
+    request: Request<Body>,
+    exchange: &mut Exchange,
+    next: &impl Next,
+) -> Result<Response<Body>, Error> {
+    exchange.cache = Some(verdict);
+    let mut response = next.send(request, exchange).await?;
+    status::tell(response.headers_mut(), verdict, Told { detail, ..Told::default() });
+    Ok(response)
+}
+
+/// RFC 9111 §5.2.1.7.
+fn only_if_cached() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    let told = Told { detail: Some("only-if-cached"), ..Told::default() };
+    status::tell(response.headers_mut(), CacheUse::Only, told);
+    response.headers_mut().insert(http::header::CONTENT_LENGTH, 0.into());
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! An answer made of what is kept, or of what is on its way in: conditions, ranges, codings, and the
+//! fields that say where it comes from.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
+    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderValue, LAST_MODIFIED, RANGE, VARY,
+};
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use super::conditional::{self, Condition, IfRange};
+use super::content::Content;
+use super::date::Seconds;
+use super::entry::{Entry, Head};
+use super::fill::{Fill, Pieces};
+use super::range::{self, Ranges};
+use super::vary;
+use crate::body::Body;
+use crate::pipeline::coding::accept::Accepted;
+use crate::pipeline::coding::{Coding, Level, media};
+
+/// What of a request decides on its answer.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// GET or HEAD.
+    pub method: Method,
+    /// Its fields.
+    pub headers: HeaderMap,
+}
+
+/// An answer, and how many bytes its coding saves.
+pub struct Made {
+    /// The answer.
+    pub response: Response<Body>,
+    /// Bytes.
+    pub saved: u64,
+}
+
+/// How old an answer is, in `Age`.
+fn age(headers: &mut HeaderMap, age: Duration) {
+    headers.insert(AGE, HeaderValue::from(age.as_secs()));
+}
+
+/// The answer from what is kept.
+pub fn kept(client: &Client, entry: &Entry, content: &Content, now: Instant) -> Made {
+    let head = &*entry.head;
+    let mut headers = head.headers();
+    age(&mut headers, head.age(now));
+    if head.codable && content.plain.len() as u64 >= media::MIN_SIZE {
+        add_vary(&mut headers);
+    }
+    if head.status == StatusCode::OK {
+        let condition = conditional::judge(&client.headers, Some(&entry.tag), Some(head.dated()));
+        if let Some(tag) = tag_of(condition, &entry.tag) {
+            return Made { response: not_modified(headers, tag), saved: 0 };
+        }
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
+    let (bytes, coding, suffix) = representation(client, entry, content);
+    if head.status == StatusCode::OK || head.tag.is_some() {
+        headers.insert(ETAG, conditional::tag(&entry.tag, suffix));
+    }
+    if let Some(coding) = coding.header() {
+        headers.insert(CONTENT_ENCODING, coding);
+    }
+    let ranged = head.status == StatusCode::OK
+        && client.method == Method::GET
+        && holds(&client.headers, &conditional::tag(&entry.tag, suffix), head.modified);
+    let asked = match ranged {
+        true => range::ranges(&client.headers, bytes.len() as u64),
+        false => Ranges::Whole,
+    };
+    let whole = if head.codable { content.plain.len() } else { bytes.len() };
+    let saved = whole.saturating_sub(bytes.len()) as u64;
+    let mut made = Made { response: parts(head.status, headers, &bytes, asked), saved };
+    if client.method == Method::HEAD {
+        *made.response.body_mut() = Body::Empty;
+    }
+    made
+}
+
+/// The tag that a 304 repeats; `None`: the client is to be sent it.
+fn tag_of(condition: Condition, tag: &HeaderValue) -> Option<HeaderValue> {
+    match condition {
+        Condition::Tagged(tag) => Some(tag),
+        Condition::Unmodified => Some(tag.clone()),
+        Condition::Send => None,
+    }
+}
+
+/// Which bytes, how coded, and the suffix of their tag. A range without `If-Range` is one of the
+/// identity, since the coded bytes are replaced by better ones after a while.
+fn representation(
+    client: &Client,
+    entry: &Entry,
+    content: &Content,
+) -> (Bytes, Coding, &'static str) {
+    let plain = || (content.plain.clone(), Coding::Identity, "");
+    if !entry.head.codable {
+        return plain();
+    }
+    let mut variants = content.variants.iter().filter_map(|variant| {
+        let bytes = variant.bytes.as_ref()?;
+        Some((bytes.clone(), variant.coding, suffix(variant.coding, variant.level)))
+    });
+    if client.headers.contains_key(RANGE) {
+        let IfRange::Tag(tag) = conditional::if_range(&client.headers) else { return plain() };
+        let same = |suffix| conditional::tag(&entry.tag, suffix) == tag;
+        return variants.find(|(_, _, suffix)| same(suffix)).unwrap_or_else(plain);
+    }
+    let accepted = Accepted::of(&client.headers);
+    let order: Vec<Coding> =
+        Coding::BY_SIZE.into_iter().filter(|coding| content.variant(*coding).is_some()).collect();
+    match accepted.choose(&order) {
+        None | Some(Coding::Identity) => plain(),
+        Some(coding) => variants.find(|(_, known, _)| *known == coding).unwrap_or_else(plain),
+    }
+}
+
+/// What tells a variant's tag from the identity's.
+const fn suffix(coding: Coding, level: Level) -> &'static str {
+    match (coding, level) {
+        (Coding::Identity, _) => "",
+        (Coding::Brotli, Level::Best) => "br",
+        (Coding::Brotli, _) => "brq",
+        (Coding::Zstd, Level::Best) => "zstd",
+        (Coding::Zstd, _) => "zstdq",
+        (Coding::Gzip, Level::Best) => "gzip",
+        (Coding::Gzip, _) => "gzipq",
+    }
+}
+
+/// 200, 206 or 416, with as many bytes as are asked for.
+fn parts(
+    status: StatusCode,
+    mut headers: HeaderMap,
+    bytes: &Bytes,
+    asked: Ranges,
+) -> Response<Body> {
+    let length = bytes.len() as u64;
+    let (status, size, body) = match asked {
+        Ranges::Whole => (status, length, Body::from(bytes.clone())),
+        Ranges::Outside => {
+            headers.insert(CONTENT_RANGE, range::outside(length));
+            headers.remove(CONTENT_TYPE);
+            headers.remove(CONTENT_ENCODING);
+            (StatusCode::RANGE_NOT_SATISFIABLE, 0, Body::Empty)
+        }
+        Ranges::Parts(parts) => match parts.as_slice() {
+            [part] => {
+                headers.insert(CONTENT_RANGE, range::content_range(part, length));
+                let bytes = range::slice(bytes, part);
+                (StatusCode::PARTIAL_CONTENT, bytes.len() as u64, Body::from(bytes))
+            }
+            parts => {
+                let boundary = format!("ravelin-{:016x}", fastrand::u64(..));
+                let kind = headers.get(CONTENT_TYPE);
+                let (pieces, kind) = range::multipart(bytes, parts, kind, &boundary);
+                headers.insert(CONTENT_TYPE, kind);
+                let size = pieces.iter().map(|piece| piece.len() as u64).sum();
+                (StatusCode::PARTIAL_CONTENT, size, Body::boxed(Pieces::new(pieces)))
+            }
+        },
+    };
+    if status != StatusCode::NO_CONTENT {
+        headers.insert(CONTENT_LENGTH, size.into());
+    }
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// 304, with the fields that it must have (RFC 9110 §15.4.5).
+fn not_modified(mut kept: HeaderMap, tag: HeaderValue) -> Response<Body> {
+    let mut headers = HeaderMap::with_capacity(10);
+    for name in [CACHE_CONTROL, CONTENT_LOCATION, DATE, EXPIRES, VARY, AGE, LAST_MODIFIED] {
+        for value in kept.get_all(&name) {
+            headers.append(&name, value.clone());
+        }
+    }
+    // Those of caches before us stay.
+    if let Some(status) = kept.remove("cache-status") {
+        headers.insert("cache-status", status);
+    }
+    headers.insert(ETAG, tag);
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// An answer that Ravelin codes depends on what the client takes.
+fn add_vary(headers: &mut HeaderMap) {
+    if !vary::by_coding(headers) {
+        headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+}
+
+/// The answer from what is on its way in; `None`: it has just come to its end.
+pub fn filling(client: &Client, fill: &Arc<Fill>, now: Instant) -> Option<Made> {
+    let head = &*fill.head;
+    let mut headers = head.headers();
+    let old = head.age(now);
+    if old.as_secs() > 0 {
+        age(&mut headers, old);
+    }
+    if head.codable && fill.length.is_none_or(|length| length >= media::MIN_SIZE) {
+        add_vary(&mut headers);
+    }
+    let found = head.status == StatusCode::OK;
+    if found {
+        let condition = conditional::judge(&client.headers, head.tag.as_ref(), head.modified);
+        let tag = head.tag.clone().or_else(|| headers.get(ETAG).cloned());
+        if let Some(tag) = tag.and_then(|tag| tag_of(condition, &tag)) {
+            return Some(Made { response: not_modified(headers, tag), saved: 0 });
+        }
+    }
+    if found && let Some(part) = part(client, head, fill.length) {
+        let length = fill.length.unwrap_or_default();
+        headers.insert(CONTENT_RANGE, range::content_range(&part, length));
+        headers.insert(CONTENT_LENGTH, (part.end - part.start).into());
+        let body = Body::boxed(fill.read_part(part));
+        return Some(made(StatusCode::PARTIAL_CONTENT, headers, body));
+    }
+    let coding = coding(client, fill);
+    let reader = fill.read(coding)?;
+    match (coding.header(), fill.length) {
+        (Some(name), _) => {
+            headers.insert(CONTENT_ENCODING, name);
+            if let Some(tag) = &head.tag {
+                headers.insert(ETAG, conditional::tag(tag, suffix(coding, Level::Fast)));
+            }
+        }
+        (None, Some(length)) if head.status != StatusCode::NO_CONTENT => {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        (None, _) => {}
+    }
+    Some(made(head.status, headers, Body::boxed(reader)))
+}
+
+fn made(status: StatusCode, headers: HeaderMap, body: Body) -> Made {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Made { response, saved: 0 }
+}
+
+/// Whether `If-Range` lets ranges of the variant with this tag hold.
+fn holds(headers: &HeaderMap, tag: &HeaderValue, modified: Option<Seconds>) -> bool {
+    match conditional::if_range(headers) {
+        IfRange::Absent => true,
+        IfRange::Tag(asked) => asked == *tag,
+        IfRange::Date(date) => modified == Some(date),
+        IfRange::Never => false,
+    }
+}
+
+/// The one range of the identity that a request wants, where it is known where it lies.
+fn part(client: &Client, head: &Head, length: Option<u64>) -> Option<std::ops::Range<u64>> {
+    let length = length?;
+    let unnamed = HeaderValue::from_static("");
+    let tag = head.tag.as_ref().unwrap_or(&unnamed);
+    if !holds(&client.headers, tag, head.modified) {
+        return None;
+    }
+    match range::ranges(&client.headers, length) {
+        Ranges::Parts(parts) => match parts.as_slice() {
+            [part] => Some(part.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// In which coding a body is read while it comes.
+fn coding(client: &Client, fill: &Fill) -> Coding {
+    let worth = fill.length.is_some_and(|length| length >= media::MIN_SIZE);
+    if !fill.head.codable || !worth || client.headers.contains_key(RANGE) {
+        return Coding::Identity;
+    }
+    Accepted::of(&client.headers).choose(&Coding::BY_SIZE).unwrap_or(Coding::Identity)
+}

@@ -1,0 +1,246 @@
+//! Lets a body in: from upstream into the buffer that everybody reads, hashed and coded as it comes,
+//! and at its end into the store. Goes on when the client that asked has left.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
+
+use super::Cache;
+use super::content::{Content, Hash, Variant};
+use super::entry::Entry;
+use super::fill::Fill;
+use super::flight::Lead;
+use super::store::{Key, Reserved};
+use crate::body::Body;
+use crate::error::Error;
+use crate::pipeline::coding::stream::Encoder;
+use crate::pipeline::coding::{Coding, Level, media};
+
+/// Bodies up to this are waited for, so that their first reader has a validator too; in bytes.
+pub(super) const SMALL: u64 = 64 * 1024;
+/// How much is hashed, copied and coded before others of the worker have their turn: less than a
+/// millisecond.
+const PIECE: usize = 32 * 1024;
+/// After so long a silence what the encoders hold back is let out.
+const SILENCE: Duration = Duration::from_millis(50);
+
+/// What is left of a body that became too large to be kept: its reader goes on with it.
+pub(super) type Past = Rc<RefCell<Option<Body>>>;
+
+/// One body on its way in.
+pub(super) struct Drive {
+    pub(super) cache: Arc<Cache>,
+    pub(super) address: String,
+    pub(super) fill: Arc<Fill>,
+    pub(super) body: Body,
+    pub(super) lead: Lead,
+    pub(super) room: Reserved,
+    pub(super) past: Past,
+}
+
+/// Tells the readers of a body that it broke off, unless it has come to its end.
+struct OrFail(Arc<Fill>);
+
+impl Drop for OrFail {
+    fn drop(&mut self) {
+        self.0.fail();
+    }
+}
+
+impl Drive {
+    /// To the end; `None`: it broke off, or is not kept.
+    pub(super) async fn run(mut self) -> Option<(Arc<Entry>, Arc<Content>)> {
+        let _or_fail = OrFail(Arc::clone(&self.fill));
+        let (plain, hash) = self.read().await?;
+        let (plain, mut encoders) = plain;
+        self.fill.end(Coding::Identity);
+        let variants = encoders.finish(&self.fill, &plain).await;
+        let content = Content { variants: variants.into(), ..Content::new(hash, plain) };
+        let content = self.cache.store.put_content(content);
+        let entry = Arc::new(Entry::new(Arc::clone(&self.fill.head), &content));
+        self.cache.store.put(Key::Address(self.address.into()), Arc::clone(&entry));
+        if self.fill.head.codable {
+            self.cache.variants.want(&content);
+        }
+        self.lead.kept(&entry, &content);
+        Some((entry, content))
+    }
+
+    /// Reads the body to its end.
+    async fn read(&mut self) -> Option<((Bytes, Encoders), Hash)> {
+        let known = self.fill.length.and_then(|length| usize::try_from(length).ok());
+        let mut whole = BytesMut::with_capacity(known.unwrap_or(0));
+        let mut digest = digest::Context::new(&digest::SHA256);
+        let mut encoders = Encoders::default();
+        while let Some(frame) = encoders.next(&mut self.body, &self.fill).await {
+            // Trailers are not kept.
+            let Ok(mut data) = frame.ok()?.into_data() else { continue };
+            if known.is_some_and(|known| whole.len() + data.len() > known) {
+                return None;
+            }
+            if known.is_none() && !self.room.grow(data.len() as u64) {
+                self.let_past(data);
+                return None;
+            }
+            while !data.is_empty() {
+                let piece = data.split_to(data.len().min(PIECE));
+                digest.update(&piece);
+                whole.extend_from_slice(&piece);
+                self.fill.push(Coding::Identity, piece);
+                encoders.catch_up(&self.fill, &whole).await;
+                tokio::task::coop::consume_budget().await;
+            }
+        }
+        if known.is_some_and(|known| whole.len() != known) {
+            return None;
+        }
+        let mut hash = Hash::default();
+        hash.copy_from_slice(digest.finish().as_ref());
+        Some(((whole.freeze(), encoders), hash))
+    }
+
+    /// Its one reader goes on with the rest.
+    fn let_past(&mut self, data: Bytes) {
+        self.fill.push(Coding::Identity, data);
+        self.past.replace(Some(std::mem::take(&mut self.body)));
+        self.fill.end(Coding::Identity);
+        self.cache.store.pass(&self.address);
+    }
+}
+
+/// The codings that readers want, each made once.
+#[derive(Default)]
+struct Encoders(Vec<Coder>);
+
+struct Coder {
+    coding: Coding,
+    encoder: Option<Encoder>,
+    /// How much of the body it has taken.
+    taken: usize,
+    coded: BytesMut,
+}
+
+impl Encoders {
+    /// The next frame; where there is none for a while, what is held back goes out.
+    async fn next(&mut self, body: &mut Body, fill: &Fill) -> Option<Result<Frame<Bytes>, Error>> {
+        if !self.0.is_empty() {
+            if let Ok(frame) = tokio::time::timeout(SILENCE, body.frame()).await {
+                return frame;
+            }
+            for coder in &mut self.0 {
+                coder.step(fill, Encoder::flush);
+            }
+        }
+        body.frame().await
+    }
+
+    /// Codes what is there and not yet coded, in every coding that is wanted by now.
+    async fn catch_up(&mut self, fill: &Fill, whole: &[u8]) {
+        for coding in fill.wanted() {
+            if !self.0.iter().any(|coder| coder.coding == coding) {
+                let encoder = Encoder::new(coding, Level::Fast, fill.length).ok();
+                if encoder.is_none() {
+                    fill.fail();
+                }
+                self.0.push(Coder { coding, encoder, taken: 0, coded: BytesMut::new() });
+            }
+        }
+        for coder in &mut self.0 {
+            while let Some(rest) = whole.get(coder.taken..).filter(|rest| !rest.is_empty()) {
+                let piece = rest.get(..PIECE).unwrap_or(rest);
+                coder.taken += piece.len();
+                coder.step(fill, |encoder| encoder.push(piece));
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Brings every coding to its end; those that pay.
+    async fn finish(&mut self, fill: &Fill, whole: &[u8]) -> Vec<Variant> {
+        loop {
+            self.catch_up(fill, whole).await;
+            if fill.close(self.0.len()) {
+                break;
+            }
+        }
+        let mut variants = Vec::with_capacity(self.0.len());
+        for mut coder in self.0.drain(..) {
+            let Some(Ok(rest)) = coder.encoder.take().map(Encoder::finish) else { continue };
+            coder.coded.extend_from_slice(&rest);
+            fill.push(coder.coding, rest);
+            fill.end(coder.coding);
+            if media::pays(whole.len() as u64, coder.coded.len() as u64) {
+                let bytes = Some(coder.coded.freeze());
+                variants.push(Variant { coding: coder.coding, level: Level::Fast, bytes });
+            }
+            tokio::task::yield_now().await;
+        }
+        variants
+    }
+}
+
+impl Coder {
+    /// One step of the encoder; where it fails, those who read this coding are told.
+    fn step(&mut self, fill: &Fill, step: impl FnOnce(&mut Encoder) -> std::io::Result<Bytes>) {
+        let Some(encoder) = &mut self.encoder else { return };
+        match step(encoder) {
+            Ok(coded) => {
+                self.coded.extend_from_slice(&coded);
+                fill.push(self.coding, coded);
+            }
+            Err(error) => {
+                tracing::warn!(%error, coding = self.coding.name(), "coding failed");
+                self.encoder = None;
+            }
+        }
+    }
+}
+
+/// The body of an answer whose length is not known: what is being stored, and where that became too
+/// much, the rest of it.
+pub(super) struct Along {
+    stored: Body,
+    past: Past,
+    rest: Option<Body>,
+}
+
+impl Along {
+    pub(super) fn new(stored: Body, past: Past) -> Self {
+        Self { stored, past, rest: None }
+    }
+}
+
+impl http_body::Body for Along {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(rest) = &mut self.rest {
+            return Pin::new(rest).poll_frame(cx);
+        }
+        match Pin::new(&mut self.stored).poll_frame(cx) {
+            Poll::Ready(None) => {
+                let Some(mut rest) = self.past.take() else { return Poll::Ready(None) };
+                let frame = Pin::new(&mut rest).poll_frame(cx);
+                self.rest = Some(rest);
+                frame
+            }
+            other => other,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

@@ -1,0 +1,341 @@
+//! Asks upstream on behalf of everybody who wants the same: with the validators of what is kept, and
+//! without what is about this one client. Decides what becomes of the answer.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, COOKIE, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+
+use super::answer::{self, Client};
+use super::ask::{self, Ask, Found};
+use super::directives::Answer;
+use super::drive::{Along, Drive, SMALL};
+use super::entry::{Entry, Head};
+use super::fill::Fill;
+use super::flight::{Lead, Role};
+use super::freshen::freshened;
+use super::status::{self, Told};
+use super::store::{Key, Reserved};
+use super::{Cache, Next, date, policy, reuse};
+use crate::body::Body;
+use crate::error::{Error, Kind};
+use crate::exchange::{CacheUse, Exchange};
+
+/// How many answers one worker asks for anew behind its clients' backs at a time.
+const BEHIND: usize = 32;
+
+thread_local! {
+    static ASKING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// One question to upstream.
+pub(super) struct Fetch<'a> {
+    pub(super) cache: &'a Arc<Cache>,
+    pub(super) ask: Ask,
+    pub(super) client: Client,
+    pub(super) stale: Option<Found>,
+    pub(super) lead: Lead,
+}
+
+impl Fetch<'_> {
+    /// Asks, keeps what may be kept, and answers the one who asked.
+    pub(super) async fn run(
+        self,
+        verdict: CacheUse,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+        next: &impl Next,
+    ) -> Result<Response<Body>, Error> {
+        exchange.cache = Some(verdict);
+        let asked_at = Instant::now();
+        let request = self.prepared(request);
+        let result = next.send(request, exchange).await;
+        let failing = match &result {
+            Err(_) => true,
+            Ok(response) => matches!(response.status().as_u16(), 500 | 502 | 503 | 504),
+        };
+        if failing && let Some(response) = self.instead(result.as_ref().ok(), exchange) {
+            return Ok(response);
+        }
+        let response = result?;
+        let came = (asked_at, date::of(SystemTime::now()));
+        if response.status() == StatusCode::NOT_MODIFIED
+            && let Some(found) = self.stale.clone()
+        {
+            return Ok(self.confirmed(&found, response.headers(), came, exchange));
+        }
+        self.take(verdict, response, came, exchange).await
+    }
+
+    /// The request as everybody would ask it.
+    fn prepared(&self, mut request: Request<Body>) -> Request<Body> {
+        let headers = request.headers_mut();
+        for name in
+            [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE]
+        {
+            headers.remove(name);
+        }
+        // Ravelin codes what it keeps, and what does not depend on cookies needs none.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.remove(COOKIE);
+        if let Some(found) = &self.stale {
+            let head = &found.entry.head;
+            if let Some(tag) = &head.tag {
+                headers.insert(IF_NONE_MATCH, tag.clone());
+            }
+            if let Some(modified) = head.modified {
+                headers.insert(IF_MODIFIED_SINCE, date::value(modified));
+            }
+        }
+        request
+    }
+
+    /// What is kept in the place of a failure, where that is allowed.
+    fn instead(
+        &self,
+        failed: Option<&Response<Body>>,
+        exchange: &mut Exchange,
+    ) -> Option<Response<Body>> {
+        let found = self.stale.as_ref()?;
+        let head = &found.entry.head;
+        let age = head.age(Instant::now());
+        let ask = &self.ask;
+        if !reuse::despite_error(&ask.says, &head.life, age, ask.plan.stale_if_error) {
+            return None;
+        }
+        let fwd_status = failed.map(|response| response.status().as_u16());
+        let told = Told { fwd_status, detail: Some("stale-if-error"), ..Told::default() };
+        Some(self.cache.kept(&self.client, found, CacheUse::Error, told, exchange))
+    }
+
+    /// 304: what is kept lives on (RFC 9111 §4.3.4).
+    fn confirmed(
+        self,
+        found: &Found,
+        news: &HeaderMap,
+        came: (Instant, date::Seconds),
+        exchange: &mut Exchange,
+    ) -> Response<Body> {
+        let old = &found.entry.head;
+        let headers = freshened(old.headers(), news);
+        let says = Answer::of(&headers);
+        let mut life = policy::life(&self.ask.plan, &says, old.status, &headers, came.1);
+        // An age that was kept is of the old answer.
+        if !news.contains_key(http::header::AGE) && !news.contains_key(http::header::DATE) {
+            life.age = std::time::Duration::ZERO;
+        }
+        let route = &self.ask.route;
+        let head = Head::new(route, &self.client.headers, old.status, headers, life, came);
+        let head = Arc::new(self.cache.store.shared(head));
+        let entry = Arc::new(Entry::new(head, &found.content));
+        let key = Key::Address(self.ask.address.as_str().into());
+        self.cache.store.put(key, Arc::clone(&entry));
+        let found = Found { entry, content: Arc::clone(&found.content) };
+        let told = Told { fwd_status: Some(304), stored: true, ..Told::default() };
+        let response = self.cache.kept(&self.client, &found, CacheUse::Revalidated, told, exchange);
+        self.lead.kept(&found.entry, &found.content);
+        response
+    }
+
+    /// Any other answer: kept if it may be, else the client's alone.
+    async fn take(
+        self,
+        verdict: CacheUse,
+        response: Response<Body>,
+        came: (Instant, date::Seconds),
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Error> {
+        let (status, headers) = (response.status(), response.headers());
+        let ask = &self.ask;
+        let length = length(headers, response.body());
+        let room = policy::keep(&ask.plan, &ask.path, status, headers, came.1).and_then(|life| {
+            let store = &self.cache.store;
+            let room = store.reserve(length.unwrap_or(0)).ok_or("too-large")?;
+            Ok((life, room))
+        });
+        match room {
+            Err(why) => Ok(self.let_pass(verdict, why, response)),
+            Ok((life, room)) => {
+                let (parts, body) = response.into_parts();
+                let client = &self.client.headers;
+                let head = Head::new(&ask.route, client, status, parts.headers, life, came);
+                let head = Arc::new(self.cache.store.shared(head));
+                let fill = Fill::new(head, length);
+                self.fill(verdict, fill, body, room, exchange).await
+            }
+        }
+    }
+
+    fn let_pass(
+        self,
+        verdict: CacheUse,
+        why: &'static str,
+        mut response: Response<Body>,
+    ) -> Response<Body> {
+        let status = response.status();
+        if status.as_u16() < 500 {
+            self.cache.store.pass(&self.ask.address);
+        }
+        if status.is_success() && self.stale.is_some() {
+            // Upstream has said something newer, which may not be kept.
+            self.cache.store.forget(&Key::Address(self.ask.address.as_str().into()));
+        }
+        status::tell(
+            response.headers_mut(),
+            verdict,
+            Told { detail: Some(why), ..Told::default() },
+        );
+        self.lead.pass();
+        response
+    }
+
+    /// Lets the body in, and reads along.
+    async fn fill(
+        self,
+        verdict: CacheUse,
+        fill: Arc<Fill>,
+        body: Body,
+        room: Reserved,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Error> {
+        let told = Told { stored: true, ..Told::default() };
+        let small = fill.length.is_some_and(|length| length <= SMALL);
+        let known = fill.length.is_some();
+        if known && !small {
+            self.lead.filling(&fill);
+        }
+        // Before anything comes, so that the coding that is wanted here is made along.
+        let reading = answer::filling(&self.client, &fill, Instant::now());
+        let past = Rc::default();
+        let drive = Drive {
+            cache: Arc::clone(self.cache),
+            address: self.ask.address,
+            fill,
+            body,
+            lead: self.lead,
+            room,
+            past: Rc::clone(&past),
+        };
+        if small {
+            let (entry, content) = drive.run().await.ok_or(Kind::Incomplete)?;
+            let found = Found { entry, content };
+            return Ok(self.cache.kept(&self.client, &found, verdict, told, exchange));
+        }
+        tokio::task::spawn_local(drive.run());
+        let mut response = reading.ok_or(Kind::Internal)?.response;
+        status::tell(response.headers_mut(), verdict, told);
+        if known {
+            return Ok(response);
+        }
+        Ok(response.map(|body| Body::boxed(Along::new(body, past))))
+    }
+}
+
+/// Asks anew for what has just been served stale, unless somebody does already.
+pub(super) fn behind(
+    cache: &Arc<Cache>,
+    ask: &Ask,
+    found: &Found,
+    request: Request<Body>,
+    exchange: &Exchange,
+    next: &impl Next,
+) {
+    if ASKING.get() >= BEHIND || *request.method() != Method::GET {
+        return;
+    }
+    let Role::Lead(lead) = cache.flights.join(&ask.address) else { return };
+    let mut own = Exchange::new(Rc::clone(&exchange.connection));
+    own.client = exchange.client;
+    own.forwarded.clone_from(&exchange.forwarded);
+    own.authority.clone_from(&exchange.authority);
+    own.class = exchange.class;
+    own.request_id.clone_from(&exchange.request_id);
+    let client = ask::client(&request);
+    let (cache, ask, stale) = (Arc::clone(cache), ask.clone(), Some(found.clone()));
+    let next = next.clone();
+    let one = Asking::new();
+    tokio::task::spawn_local(async move {
+        let fetch = Fetch { cache: &cache, ask, client, stale, lead };
+        // Whatever is kept of it is kept; the client has its answer.
+        let _ = fetch.run(CacheUse::Revalidating, request, &mut own, &next).await;
+        drop(one);
+    });
+}
+
+/// One question behind a client's back.
+struct Asking;
+
+impl Asking {
+    fn new() -> Self {
+        ASKING.set(ASKING.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        ASKING.set(ASKING.get().saturating_sub(1));
+    }
+}
+
+/// The length of a body as it is sent; `None`: not known before its end.
+fn length(headers: &HeaderMap, body: &Body) -> Option<u64> {
+    if http_body::Body::is_end_stream(body) {
+        return Some(0);
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The address that a reference in an answer means, if it is of the same origin (RFC 9111 §4.4).
+pub(super) fn resolved(address: &str, reference: &str) -> Option<String> {
+    let authority = address.find("://")? + 3;
+    let path = address.get(authority..)?.find('/').map_or(address.len(), |at| authority + at);
+    let (origin, rest) = address.split_at(path);
+    let reference = reference.split('#').next().unwrap_or_default();
+    if let Ok(uri) = reference.parse::<Uri>()
+        && let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.authority())
+    {
+        let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let same = origin.eq_ignore_ascii_case(&format!("{scheme}://{host}"));
+        return same.then(|| format!("{origin}{path}"));
+    }
+    if reference.starts_with("//") {
+        return None;
+    }
+    if reference.starts_with('/') {
+        return Some(format!("{origin}{reference}"));
+    }
+    let rest = rest.split('?').next().unwrap_or_default();
+    let folder = rest.rfind('/').map_or("/", |at| rest.get(..=at).unwrap_or("/"));
+    Some(format!("{origin}{folder}{reference}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_of_the_same_origin_are_resolved() {
+        let base = "https://a.test:8443/x/y?z=1";
+        for (reference, expected) in [
+            ("/b?c", Some("https://a.test:8443/b?c")),
+            ("b", Some("https://a.test:8443/x/b")),
+            ("https://A.test:8443/b#f", Some("https://a.test:8443/b")),
+            ("https://a.test/b", None),
+            ("http://a.test:8443/b", None),
+            ("//b.test/c", None),
+        ] {
+            assert_eq!(resolved(base, reference).as_deref(), expected, "{reference}");
+        }
+        assert_eq!(resolved("https://a.test", "b").as_deref(), Some("https://a.test/b"));
+    }
+}

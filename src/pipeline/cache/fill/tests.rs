@@ -1,0 +1,110 @@
+use std::task::Waker;
+use std::time::Instant;
+
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt as _;
+
+use super::*;
+use crate::pipeline::cache::policy;
+use crate::pipeline::plan::CachePlan;
+
+fn head() -> Arc<Head> {
+    let headers = HeaderMap::new();
+    let says = crate::pipeline::cache::directives::Answer::default();
+    let life = policy::life(&CachePlan::default(), &says, StatusCode::OK, &headers, 0);
+    let came = (Instant::now(), 0);
+    Arc::new(Head::new(&"r".into(), &headers, StatusCode::OK, headers.clone(), life, came))
+}
+
+fn polled(reader: &mut Reader) -> Poll<Option<Result<Bytes, Error>>> {
+    reader.poll_piece(&mut Context::from_waker(Waker::noop()))
+}
+
+fn piece(reader: &mut Reader) -> Option<String> {
+    match polled(reader) {
+        Poll::Ready(Some(Ok(piece))) => Some(String::from_utf8(piece.to_vec()).unwrap()),
+        Poll::Ready(None) => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_reader_gets_each_piece_as_it_comes_and_none_is_copied() {
+    let fill = Fill::new(head(), Some(6));
+    let mut early = fill.read(Coding::Identity).unwrap();
+    assert!(polled(&mut early).is_pending());
+    let sent = Bytes::from_static(b"abc");
+    fill.push(Coding::Identity, sent.clone());
+    let Poll::Ready(Some(Ok(got))) = polled(&mut early) else { panic!("nothing came") };
+    assert_eq!(got.as_ptr(), sent.as_ptr());
+    assert!(polled(&mut early).is_pending());
+    let mut late = fill.read(Coding::Identity).unwrap();
+    assert_eq!(piece(&mut late).as_deref(), Some("abc"));
+    fill.push(Coding::Identity, Bytes::from_static(b"def"));
+    fill.end(Coding::Identity);
+    for reader in [&mut early, &mut late] {
+        assert_eq!(piece(reader).as_deref(), Some("def"));
+        assert_eq!(piece(reader), None);
+    }
+}
+
+#[test]
+fn a_part_is_cut_out_of_the_pieces() {
+    let fill = Fill::new(head(), Some(9));
+    let mut reader = fill.read_part(2..7);
+    for sent in ["abc", "def", "ghi"] {
+        fill.push(Coding::Identity, Bytes::from_static(sent.as_bytes()));
+    }
+    assert_eq!(piece(&mut reader).as_deref(), Some("c"));
+    assert_eq!(piece(&mut reader).as_deref(), Some("def"));
+    assert_eq!(piece(&mut reader).as_deref(), Some("g"));
+    assert_eq!(piece(&mut reader), None, "it does not wait for the end");
+}
+
+#[test]
+fn a_body_that_breaks_off_is_an_error_behind_what_came() {
+    let fill = Fill::new(head(), Some(6));
+    let mut reader = fill.read(Coding::Identity).unwrap();
+    fill.push(Coding::Identity, Bytes::from_static(b"abc"));
+    fill.fail();
+    assert_eq!(piece(&mut reader).as_deref(), Some("abc"));
+    assert!(matches!(polled(&mut reader), Poll::Ready(Some(Err(_)))));
+    let fill = Fill::new(head(), Some(3));
+    let mut reader = fill.read(Coding::Identity).unwrap();
+    fill.end(Coding::Identity);
+    fill.fail();
+    assert_eq!(piece(&mut reader), None, "after the end nothing can fail");
+}
+
+#[test]
+fn a_coding_can_be_wanted_until_the_end_is_near() {
+    let fill = Fill::new(head(), Some(6));
+    let first = fill.read(Coding::Brotli);
+    assert!(first.is_some() && fill.wanted() == [Coding::Brotli]);
+    assert!(!fill.close(0), "there is one more than is known");
+    assert!(fill.close(1));
+    assert!(fill.read(Coding::Gzip).is_none());
+    assert!(fill.read(Coding::Brotli).is_some());
+}
+
+#[tokio::test]
+async fn readers_wait_on_other_threads() {
+    let fill = Fill::new(head(), Some(2));
+    let readers: Vec<_> = (0..50).map(|_| fill.read(Coding::Identity).unwrap()).collect();
+    let tasks: Vec<_> = readers
+        .into_iter()
+        .map(|reader| {
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(reader.collect()).unwrap().to_bytes()
+            })
+        })
+        .collect();
+    fill.push(Coding::Identity, Bytes::from_static(b"a"));
+    std::thread::yield_now();
+    fill.push(Coding::Identity, Bytes::from_static(b"b"));
+    fill.end(Coding::Identity);
+    for task in tasks {
+        assert_eq!(task.join().unwrap(), "ab");
+    }
+}

@@ -1,0 +1,181 @@
+//! The whole cache over generated requests and answers, with upstream in the place of `next`.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::HeaderName;
+use http::header::{HeaderValue, SET_COOKIE};
+use http_body_util::BodyExt as _;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::*;
+use crate::exchange::{Connection, Ending, Identity, Protocol};
+
+/// An upstream that names in its answer who asked, and says what it is told.
+#[derive(Clone, Default)]
+struct Upstream {
+    asked: Rc<Cell<usize>>,
+    says: Rc<RefCell<Vec<(HeaderName, HeaderValue)>>>,
+}
+
+impl Next for Upstream {
+    async fn send(
+        &self,
+        request: Request<Body>,
+        _: &mut Exchange,
+    ) -> Result<Response<Body>, Error> {
+        self.asked.set(self.asked.get() + 1);
+        let who = |name: &str| {
+            let value = request.headers().get(name).map(|value| value.to_str().unwrap());
+            value.unwrap_or("-").to_owned()
+        };
+        let host = request.uri().authority().unwrap();
+        let (cookie, authorization) = (who("cookie"), who("authorization"));
+        let n = self.asked.get();
+        let body = format!("{host} {} {cookie} {authorization} {n}", request.uri().path());
+        let mut response = Response::new(Body::from(Bytes::from(body.clone())));
+        for (name, value) in self.says.borrow().iter() {
+            response.headers_mut().append(name, value.clone());
+        }
+        response.headers_mut().insert("content-length", body.len().into());
+        if response.headers().contains_key(SET_COOKIE) {
+            let value = HeaderValue::try_from(format!("session={n}")).unwrap();
+            response.headers_mut().insert(SET_COOKIE, value);
+        }
+        Ok(response)
+    }
+}
+
+fn exchange() -> Exchange {
+    let connection = Rc::new(Connection {
+        ending: Ending::channel().1,
+        listener: "l".into(),
+        client: None,
+        protocol: Protocol::H2,
+        identity: Identity::new(None, true),
+        trusted: None,
+        redirect_to_https: None,
+        tls: None,
+    });
+    Exchange { class: Class::Rest, ..Exchange::new(connection) }
+}
+
+#[derive(Clone, Debug)]
+struct Turn {
+    host: &'static str,
+    path: &'static str,
+    asks: Vec<(&'static str, &'static str)>,
+    says: Vec<(&'static str, &'static str)>,
+}
+
+fn turns() -> impl Strategy<Value = (bool, Vec<Turn>)> {
+    let asks = prop::sample::subsequence(
+        vec![
+            ("cookie", "a=1"),
+            ("authorization", "Bearer x"),
+            ("accept-language", "de"),
+            ("cache-control", "max-stale"),
+            ("if-none-match", "\"t\""),
+            ("range", "bytes=0-3"),
+        ],
+        0..3,
+    );
+    let asks = prop_oneof![3 => asks, 1 => Just(vec![("cookie", "a=2")]), 2 => Just(vec![])];
+    let says = prop::sample::subsequence(
+        vec![
+            ("cache-control", "public, max-age=60, s-maxage=60"),
+            ("cache-control", "max-age=300, must-revalidate"),
+            ("cache-control", "stale-while-revalidate=60, stale-if-error=60"),
+            ("expires", "Fri, 01 Jan 2038 01:01:01 GMT"),
+            ("set-cookie", "session"),
+            ("vary", "Origin"),
+            ("vary", "Cookie"),
+            ("vary", "Accept-Language, Accept-Encoding"),
+            ("vary", "*"),
+            ("cache-control", "no-store"),
+            ("cache-control", "private"),
+            ("content-type", "text/html"),
+        ],
+        0..6,
+    );
+    let host = prop::sample::select(vec!["a.test", "a.test:8443", "b.test"]);
+    let path =
+        prop::sample::select(vec!["/x", "/ui/login/y", "/ui/console/assets/environment.json"]);
+    let turn = (host, path, asks, says);
+    let turn = turn.prop_map(|(host, path, asks, says)| Turn { host, path, asks, says });
+    (any::<bool>(), prop::collection::vec(turn, 1..16))
+}
+
+fn fields<'a>(
+    list: &'a [(&'static str, &'static str)],
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> + 'a {
+    list.iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+}
+
+/// One turn: nothing of another host, another's cookies or another's credentials comes back, and a
+/// cookie is set only for whom upstream set it now. Whether it was answered from the cache.
+async fn play(
+    cache: &Arc<Cache>,
+    plan: &Arc<CachePlan>,
+    upstream: &Upstream,
+    turn: &Turn,
+) -> Result<bool, TestCaseError> {
+    *upstream.says.borrow_mut() = fields(&turn.says).collect();
+    let mut request = Request::new(Body::Empty);
+    *request.uri_mut() = format!("https://{}{}", turn.host, turn.path).parse().unwrap();
+    request.headers_mut().extend(fields(&turn.asks));
+    let before = upstream.asked.get();
+    let response =
+        cache.handle(plan, &"r".into(), request, &mut exchange(), upstream).await.unwrap();
+    let asked = upstream.asked.get() > before;
+    let (head, body) = response.into_parts();
+    if let Some(set) = head.headers.get(SET_COOKIE) {
+        prop_assert!(asked);
+        prop_assert_eq!(set, &format!("session={}", upstream.asked.get()));
+    }
+    let body = body.collect().await.unwrap().to_bytes();
+    if head.status != StatusCode::OK {
+        return Ok(!asked);
+    }
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let told: Vec<&str> = body.split(' ').collect();
+    prop_assert_eq!(told[0], turn.host);
+    prop_assert_eq!(told[1], turn.path);
+    let own = |name| turn.asks.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    // Whoever has credentials is answered by upstream itself, and nobody else gets that answer.
+    let about_somebody = turn.path.ends_with("environment.json")
+        || own("authorization").is_some()
+        || (own("cookie").is_some() && !plan.with_cookies);
+    if about_somebody {
+        prop_assert!(asked, "{} from the cache", body);
+        prop_assert_eq!(told[2], own("cookie").unwrap_or("-"));
+    } else {
+        prop_assert!(told[2] == "-" || asked, "{} is another's", body);
+        prop_assert!(!body.contains("Bearer"), "{} is another's", body);
+    }
+    Ok(!asked)
+}
+
+#[test]
+fn nothing_crosses_hosts_cookies_or_credentials_and_no_cookie_is_kept() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let hits = Cell::new(0);
+    let mut runner = TestRunner::new(Config { cases: 400, ..Config::default() });
+    runner
+        .run(&turns(), |(with_cookies, turns)| {
+            let plan = Arc::new(CachePlan { with_cookies, api: true, ..CachePlan::default() });
+            let (cache, upstream) = (Cache::new(StorePlan::default()), Upstream::default());
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, async {
+                for turn in &turns {
+                    hits.set(hits.get() + usize::from(play(&cache, &plan, &upstream, turn).await?));
+                }
+                Ok(())
+            })
+        })
+        .unwrap();
+    assert!(hits.get() > 100, "the cache was used {} times: is the test blind?", hits.get());
+}

@@ -1,0 +1,329 @@
+//! The shared cache: what is kept, for whom, and how often upstream is asked.
+
+use std::io::Read as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use bytes::Bytes;
+use http::Request;
+
+use crate::support::faults::{self, eventually, get, http1, soon, with, within};
+use crate::support::h2::{Answer, Client};
+use crate::support::origin::{Origin, answer};
+use crate::support::raw::until;
+use crate::support::{Ravelin, config_before, standin};
+
+/// Before `origin`, with a cache on its route; two workers, so that the cache is one for both.
+fn before(origin: &Origin, cache: &str) -> Ravelin {
+    let config = config_before(&format!("http://{}", origin.address()));
+    let config = config.replace("to: up", &format!("to: up, cache: {cache}"));
+    Ravelin::start(&config.replace("workers: 1", "workers: 2"))
+}
+
+async fn ask(ravelin: &Ravelin, request: Request<Bytes>) -> Answer {
+    // A 304 has no length for the client to go by.
+    let request = with(request, "connection", "close");
+    within(5.0, "an answer", http1(ravelin.plain(), request)).await.unwrap()
+}
+
+fn status(answer: &Answer) -> &str {
+    answer.header("cache-status")
+}
+
+const FRESH: &str = "cache-control: max-age=60\r\ncontent-type: text/plain\r\n";
+
+#[tokio::test]
+async fn a_kept_answer_is_served_with_validators_ranges_and_its_age() {
+    let origin = Origin::start(|_, _| answer(200, FRESH, "0123456789")).await;
+    let ravelin = before(&origin, "true");
+    let first = ask(&ravelin, get("a", "/x")).await;
+    assert_eq!(status(&first), "Ravelin; fwd=uri-miss; ttl=60; stored");
+    let tag = first.header("etag").to_owned();
+    assert!(tag.starts_with('"') && tag.len() > 20, "{tag}");
+    let hit = ask(&ravelin, get("a", "/x")).await;
+    assert!(status(&hit).starts_with("Ravelin; hit; ttl="), "{}", status(&hit));
+    assert_eq!((hit.text(), hit.header("etag"), hit.header("age")), ("0123456789", &*tag, "0"));
+    let known = ask(&ravelin, with(get("a", "/x"), "if-none-match", &tag)).await;
+    assert_eq!((known.status(), known.text(), known.header("etag")), (304, "", &*tag));
+    let part = ask(&ravelin, with(get("a", "/x"), "range", "bytes=2-4")).await;
+    assert_eq!((part.status(), part.text()), (206, "234"));
+    assert_eq!(part.header("content-range"), "bytes 2-4/10");
+    let parts = ask(&ravelin, with(get("a", "/x"), "range", "bytes=0-0,-1")).await;
+    assert!(parts.header("content-type").starts_with("multipart/byteranges; boundary="));
+    assert!(parts.text().contains("content-range: bytes 9-9/10\r\n\r\n9\r\n"), "{parts:?}");
+    let outside = ask(&ravelin, with(get("a", "/x"), "range", "bytes=10-")).await;
+    assert_eq!((outside.status(), outside.header("content-range")), (416, "bytes */10"));
+    let stale = with(with(get("a", "/x"), "range", "bytes=0-1"), "if-range", "\"other\"");
+    assert_eq!(ask(&ravelin, stale).await.text(), "0123456789");
+    assert_eq!(origin.asked().len(), 1);
+    assert!(origin.asked()[0].contains("accept-encoding: identity"));
+    assert!(ravelin.metric("ravelin_cache_requests_total{result=\"hit\"") >= 5.0);
+}
+
+#[tokio::test]
+async fn what_is_about_somebody_goes_past_and_is_not_kept() {
+    let origin = Origin::start(|_, n| answer(200, FRESH, n.to_string())).await;
+    let ravelin = before(&origin, "true");
+    for (name, value, detail) in
+        [("authorization", "Bearer x", "authorization"), ("cookie", "a=b", "cookie")]
+    {
+        let asked = ask(&ravelin, with(get("a", "/x"), name, value)).await;
+        assert_eq!(status(&asked), format!("Ravelin; fwd=bypass; detail={detail}"));
+    }
+    assert_eq!(ask(&ravelin, get("a", "/x")).await.text(), "3");
+    assert_eq!(ask(&ravelin, with(get("a", "/x"), "cookie", "a=b")).await.text(), "4");
+    assert_eq!(ask(&ravelin, get("a", "/x")).await.text(), "3", "that one is kept");
+    assert_eq!(ask(&ravelin, get("b", "/x")).await.text(), "5", "of another host nothing is");
+    for path in ["/v2/users", "/ui/console/assets/environment.json"] {
+        let first = ask(&ravelin, get("a", path)).await;
+        assert_ne!(first.text(), ask(&ravelin, get("a", path)).await.text(), "{path}");
+    }
+}
+
+/// ZITADEL's keys may be kept by what they say, and set a cookie for a year (zitadel.md §13.2).
+#[tokio::test]
+async fn twelve_clients_of_the_keys_get_twelve_cookies() {
+    let fields = "cache-control: max-age=300, must-revalidate\r\n";
+    let origin = Origin::start(move |_, n| {
+        answer(200, &format!("{fields}set-cookie: __Host-zitadel.useragent={n}\r\n"), "{}")
+    })
+    .await;
+    let ravelin = Arc::new(before(&origin, "{api: true}"));
+    let asking = (0..12).map(|_| {
+        let ravelin = Arc::clone(&ravelin);
+        tokio::spawn(async move { ask(&ravelin, get("a", "/oauth/v2/keys")).await })
+    });
+    let mut cookies = Vec::new();
+    for answer in asking.collect::<Vec<_>>() {
+        cookies.push(answer.await.unwrap().header("set-cookie").to_owned());
+    }
+    cookies.sort();
+    cookies.dedup();
+    assert_eq!(cookies.len(), 12, "{cookies:?}");
+    assert_eq!(origin.asked().len(), 12);
+}
+
+#[tokio::test]
+async fn many_who_want_the_same_ask_once_and_read_it_as_it_comes() {
+    const SIZE: usize = 300_000;
+    let origin = Origin::start(|_, _| {
+        let whole = answer(200, FRESH, vec![b'x'; SIZE]).remove(0);
+        let (first, rest) = whole.split_at(100_000);
+        vec![first.to_vec(), rest.to_vec()]
+    })
+    .await;
+    let ravelin = before(&origin, "true");
+    let mut reading = Vec::new();
+    for _ in 0..4 {
+        let client = Client::plain(ravelin.plain()).await;
+        for _ in 0..50 {
+            let request = Request::get("http://a/big").body(()).unwrap();
+            reading.push((client.open(request, true).await.unwrap().0, client.clone()));
+        }
+    }
+    let began = Arc::new(AtomicUsize::new(0));
+    let reading = reading.into_iter().map(|(answer, client)| {
+        let began = Arc::clone(&began);
+        tokio::spawn(async move {
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.headers()["content-length"], SIZE.to_string());
+            let (mut got, mut body) = (0, answer.into_body());
+            while let Some(data) = body.data().await {
+                let data = data.unwrap();
+                let _ = body.flow_control().release_capacity(data.len());
+                began.fetch_add(usize::from(got == 0), Relaxed);
+                got += data.len();
+            }
+            drop(client);
+            got
+        })
+    });
+    let reading: Vec<_> = reading.collect();
+    // The first byte is there before the origin has sent the last.
+    eventually("everybody reads", || began.load(Relaxed) == 200).await;
+    origin.go(1);
+    for got in reading {
+        assert_eq!(soon("the rest", got).await.unwrap(), SIZE);
+    }
+    assert_eq!(origin.asked().len(), 1);
+    let shared = ravelin.metric("ravelin_cache_requests_total{result=\"collapsed\"");
+    assert_eq!(shared, 199.0);
+}
+
+#[tokio::test]
+async fn when_the_one_who_asks_fails_another_tries() {
+    let origin = Origin::start(|_, n| match n {
+        1 => vec![
+            b"HTTP/1.1 200 X\r\ncontent-length: 10\r\ncache-control: max-age=9\r\n\r\n01".to_vec(),
+            Vec::new(),
+        ],
+        _ => answer(200, FRESH, "0123456789"),
+    })
+    .await;
+    let ravelin = Arc::new(before(&origin, "true"));
+    let own = Arc::clone(&ravelin);
+    let first = tokio::spawn(async move { http1(own.plain(), get("a", "/x")).await });
+    eventually("the first has asked", || origin.asked().len() == 1).await;
+    let own = Arc::clone(&ravelin);
+    let second = tokio::spawn(async move { ask(&own, get("a", "/x")).await });
+    origin.go(1);
+    assert_eq!(first.await.unwrap().unwrap().status(), 502, "it broke off before it was whole");
+    assert_eq!(second.await.unwrap().text(), "0123456789");
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_of_unknown_length_comes_through_whole() {
+    let size = 3 << 20;
+    let origin = Origin::start(move |head, _| {
+        if head.contains("/sized") {
+            return answer(200, FRESH, vec![b'x'; size]);
+        }
+        // Until the end of the connection.
+        let head = format!("HTTP/1.1 200 X\r\n{FRESH}connection: close\r\n\r\n");
+        let length = if head.contains("/small") { 1_000 } else { size };
+        vec![[head.as_bytes(), &vec![b'y'; length]].concat()]
+    })
+    .await;
+    let config = config_before(&format!("http://{}", origin.address()));
+    let config = config.replace("to: up", "to: up, cache: true");
+    let ravelin = Ravelin::start(&format!("{config}cache: {{memory: 4MiB}}\n"));
+    for (path, detail) in [("/sized", "detail=too-large"), ("/open", "stored")] {
+        let answer = ask(&ravelin, get("a", path)).await;
+        assert_eq!(answer.body.len(), size, "{path}");
+        assert!(status(&answer).contains(detail), "{}", status(&answer));
+        let again = ask(&ravelin, get("a", path)).await;
+        assert_eq!(again.body.len(), size);
+        assert!(!status(&again).contains("hit"), "{}", status(&again));
+    }
+}
+
+/// An origin whose answers are stale at once, in three ways.
+fn stale_at_once(head: &str, n: usize) -> Vec<Vec<u8>> {
+    if head.contains("if-none-match: \"v\"") {
+        return answer(304, "etag: \"v\"\r\ncache-control: max-age=60\r\nx-new: 1\r\n", "");
+    }
+    let how = match (head.contains("/etag"), head.contains("/error")) {
+        (true, _) => "max-age=0\r\netag: \"v\"",
+        (_, true) if n > 1 => return Vec::new(),
+        (_, true) => "max-age=0, stale-if-error=60\r\netag: \"w\"",
+        _ if n == 1 => "max-age=0, stale-while-revalidate=60\r\netag: \"x\"",
+        _ => "max-age=60",
+    };
+    answer(200, &format!("cache-control: {how}\r\n"), n.to_string())
+}
+
+#[tokio::test]
+async fn a_stale_answer_is_confirmed_covers_an_error_or_is_renewed_behind_the_client() {
+    for (path, expected) in [
+        ("/etag", "Ravelin; fwd=stale; fwd-status=304; ttl=60; stored"),
+        ("/error", "Ravelin; fwd=stale; ttl=0; detail=stale-if-error"),
+        ("/behind", "Ravelin; hit; ttl=0"),
+    ] {
+        let origin = Origin::start(stale_at_once).await;
+        let ravelin = before(&origin, "true");
+        ask(&ravelin, get("a", path)).await;
+        let second = ask(&ravelin, get("a", path)).await;
+        assert_eq!((status(&second), second.text()), (expected, "1"), "{path}");
+        let ask_again = async || ask(&ravelin, get("a", path)).await;
+        match path {
+            "/etag" => {
+                assert_eq!(second.header("x-new"), "1");
+                assert!(status(&ask_again().await).contains("hit"));
+            }
+            "/behind" => {
+                let renewed = until(ask_again, |answer| answer.text() == "2").await;
+                assert!(status(&renewed).contains("hit"), "{}", status(&renewed));
+                assert_eq!(origin.asked().len(), 2);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_or_a_purge_makes_it_be_asked_for_again() {
+    let origin = Origin::start(|_, n| answer(200, FRESH, n.to_string())).await;
+    let ravelin = before(&origin, "true");
+    assert_eq!(ask(&ravelin, get("a", "/x")).await.text(), "1");
+    assert_eq!(ask(&ravelin, faults::post("a", "/x", "data")).await.text(), "2");
+    assert_eq!(ask(&ravelin, get("a", "/x")).await.text(), "3");
+    let purge = Request::post("http://admin/purge?url=http://a/x").body(Bytes::new()).unwrap();
+    let purged = http1(ravelin.admin(), purge).await.unwrap();
+    assert_eq!(purged.text(), "1 purged\n");
+    assert_eq!(ask(&ravelin, get("a", "/x")).await.text(), "4");
+    let only = with(get("a", "/y"), "cache-control", "only-if-cached");
+    assert_eq!(ask(&ravelin, only).await.status(), 504);
+    let page = with(get("a", "/purge?all"), "origin", "https://evil.test");
+    let (mut head, body) = page.into_parts();
+    head.method = http::Method::POST;
+    let refused = http1(ravelin.admin(), Request::from_parts(head, body)).await.unwrap();
+    assert_eq!(refused.status(), 403);
+}
+
+#[tokio::test]
+async fn a_script_is_coded_at_its_first_asking_and_better_afterwards() {
+    let script: String = (0..6_000).map(|i| format!("const value{i} = call({i});\n")).collect();
+    let body = script.clone();
+    let fields = "cache-control: max-age=60\r\ncontent-type: text/javascript\r\n";
+    let origin = Origin::start(move |_, _| answer(200, fields, &body)).await;
+    let ravelin = before(&origin, "true");
+    let wants = || with(get("a", "/main.js"), "accept-encoding", "gzip, br");
+    let first = ask(&ravelin, wants()).await;
+    assert_eq!((first.header("content-encoding"), first.header("vary")), ("br", "Accept-Encoding"));
+    assert_eq!(decoded(&first.body), script);
+    assert!(first.body.len() < script.len() / 4);
+    let best = until(
+        async || ask(&ravelin, wants()).await,
+        |answer| answer.header("etag").ends_with("-br\""),
+    )
+    .await;
+    assert_eq!(decoded(&best.body), script);
+    assert!(best.body.len() <= first.body.len(), "{} {}", best.body.len(), first.body.len());
+    assert_eq!(best.header("content-length"), best.body.len().to_string());
+    let plain = ask(&ravelin, get("a", "/main.js")).await;
+    assert_eq!((plain.text(), plain.header("content-encoding")), (&*script, ""));
+    assert_ne!(plain.header("etag"), best.header("etag"));
+    let known = with(wants(), "if-none-match", best.header("etag"));
+    assert_eq!(ask(&ravelin, known).await.status(), 304);
+    assert_eq!(origin.asked().len(), 1);
+    assert_eq!(ravelin.metric("ravelin_cache_variants_pending"), 0.0);
+    assert!(ravelin.metric("ravelin_cache_coding_saved_bytes_total") > script.len() as f64 / 2.0);
+}
+
+fn decoded(body: &[u8]) -> String {
+    let mut text = String::new();
+    brotli::Decompressor::new(body, 4096).read_to_string(&mut text).unwrap();
+    text
+}
+
+#[tokio::test]
+async fn zitadel_s_files_are_kept_and_its_pages_are_not() {
+    let standin = standin().await;
+    let ravelin = Ravelin::start(&format!(
+        "workers: 1\nlisteners: [{{name: plain, address: \"127.0.0.1:0\"}}]\n\
+         zitadel: {{upstream: \"h2c://{0}\", domain: [localhost, other.test], login: \"http://{0}\"}}\n\
+         admin: {{address: \"127.0.0.1:0\"}}\naccess_log: {{format: \"off\"}}\n",
+        standin.address()
+    ));
+    let twice = async |request: fn() -> Request<Bytes>| {
+        let first = ask(&ravelin, request()).await;
+        assert!(first.status() < 500, "{first:?}");
+        ask(&ravelin, request()).await
+    };
+    let page = twice(|| with(get("localhost", "/ui/console/"), "cookie", "a=b")).await;
+    assert!(status(&page).contains("hit"), "{page:?}");
+    assert!(page.header("content-security-policy").contains("localhost"));
+    let other = twice(|| get("other.test", "/ui/console/")).await;
+    assert!(other.header("content-security-policy").contains("other.test"), "{other:?}");
+    for request in [
+        (|| get("localhost", "/ui/console/assets/environment.json")) as fn() -> Request<Bytes>,
+        || get("localhost", "/ui/console/missing.js"),
+        || get("localhost", "/ui/login/loginname"),
+        || get("localhost", "/oauth/v2/keys"),
+        || with(get("localhost", "/ui/console/"), "authorization", "Bearer x"),
+        || faults::post("localhost", "/ui/console/", ""),
+    ] {
+        let answer = twice(request).await;
+        assert!(!status(&answer).contains("hit"), "{answer:?}");
+    }
+}
