@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! rolling --ravelin target/release/ravelin [--restarts 10] [--signal term|kill|both] [--drain]
-//!         [--replicas 3] [--rate 200] [--pause 300ms]
+//!         [--replicas 3] [--rate 200] [--pause 1500ms]
 //! ```
 //!
 //! The replicas are processes of their own that begin and end as the real server does: REST answers
@@ -73,7 +73,7 @@ async fn main() -> Result<(), Failure> {
         let records = ravelin.records();
         println!("records of Ravelin's failures, the last of them:");
         records.iter().rev().take(20).rev().for_each(|line| println!("  {line}"));
-        std::process::exit(1);
+        return Err("an expectation was not met".into());
     }
     Ok(())
 }
@@ -105,7 +105,8 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Failu
         drain: false,
         replicas: 3,
         rate: 200,
-        pause: Duration::from_millis(300),
+        // Shorter than a second and REST is up nowhere most of the time.
+        pause: Duration::from_millis(1500),
     };
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name}: a value is missing"));

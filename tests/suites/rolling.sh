@@ -7,7 +7,7 @@
 #   tests/suites/rolling.sh 1000 --signal term
 #
 # Arguments are those of examples/rolling: --signal term|kill|both, --drain,
-# --replicas N, --rate CALLS_A_SECOND, --pause 300ms. Fails when a read failed,
+# --replicas N, --rate CALLS_A_SECOND, --pause 1500ms. Fails when a read failed,
 # when a write was done twice or failed though it was not processed, or when a
 # stream ended without a status; with --drain when any call failed.
 #
