@@ -17,7 +17,7 @@ use ravelin::body::Body;
 use ravelin::config::{self, Files, Overrides};
 use ravelin::downstream::rescue::{Caller, rescue};
 use ravelin::error::{Error, Kind};
-use ravelin::exchange::{Class, Connection, Exchange, Identity, Protocol, Tls};
+use ravelin::exchange::{Class, Connection, Ending, Exchange, Identity, Protocol, Tls};
 use ravelin::pipeline::admit::route::RouteTable;
 use ravelin::pipeline::admit::{classify, decide};
 use ravelin::pipeline::forward::headers::{self, Passage};
@@ -61,6 +61,7 @@ fn connection() -> Rc<Connection> {
         trusted: None,
         redirect_to_https: None,
         tls: None::<Tls>,
+        ending: Ending::channel().1,
     })
 }
 

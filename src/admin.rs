@@ -1,8 +1,7 @@
-//! What an operator and a machine may ask on the admin listener: health, readiness, metrics, and a
-//! page that shows how things stand.
+//! What an operator and a machine may ask on the admin listener: health, readiness, metrics, a page
+//! that shows how things stand, and what changes something ([`calls`]).
 //!
-//! It answers `GET` and `HEAD`, and `POST` to what changes something; it shows no secret. It lives in the control
-//! runtime, apart from the workers.
+//! It shows no secret. It lives in the control runtime, apart from the workers.
 
 use std::io;
 use std::sync::Arc;
@@ -11,18 +10,26 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::telemetry::metrics::{Metrics, TextFormat};
+use crate::upstream::plan::EndpointPlan;
+use crate::upstream::roster::{Members, Roster};
+use crate::upstream::state::EndpointState;
 
+pub mod calls;
+mod drain;
+mod drained;
 mod page;
 mod purge;
 pub mod status;
 
+pub use calls::Control;
+pub use drained::Drained;
 pub use purge::Purge;
 pub use status::Status;
 
@@ -77,12 +84,30 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// For the page at `/`; asked at every view.
     pub status: Arc<dyn Fn() -> Status + Send + Sync>,
-    /// For `/purge`: forgets, and says how much; `None`: no route has a cache.
-    pub purge: Option<Forget>,
+    /// For `/purge`.
+    pub purge: Forget,
+    /// For `/drain` and `/undrain`.
+    pub roster: Arc<Roster>,
+    /// The clusters now, where the endpoints' addresses stand.
+    pub clusters: Arc<dyn Fn() -> Vec<Arc<Members>> + Send + Sync>,
+    /// Those that are drained.
+    pub drained: Arc<Drained>,
+    /// For `/reload`, and for drains that leave a cluster without endpoints; `None`: nobody is there.
+    pub control: Option<Control>,
 }
 
-/// Forgets what the cache holds, and says how many answers that were.
-pub type Forget = Arc<dyn Fn(&Purge) -> usize + Send + Sync>;
+impl Admin {
+    /// Where an endpoint is; `None`: its cluster has none of this name any more.
+    fn reach(&self, endpoint: &EndpointState) -> Option<EndpointPlan> {
+        let clusters = (self.clusters)();
+        let members = clusters.iter().find(|members| members.plan.name == endpoint.cluster)?;
+        let list = members.list();
+        list.iter().find(|member| member.plan.name == endpoint.name).map(|found| found.plan.clone())
+    }
+}
+
+/// Forgets what the cache holds, and says how many answers that were; `None`: no route has a cache.
+pub type Forget = Arc<dyn Fn(&Purge) -> Option<usize> + Send + Sync>;
 
 /// Answers on `listener` until `stop` is there; requests that have begun are finished.
 ///
@@ -96,14 +121,14 @@ pub async fn serve(
     axum::serve(listener, router(admin)).with_graceful_shutdown(stop).await
 }
 
-/// The routes; axum answers `HEAD` from `GET`, and 405 to every other method.
+/// The routes; axum answers `HEAD` from `GET`, and 405 to every method that a route does not have.
 fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/healthz", get(async || text(StatusCode::OK, "ok\n")))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/purge", post(purge::purge))
+        .merge(calls::router())
         .fallback(unknown)
         .with_state(admin)
 }
@@ -138,7 +163,10 @@ async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
 
 async fn unknown(method: Method) -> Response {
     if method == Method::GET || method == Method::HEAD {
-        text(StatusCode::NOT_FOUND, "There is /, /healthz, /readyz, /metrics and /purge.\n")
+        text(
+            StatusCode::NOT_FOUND,
+            "There is /, /healthz, /readyz, /metrics, /reload, /purge, /drain and /undrain.\n",
+        )
     } else {
         text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")
     }

@@ -13,6 +13,8 @@ pub mod schema;
 pub mod completions;
 pub mod health;
 pub mod purge;
+pub mod steer;
+mod call;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -41,15 +43,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         "check" => check::check(&args::source(below), below.get_flag("explain")),
         "schema" => schema::schema(below.get_flag("reference")),
         "completions" => completions::completions(below),
-        "health" => health::health(health_address(below), args::source(below)),
-        "purge" => purge::purge(below, health_address(below), args::source(below)),
+        "purge" => purge::purge(below),
+        "health" => health::health(admin_address(below), args::source(below)),
+        "reload" => steer::reload(below),
+        "drain" => steer::drain(below),
+        "undrain" => steer::undrain(below),
         "dev" => dev::dev(&dev::Order::new(below)),
         "demo" => demo::demo(below.get_one("port").copied().unwrap_or(demo::PORT)),
         _ => run::run(args::source(below)),
     }
 }
 
-fn health_address(matches: &ArgMatches) -> Option<&str> {
+fn admin_address(matches: &ArgMatches) -> Option<&str> {
     matches.get_one::<String>("admin").map(String::as_str).filter(|text| !text.is_empty())
 }
 

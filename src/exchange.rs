@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use ipnet::IpNet;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::error::Kind;
@@ -273,6 +274,28 @@ pub struct Connection {
     pub redirect_to_https: Option<u16>,
     /// What TLS settled, where there is TLS.
     pub tls: Option<Tls>,
+    /// Whether it is to end.
+    pub ending: Ending,
+}
+
+/// Tells a connection, and what runs on it, that it is to end when it can: Ravelin leaves, or its
+/// listener does.
+#[derive(Clone, Debug)]
+pub struct Ending(watch::Receiver<bool>);
+
+impl Ending {
+    /// Both ends: sending true tells.
+    pub fn channel() -> (watch::Sender<bool>, Self) {
+        let (tell, told) = watch::channel(false);
+        (tell, Self(told))
+    }
+
+    /// Ready when it is told; never, where whoever could tell is gone.
+    pub async fn told(mut self) {
+        if self.0.wait_for(|told| *told).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 impl Connection {

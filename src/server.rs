@@ -1,39 +1,45 @@
-//! Composition and life: Plan → listeners and workers → run → drain.
+//! Composition and life: Plan → listeners and workers → run, reload → drain.
 //!
 //! The control runtime (this thread) carries no request: it has the admin listener, the signals,
-//! and the watch over certificates.
+//! and the watch over certificates and the configuration.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
+use self::changes::Changes;
+use self::clusters::Clusters;
+use self::grounds::Grounds;
+use self::legacy::Legacy;
+use crate::admin::calls::Control;
 use crate::admin::{self, Admin, Readiness};
 use crate::config::plan::Plan;
-use crate::downstream::accept::gate::Gate;
-use crate::downstream::bind::{self, SocketFile};
-use crate::downstream::certificates::Store;
-use crate::downstream::certificates::watch::{Watch, watch as watch_certificates};
-use crate::downstream::connection::Secured;
-use crate::downstream::handshake;
-use crate::downstream::handshake::trust::Trust;
-use crate::downstream::plan::{Address, ListenerPlan};
+use crate::downstream::accept::Waiting;
+use crate::downstream::plan::Address;
 use crate::pipeline::admit::rate::Rates;
 use crate::pipeline::cache::Cache;
 use crate::pipeline::cache::store::Purge;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::plan::ClusterPlan;
-use crate::upstream::roster::{Members, Roster};
-use crate::worker::{self, Ground, Live, Phase};
+use crate::upstream::roster::Roster;
+use crate::worker::{self, Live, Order, Worker};
 
 pub mod life;
+pub mod changes;
+pub mod legacy;
+mod activation;
+mod clusters;
+mod grounds;
+mod handover;
 mod status;
+mod succession;
+mod watch;
 
 /// Why Ravelin did not start.
 #[derive(Debug)]
@@ -42,6 +48,12 @@ pub struct StartError(String);
 impl StartError {
     fn new(what: impl fmt::Display, error: impl fmt::Display) -> Self {
         Self(format!("{what}: {error}"))
+    }
+
+    /// Several, of which each keeps it from starting.
+    fn all(errors: Vec<Self>) -> Self {
+        let errors: Vec<_> = errors.into_iter().map(|error| error.0).collect();
+        Self(errors.join("; "))
     }
 
     /// An error that leaves its cause to be asked for.
@@ -63,19 +75,26 @@ impl std::error::Error for StartError {}
 
 /// A running Ravelin. It goes on until [`Server::drain`] is called; dropping it cuts everything.
 pub struct Server {
-    /// Name and real address of every listener.
-    listening: Vec<(Arc<str>, Address)>,
+    grounds: Grounds,
+    clusters: Clusters,
     admin: Option<SocketAddr>,
+    /// One more descriptor of the admin listener, for the next process.
+    admin_socket: Option<std::net::TcpListener>,
     readiness: Arc<Readiness>,
-    phase: watch::Sender<Phase>,
-    workers: Vec<JoinHandle<std::io::Result<()>>>,
+    workers: Vec<Worker>,
     access: AccessWriter,
     metrics: Arc<Metrics>,
     live: Arc<ArcSwap<Live>>,
-    roster: Arc<Roster>,
+    face: Arc<ArcSwap<Face>>,
     stop_admin: Option<oneshot::Sender<()>>,
-    _files: Vec<SocketFile>,
-    _watches: Vec<Watch>,
+}
+
+/// What control alone knows, for the status page and the metrics.
+#[derive(Default)]
+struct Face {
+    /// Name and real address of every listener.
+    listening: Vec<(Arc<str>, Address)>,
+    stores: status::Stores,
 }
 
 impl Server {
@@ -85,71 +104,97 @@ impl Server {
     /// # Errors
     /// What cannot be bound, read or started; nothing is left behind.
     pub async fn start(plan: Plan) -> Result<Self, StartError> {
-        let roster = Arc::new(Roster::default());
-        let clusters = members(&plan.clusters, &roster)?;
+        Self::start_on(plan, Legacy::default(), None).await
+    }
+
+    /// As [`Server::start`], on sockets that are open already, as far as the plan asks for them.
+    /// `control` is asked what admin calls ask for that concerns the whole.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_on(
+        plan: Plan,
+        mut legacy: Legacy,
+        control: Option<Control>,
+    ) -> Result<Self, StartError> {
+        let grounds = Grounds::default();
+        let steps = grounds.prepare(&plan.listeners, plan.workers, &mut legacy);
+        let steps = steps.map_err(StartError::all)?;
+        let mut clusters = Clusters::default();
+        let next = clusters.prepare(&plan.clusters).map_err(StartError::all)?;
+        let members = next.members();
+        clusters.follow(next);
         let rates = Arc::new(Rates::new(&plan.routes));
         let cache = plan.keeps().then(|| Cache::new(plan.cache));
-        let live = Arc::new(Live { plan, clusters, rates, cache: cache.clone() });
+        let live = Arc::new(Live { plan, clusters: members, rates, cache });
         let plan = &live.plan;
         let metrics = Metrics::new();
         let access = AccessWriter::spawn(&plan.access, metrics.dropped_records())
             .map_err(|error| StartError::new("access record", error))?;
-        let mut ground = Foundation::default();
-        for listener in &plan.listeners {
-            ground.lay(listener, plan.workers)?;
-        }
-        metrics.set_certificates(status::certificates(&ground.stores));
-        if let Some(cache) = cache {
-            metrics.set_cache(status::cache(cache));
-        }
-        let known = Arc::clone(&roster);
-        metrics.set_endpoints(move || known.known());
-        let (phase, watching) = watch::channel(Phase::Running);
-        let live = Arc::new(ArcSwap::new(live));
         let mut workers = Vec::new();
-        for (index, grounds) in ground.workers.into_iter().enumerate() {
+        for index in 0..plan.workers.max(1) {
             let telemetry = Telemetry::prepare(&metrics, access.log());
-            let worker =
-                worker::spawn(index, Arc::clone(&live), grounds, watching.clone(), telemetry)
-                    .map_err(|error| StartError::new("worker", error))?;
+            let worker = worker::spawn(index, Arc::clone(&live), telemetry)
+                .map_err(|error| StartError::new("worker", error))?;
             workers.push(worker);
         }
         let mut server = Self {
-            listening: ground.listening,
+            grounds,
+            clusters,
             admin: None,
+            admin_socket: None,
             readiness: Arc::new(Readiness::default()),
-            phase,
             workers,
             access,
             metrics,
-            live,
-            roster,
+            live: Arc::new(ArcSwap::new(Arc::clone(&live))),
+            face: Arc::default(),
             stop_admin: None,
-            _files: ground.files,
-            _watches: ground.watches,
         };
-        server.open_admin(ground.stores).await?;
+        // The last that can fail comes before the first connection is taken.
+        server.open_admin(&mut legacy, control).await?;
+        server.grounds.follow(steps, &server.workers, Duration::ZERO);
+        server.show();
+        let face = Arc::clone(&server.face);
+        let known = Arc::clone(server.roster());
+        server.metrics.set_cache(status::cache(Arc::clone(&server.live)));
+        server.metrics.set_endpoints(move || known.known());
+        server.metrics.set_certificates(move || status::certificates(&face.load().stores));
         server.readiness.set(admin::Phase::Ready);
         Ok(server)
     }
 
-    async fn open_admin(&mut self, stores: Vec<(Arc<str>, Arc<Store>)>) -> Result<(), StartError> {
+    async fn open_admin(
+        &mut self,
+        legacy: &mut Legacy,
+        control: Option<Control>,
+    ) -> Result<(), StartError> {
         let live = self.live.load_full();
         let Some(address) = live.plan.admin else { return Ok(()) };
         let failed = |error| StartError::new(format_args!("admin listener {address}"), error);
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let socket = match legacy.take_admin(address) {
+            Some(socket) => socket,
+            None => {
+                TcpListener::bind(address).await.and_then(TcpListener::into_std).map_err(failed)?
+            }
+        };
+        socket.set_nonblocking(true).map_err(failed)?;
+        self.admin_socket = Some(socket.try_clone().map_err(failed)?);
+        let listener = TcpListener::from_std(socket).map_err(failed)?;
         self.admin = Some(listener.local_addr().map_err(failed)?);
         let (stop, stopped) = oneshot::channel::<()>();
         let admin = Admin {
             readiness: Arc::clone(&self.readiness),
             metrics: Arc::clone(&self.metrics),
-            status: status::reporter(
-                Arc::clone(&self.live),
-                self.listening.clone(),
-                stores,
-                &self.metrics,
-            ),
-            purge: live.cache.clone().map(forget),
+            status: status::reporter(Arc::clone(&self.live), Arc::clone(&self.face), &self.metrics),
+            roster: Arc::clone(self.roster()),
+            clusters: {
+                let live = Arc::clone(&self.live);
+                Arc::new(move || live.load().clusters.clone())
+            },
+            drained: Arc::default(),
+            control,
+            purge: forget(Arc::clone(&self.live)),
         };
         self.stop_admin = Some(stop);
         tokio::spawn(async move {
@@ -163,19 +208,69 @@ impl Server {
         Ok(())
     }
 
+    /// Puts another plan in force, and returns when every worker follows it. What is the same in
+    /// both goes on untouched; what is under way ends with the plan that it began with.
+    ///
+    /// # Errors
+    /// Everything that cannot be bound or read; the plan in force stays.
+    pub async fn reload(&mut self, mut plan: Plan) -> Result<Changes, Vec<StartError>> {
+        let live = self.live.load_full();
+        let changes = Changes::between(&live.plan, &mut plan);
+        let mut none = Legacy::default();
+        let steps = self.grounds.prepare(&plan.listeners, plan.workers, &mut none);
+        let clusters = self.clusters.prepare(&plan.clusters);
+        let (steps, clusters) = match (steps, clusters) {
+            (Ok(steps), Ok(clusters)) => (steps, clusters),
+            (steps, clusters) => {
+                let errors = steps.err().into_iter().chain(clusters.err());
+                return Err(errors.flatten().collect());
+            }
+        };
+        let rates = Arc::new(live.rates.for_plan(&plan.routes));
+        let grace = plan.shutdown.grace;
+        let cache = kept(&live, &plan);
+        let next = Arc::new(Live { plan, clusters: clusters.members(), rates, cache });
+        self.live.store(Arc::clone(&next));
+        self.clusters.follow(clusters);
+        self.grounds.follow(steps, &self.workers, grace);
+        let mut following = Vec::new();
+        for worker in &self.workers {
+            let (tell, told) = oneshot::channel();
+            let _ = worker.orders.send(Order::Follow(Arc::clone(&next), tell));
+            following.push(told);
+        }
+        for told in following {
+            let _ = told.await;
+        }
+        self.show();
+        Ok(changes)
+    }
+
+    /// Asks every client's connection to go when what it carries is done: clients that come again
+    /// are taken, here or wherever they are sent.
+    pub fn part(&self) {
+        self.grounds.part(&self.workers);
+    }
+
+    /// Shows what control knows now.
+    fn show(&self) {
+        let (listening, stores) = (self.grounds.listening(), self.grounds.stores());
+        self.face.store(Arc::new(Face { listening, stores }));
+    }
+
     /// Name and real address of every listener.
-    pub fn listening(&self) -> &[(Arc<str>, Address)] {
-        &self.listening
+    pub fn listening(&self) -> Vec<(Arc<str>, Address)> {
+        self.grounds.listening()
     }
 
     /// The address of the listener with this name; none for a Unix socket.
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
-        self.listening.iter().find(|(known, _)| &**known == name).and_then(|(_, address)| {
-            match address {
-                Address::Tcp(address) => Some(*address),
-                Address::Unix(_) => None,
-            }
-        })
+        let listening = self.listening();
+        let address = listening.into_iter().find(|(known, _)| &**known == name)?.1;
+        match address {
+            Address::Tcp(address) => Some(address),
+            Address::Unix(_) => None,
+        }
     }
 
     /// Where the admin listener listens.
@@ -190,7 +285,7 @@ impl Server {
 
     /// What is known of every endpoint.
     pub const fn roster(&self) -> &Arc<Roster> {
-        &self.roster
+        self.clusters.roster()
     }
 
     /// Reopens the access record's file.
@@ -198,17 +293,48 @@ impl Server {
         self.access.reopen();
     }
 
+    /// One more descriptor of every socket, for the process that takes over.
+    ///
+    /// # Errors
+    /// Where the system has no more descriptors.
+    pub fn legacy(&self) -> std::io::Result<Legacy> {
+        let admin = match (self.live.load().plan.admin, &self.admin_socket) {
+            (Some(address), Some(socket)) => Some((address, socket.try_clone()?)),
+            _ => None,
+        };
+        Ok(Legacy { listeners: self.grounds.copies()?, admin })
+    }
+
     /// Leaves: unready, wait for load balancers, no new connections, GOAWAY, wait for what is
     /// under way, at the latest until the grace is over.
-    pub async fn drain(mut self) {
-        let shutdown = self.live.load().plan.shutdown;
+    pub async fn drain(self) {
+        let delay = self.live.load().plan.shutdown.delay;
         self.readiness.set(admin::Phase::Draining);
-        tokio::time::sleep(shutdown.delay).await;
-        let _ = self.phase.send(Phase::Draining(shutdown.grace));
+        tokio::time::sleep(delay).await;
+        self.leave(Waiting::Take).await;
+    }
+
+    /// Leaves to another process that accepts on the same sockets: as [`Server::drain`], but nobody
+    /// need notice, and what waits in the sockets is the other's.
+    pub async fn hand_over(mut self) {
+        self.readiness.set(admin::Phase::Draining);
+        if let Some(stop) = self.stop_admin.take() {
+            let _ = stop.send(());
+        }
+        self.leave(Waiting::Leave).await;
+    }
+
+    async fn leave(mut self, waiting: Waiting) {
+        let grace = self.live.load().plan.shutdown.grace;
+        // Our own descriptors first, as in `Grounds::follow`; files of Unix sockets come with them.
+        self.grounds.clear(waiting == Waiting::Leave);
         let workers = std::mem::take(&mut self.workers);
+        for worker in &workers {
+            let _ = worker.orders.send(Order::Leave(grace, waiting));
+        }
         let joined = tokio::task::spawn_blocking(move || {
             for worker in workers {
-                if let Ok(Err(error)) = worker.join() {
+                if let Ok(Err(error)) = worker.thread.join() {
                     tracing::error!(%error, "a worker ended badly");
                 }
             }
@@ -221,76 +347,22 @@ impl Server {
     }
 }
 
-/// The admin listener's way to purge the cache.
-fn forget(cache: Arc<Cache>) -> admin::Forget {
+/// The cache of the next plan: the one that is there, unless its bounds are others; what it holds is
+/// lost then, since a store cannot shrink.
+fn kept(live: &Live, plan: &Plan) -> Option<Arc<Cache>> {
+    let same = live.plan.cache == plan.cache;
+    let there = live.cache.clone().filter(|_| same);
+    plan.keeps().then(|| there.unwrap_or_else(|| Cache::new(plan.cache)))
+}
+
+/// The admin listener's way to purge the cache of the plan in force.
+fn forget(live: Arc<ArcSwap<Live>>) -> admin::Forget {
     Arc::new(move |what| {
-        cache.purge(&match what {
+        let live = live.load();
+        Some(live.cache.as_ref()?.purge(&match what {
             admin::Purge::All => Purge::All,
             admin::Purge::Host(host) => Purge::Host(host.clone()),
             admin::Purge::Address(address) => Purge::Address(address.clone()),
-        })
+        }))
     })
-}
-
-/// What listeners stand on, while they are laid one by one.
-#[derive(Default)]
-struct Foundation {
-    listening: Vec<(Arc<str>, Address)>,
-    workers: Vec<Vec<Ground>>,
-    stores: Vec<(Arc<str>, Arc<Store>)>,
-    files: Vec<SocketFile>,
-    watches: Vec<Watch>,
-}
-
-impl Foundation {
-    fn lay(&mut self, plan: &Arc<ListenerPlan>, workers: usize) -> Result<(), StartError> {
-        let tls = self.secure(plan)?;
-        let bound = bind::listeners(plan, workers).map_err(|error| StartError::caused(&error))?;
-        let gate = Gate::new(plan);
-        self.listening.push((Arc::clone(&plan.name), bound.address));
-        self.files.extend(bound.file);
-        self.workers.resize_with(workers, Vec::new);
-        for (worker, socket) in self.workers.iter_mut().zip(bound.listeners) {
-            worker.push(Ground {
-                plan: Arc::clone(plan),
-                socket,
-                gate: Arc::clone(&gate),
-                tls: tls.clone(),
-            });
-        }
-        Ok(())
-    }
-
-    fn secure(&mut self, plan: &ListenerPlan) -> Result<Option<Secured>, StartError> {
-        let Some(tls) = &plan.tls else { return Ok(None) };
-        let failed = |error: &dyn fmt::Display| {
-            StartError::new(format_args!("listener {}", plan.name), error)
-        };
-        let beside = tls.client_auth.ca().cloned();
-        let store = Store::load_beside(&tls.certificates, beside, handshake::provider())
-            .map_err(|error| failed(&error))?;
-        let trust = Trust::new(tls, &store).map_err(|error| failed(&error))?;
-        let config = trust.config();
-        let watch = watch_certificates(Arc::clone(&store), trust.renewed());
-        self.watches.push(watch.map_err(|error| failed(&error))?);
-        self.stores.push((Arc::clone(&plan.name), Arc::clone(&store)));
-        Ok(Some(Secured { config, store }))
-    }
-}
-
-/// The endpoints of every cluster, with the state that `roster` knows of them.
-fn members(
-    clusters: &[Arc<ClusterPlan>],
-    roster: &Arc<Roster>,
-) -> Result<Vec<Arc<Members>>, StartError> {
-    let each = |cluster: &Arc<ClusterPlan>| {
-        if cluster.tls.insecure_skip_verify {
-            tracing::warn!(cluster = %cluster.name, "INSECURE: the certificates of this cluster are NOT verified (tls.insecure_skip_verify)");
-        }
-        let members = Members::new(cluster, roster)
-            .map_err(|error| StartError::new(format_args!("cluster {}", cluster.name), error))?;
-        members.tend();
-        Ok(members)
-    };
-    clusters.iter().map(each).collect()
 }

@@ -1,32 +1,32 @@
-//! One thread that carries requests: its runtime, its listeners, its pipeline and its upstream
-//! connections. Nothing of it is shared; a request never changes threads.
+//! A worker: one thread with a runtime of its own, its listeners' sockets, its upstream connections
+//! and its counters. A request never leaves it.
+//!
+//! It does what control says by [`Order`], one after the other; between two of them requests see
+//! either all of a new plan or nothing of it.
 
-use std::cell::{Cell, RefCell};
+mod composed;
+mod listening;
+
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use http::{Request, Response};
-use tokio::sync::{Notify, watch};
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::body::Body;
+use self::composed::Composed;
+use self::listening::{Connections, Opened};
 use crate::config::plan::Plan;
-use crate::downstream::accept::accept_loop;
+use crate::downstream::accept::Waiting;
 use crate::downstream::accept::gate::Gate;
 use crate::downstream::bind::Listener;
-use crate::downstream::connection::{Listening, Secured, serve};
-use crate::downstream::exchange::Service;
+use crate::downstream::connection::Secured;
 use crate::downstream::plan::ListenerPlan;
-use crate::error::Error;
-use crate::exchange::Exchange;
-use crate::pipeline::Pipeline;
 use crate::pipeline::admit::rate::Rates;
 use crate::pipeline::cache::Cache;
 use crate::telemetry::Telemetry;
-use crate::upstream::cluster::Cluster;
 use crate::upstream::roster::Members;
 
 /// How often a worker hands over what it has collected.
@@ -44,89 +44,80 @@ pub struct Live {
     pub cache: Option<Arc<Cache>>,
 }
 
-/// How far the process has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Takes requests.
-    Running,
-    /// Takes no new connections; ends when those it has are done, at the latest after this.
-    Draining(Duration),
+/// What control tells a worker.
+pub enum Order {
+    /// Accept on one more listener.
+    Open(Ground),
+    /// What the next connections of the listener with this number are told. Those it has are asked
+    /// to go when what they carry is done.
+    Tell(u64, Told),
+    /// Accept no more on the listener with this number; its connections end when what they carry is
+    /// done, at the latest after this.
+    Close(u64, Duration),
+    /// Another plan for the next request. Told back when it is in force.
+    Follow(Arc<Live>, oneshot::Sender<()>),
+    /// Accept nothing more, and end when what is carried is done, at the latest after this.
+    Leave(Duration, Waiting),
 }
 
-/// One worker's end of a listener, before it is on its thread.
-pub struct Ground {
-    /// What the listener is told.
+/// What a listener's connections are told.
+#[derive(Clone)]
+pub struct Told {
+    /// Its plan.
     pub plan: Arc<ListenerPlan>,
-    /// Its socket.
-    pub socket: Listener,
-    /// Its caps, shared by all workers.
-    pub gate: Arc<Gate>,
     /// Its TLS, shared by all workers.
     pub tls: Option<Secured>,
 }
 
-/// Starts a worker's thread. It ends when `phase` says so.
+/// One worker's end of a listener, before it is on its thread.
+pub struct Ground {
+    /// Its number, which it keeps whatever it is called.
+    pub id: u64,
+    /// What its connections are told.
+    pub told: Told,
+    /// Its sockets, at least one.
+    pub sockets: Vec<Listener>,
+    /// Its caps, shared by all workers.
+    pub gate: Arc<Gate>,
+}
+
+/// A worker's thread, and the way to it.
+pub struct Worker {
+    /// What it is to do. Dropped: it cuts everything and ends.
+    pub orders: mpsc::UnboundedSender<Order>,
+    /// Its end.
+    pub thread: JoinHandle<io::Result<()>>,
+}
+
+/// Starts a worker's thread. It ends when it is told to [`Order::Leave`].
 ///
 /// # Errors
 /// Where no thread can be had.
 pub fn spawn(
     index: usize,
-    live: Arc<ArcSwap<Live>>,
-    grounds: Vec<Ground>,
-    phase: watch::Receiver<Phase>,
+    live: Arc<Live>,
     telemetry: impl FnOnce() -> Telemetry + Send + 'static,
-) -> io::Result<JoinHandle<io::Result<()>>> {
-    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+) -> io::Result<Worker> {
+    let (orders, told) = mpsc::unbounded_channel();
+    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build_local(tokio::runtime::LocalOptions::default())?;
-        runtime.block_on(run(live, grounds, phase, Rc::new(telemetry())));
+        runtime.block_on(run(live, told, Rc::new(telemetry())));
         Ok(())
-    })
+    })?;
+    Ok(Worker { orders, thread })
 }
 
 async fn run(
-    live: Arc<ArcSwap<Live>>,
-    grounds: Vec<Ground>,
-    mut phase: watch::Receiver<Phase>,
+    live: Arc<Live>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
     telemetry: Rc<Telemetry>,
 ) {
-    let service = Rc::new(Composed::new(live, &telemetry));
-    let (leave, drain) = watch::channel(false);
-    let open = Rc::new(Open::default());
-    let accepting: Vec<_> = grounds
-        .into_iter()
-        .map(|ground| {
-            let listening = Rc::new(Listening {
-                id: telemetry.metrics.listener(&ground.plan.name),
-                plan: ground.plan,
-                tls: ground.tls,
-                service: Rc::clone(&service),
-                drain: drain.clone(),
-                telemetry: Rc::clone(&telemetry),
-            });
-            let mut drain = drain.clone();
-            let stop = async move { drain.wait_for(|draining| *draining).await.map_or((), |_| ()) };
-            let open = Rc::clone(&open);
-            tokio::task::spawn_local(accept_loop(
-                ground.socket,
-                ground.gate,
-                stop,
-                move |stream, peer, permit| {
-                    let permit = match permit {
-                        Ok(permit) => permit,
-                        Err(refused) => return listening.refused(refused),
-                    };
-                    let one = One::new(&open);
-                    let serving = serve(Rc::clone(&listening), stream, peer, permit);
-                    tokio::task::spawn_local(async move {
-                        serving.await;
-                        drop(one);
-                    });
-                },
-            ))
-        })
-        .collect();
+    let service = Rc::new(Composed::new(&live, &telemetry));
+    drop(live);
+    let connections = Rc::new(Connections::default());
+    let mut opened: Vec<Opened<Composed>> = Vec::new();
     let ticking = Rc::clone(&telemetry);
     tokio::task::spawn_local(async move {
         loop {
@@ -134,99 +125,36 @@ async fn run(
             ticking.tick();
         }
     });
-    let grace = match phase.wait_for(|phase| *phase != Phase::Running).await.as_deref() {
-        Ok(Phase::Draining(grace)) => *grace,
-        Ok(Phase::Running) | Err(_) => Duration::ZERO,
+    let (grace, waiting) = loop {
+        match orders.recv().await {
+            Some(Order::Open(ground)) => {
+                opened.push(Opened::new(ground, &service, &telemetry, &connections));
+            }
+            Some(Order::Tell(id, told)) => {
+                if let Some(one) = opened.iter().find(|one| one.id() == id) {
+                    one.tell(told, &service, &telemetry);
+                }
+            }
+            Some(Order::Close(id, grace)) => {
+                for one in opened.extract_if(.., |one| one.id() == id) {
+                    one.close(grace);
+                }
+            }
+            Some(Order::Follow(live, followed)) => {
+                service.follow(&live, &telemetry);
+                // Whoever has stopped waiting for it need not be told.
+                let _ = followed.send(());
+            }
+            Some(Order::Leave(grace, waiting)) => break (grace, waiting),
+            None => break (Duration::ZERO, Waiting::Take),
+        }
     };
-    let _ = leave.send(true);
-    for loops in accepting {
-        let _ = loops.await;
-    }
-    if tokio::time::timeout(grace, open.none()).await.is_err() {
-        tracing::warn!(connections = open.count.get(), "the grace is over: cutting what is left");
+    join_all(opened.into_iter().map(|one| one.leave(waiting))).await;
+    if tokio::time::timeout(grace, connections.none()).await.is_err() {
+        tracing::warn!(
+            connections = connections.count(),
+            "the grace is over: cutting what is left"
+        );
     }
     telemetry.tick();
-}
-
-/// Connections that are still carried.
-#[derive(Default)]
-struct Open {
-    count: Cell<usize>,
-    less: Notify,
-}
-
-impl Open {
-    async fn none(&self) {
-        while self.count.get() > 0 {
-            self.less.notified().await;
-        }
-    }
-}
-
-struct One(Rc<Open>);
-
-impl One {
-    fn new(open: &Rc<Open>) -> Self {
-        open.count.set(open.count.get() + 1);
-        Self(Rc::clone(open))
-    }
-}
-
-impl Drop for One {
-    fn drop(&mut self) {
-        self.0.count.set(self.0.count.get() - 1);
-        self.0.less.notify_one();
-    }
-}
-
-/// The pipeline of the plan that is in force. A new plan is taken up by the next request; what is
-/// under way ends with the one it began with.
-struct Composed {
-    telemetry: Rc<Telemetry>,
-    live: Arc<ArcSwap<Live>>,
-    current: RefCell<Current>,
-}
-
-#[derive(Clone)]
-struct Current {
-    live: Arc<Live>,
-    pipeline: Rc<Pipeline>,
-}
-
-impl Current {
-    fn new(live: Arc<Live>, telemetry: &Rc<Telemetry>) -> Self {
-        let clusters: Vec<_> =
-            live.clusters.iter().map(|members| Cluster::new(members, telemetry)).collect();
-        let by_name = |name: &str| clusters.iter().find(|cluster| &*cluster.name == name).cloned();
-        let rates = Arc::clone(&live.rates);
-        let pipeline = Pipeline::new(&live.plan.routes, rates, &telemetry.metrics, by_name);
-        let pipeline = Rc::new(pipeline.with_cache(live.cache.clone()));
-        Self { live, pipeline }
-    }
-}
-
-impl Composed {
-    fn new(live: Arc<ArcSwap<Live>>, telemetry: &Rc<Telemetry>) -> Self {
-        let current = RefCell::new(Current::new(live.load_full(), telemetry));
-        Self { telemetry: Rc::clone(telemetry), live, current }
-    }
-
-    fn pipeline(&self) -> Rc<Pipeline> {
-        let live = self.live.load();
-        if !Arc::ptr_eq(&live, &self.current.borrow().live) {
-            let next = Current::new(Arc::clone(&live), &self.telemetry);
-            self.current.replace(next);
-        }
-        Rc::clone(&self.current.borrow().pipeline)
-    }
-}
-
-impl Service for Composed {
-    async fn call(
-        &self,
-        request: Request<Body>,
-        exchange: &mut Exchange,
-    ) -> Result<Response<Body>, Error> {
-        self.pipeline().handle(request, exchange).await
-    }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::{Request, Version};
 use ravelin::body::Body;
 use ravelin::config::zitadel::guards::{Area, Guarding, Opening, Verdict, guards};
-use ravelin::exchange::{Connection, Exchange, Identity, Protocol};
+use ravelin::exchange::{Connection, Ending, Exchange, Identity, Protocol};
 use ravelin::pipeline::admit::route::RouteTable;
 use ravelin::pipeline::admit::{Admitted, classify, decide};
 use ravelin::pipeline::plan::{Action, ForwardPlan, HostPattern, Matcher, RoutePlan, SiteHost};
@@ -68,6 +68,7 @@ fn exchange(protocol: Protocol) -> Exchange {
         trusted: None,
         redirect_to_https: None,
         tls: None,
+        ending: Ending::channel().1,
     }))
 }
 

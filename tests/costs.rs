@@ -30,7 +30,7 @@ use ravelin::config::{self, Files, Overrides};
 use ravelin::downstream::exchange::Service;
 use ravelin::downstream::{connection, http2};
 use ravelin::error::{Error, Kind};
-use ravelin::exchange::{Connection, Exchange, Identity, Protocol};
+use ravelin::exchange::{Connection, Ending, Exchange, Identity, Protocol};
 use ravelin::pipeline::Pipeline;
 use ravelin::pipeline::admit::rate::Rates;
 use ravelin::server::Server;
@@ -266,6 +266,7 @@ fn futures_are_no_larger_than_they_were() {
         trusted: None,
         redirect_to_https: None,
         tls: None,
+        ending: Ending::channel().1,
     }));
     let pipeline = Pipeline::new(&[], Arc::new(Rates::new(&[])), &Metrics::new(), |_| None);
     let exchanged = pipeline.handle(Request::new(Body::Empty), &mut exchange);

@@ -48,17 +48,25 @@ fn status() -> Status {
     }
 }
 
+fn admin() -> Admin {
+    Admin {
+        readiness: Arc::default(),
+        metrics: Metrics::new(),
+        status: Arc::new(Status::default),
+        roster: Arc::default(),
+        clusters: Arc::new(Vec::new),
+        drained: Arc::default(),
+        control: None,
+        purge: Arc::new(|_| None),
+    }
+}
+
 /// A running admin listener; it stops when the sender is dropped.
 async fn start() -> (SocketAddr, Arc<Readiness>, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let readiness = Arc::new(Readiness::default());
-    let admin = Admin {
-        readiness: Arc::clone(&readiness),
-        metrics: Metrics::new(),
-        status: Arc::new(status),
-        purge: None,
-    };
+    let admin = Admin { readiness: Arc::clone(&readiness), status: Arc::new(status), ..admin() };
     let (keep, stop) = oneshot::channel::<()>();
     tokio::spawn(serve(listener, admin, async {
         let _ = stop.await;
@@ -147,11 +155,57 @@ async fn the_page_shows_how_things_stand_and_escapes_it() {
 #[tokio::test]
 async fn the_listener_ends_when_told() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let admin = Admin {
-        readiness: Arc::default(),
-        metrics: Metrics::new(),
-        status: Arc::new(Status::default),
-        purge: None,
-    };
-    serve(listener, admin, std::future::ready(())).await.unwrap();
+    serve(listener, admin(), std::future::ready(())).await.unwrap();
+}
+
+#[tokio::test]
+async fn calls_that_change_something_are_for_tools_and_not_for_browsers() {
+    let (address, _, _keep) = start().await;
+    for (method, path, headers, status) in [
+        ("POST", "/drain", "", 404),
+        ("GET", "/drain?cluster=x&timeout=1s", "", 404),
+        ("GET", "/drain?timeout=x", "", 400),
+        ("POST", "/undrain", "", 404),
+        ("POST", "/reload", "", 503),
+        ("GET", "/reload", "", 405),
+        ("PUT", "/drain", "", 405),
+        ("POST", "/drain", "origin: http://127.0.0.1:9901\r\n", 403),
+        ("GET", "/undrain", "user-agent: Mozilla/5.0\r\n", 403),
+        ("POST", "/reload", "sec-fetch-site: cross-site\r\n", 403),
+    ] {
+        let (code, answer) = ask(address, method, path, headers).await;
+        assert_eq!(code, status, "{method} {path} {headers}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_reload_is_answered_with_what_came_of_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (ask_control, mut control) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(serve(
+        listener,
+        Admin { control: Some(ask_control), ..admin() },
+        std::future::pending(),
+    ));
+    let answers = [
+        Ok(calls::Reloaded { changed: vec!["route a added".into()], not_live: vec!["workers"] }),
+        Err(vec!["ravelin.yaml:1:1: x".to_owned(), "ravelin.yaml:2:1: y".to_owned()]),
+    ];
+    for (answer, code, parts) in answers.into_iter().zip([200, 422]).map(|(answer, code)| {
+        let parts = match code {
+            200 => ["\"route a added\"", "\"workers\""],
+            _ => ["ravelin.yaml:1:1: x", "ravelin.yaml:2:1: y"],
+        };
+        (answer, code, parts)
+    }) {
+        let asking = ask(address, "POST", "/reload", "");
+        let answering = async {
+            let Some(calls::Ask::Reload(tell)) = control.recv().await else { panic!("no reload") };
+            tell.send(answer).unwrap();
+        };
+        let ((found, text), ()) = tokio::join!(asking, answering);
+        assert_eq!(found, code);
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    }
 }

@@ -28,7 +28,8 @@ Examples:
 
 Flags stand before variables, variables before the file.
 Without --config: ./ravelin.yaml, else /etc/ravelin/ravelin.yaml, else no file.
-Signals: SIGTERM or Ctrl-C drains, a second one cuts; SIGHUP reopens the access record.
+Signals: SIGTERM or Ctrl-C drains, a second one cuts; SIGHUP reopens the access record and reads the
+configuration again; SIGUSR2 starts the next process (--upgrade-socket).
 RAVELIN_LOG says how much is told on standard error [default: info].
 Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.";
 
@@ -58,7 +59,7 @@ struct Flag {
     help: &'static str,
 }
 
-const FLAGS: [Flag; 13] = [
+const FLAGS: [Flag; 14] = [
     Flag {
         name: "zitadel",
         env: "RAVELIN_ZITADEL",
@@ -150,6 +151,13 @@ const FLAGS: [Flag; 13] = [
         value: "DURATION",
         help: "From then until what still runs is cut [default: 30s]",
     },
+    Flag {
+        name: "upgrade-socket",
+        env: "RAVELIN_UPGRADE_SOCKET",
+        key: "upgrade.socket",
+        value: "FILE",
+        help: "Unix socket through which the next process takes the listening sockets over",
+    },
 ];
 
 /// The whole command line.
@@ -175,6 +183,9 @@ pub fn command() -> Command {
         .subcommand(schema())
         .subcommand(health())
         .subcommand(purge())
+        .subcommand(reload())
+        .subcommand(drain())
+        .subcommand(undrain())
         .subcommand(completions());
     configured(command)
 }
@@ -248,9 +259,49 @@ fn schema() -> Command {
 }
 
 fn health() -> Command {
-    Command::new("health")
-        .about("Ask a running Ravelin whether it is ready: exit code 0 or 1")
+    calling("health", "Ask a running Ravelin whether it is ready: exit code 0 or 1")
         .after_help("Example: HEALTHCHECK CMD [\"ravelin\", \"health\"]")
+}
+
+fn reload() -> Command {
+    calling(
+        "reload",
+        "Make a running Ravelin read its configuration again; prints what has changed",
+    )
+    .after_help("Exit code 1 and every fault where the old configuration stays.")
+}
+
+fn drain() -> Command {
+    let flag = |name: &'static str, value| Arg::new(name).long(name).value_name(value);
+    meant(calling("drain", "Give endpoints nothing new, and wait until nothing is in flight there"))
+        .arg(flag("delay", "DURATION").help("Serve on for this long first [default: 0s]"))
+        .arg(flag("timeout", "DURATION").help("How long to wait [default: 30s]"))
+        .arg(
+            flag("for", "DURATION")
+                .help("When to take one back that does not go away [default: 10m]"),
+        )
+        .after_help(
+            "Exit code 0 when nothing is in flight, 1 when the time is over before.\n\
+             An endpoint that goes away and comes back is taken back by itself.",
+        )
+}
+
+fn undrain() -> Command {
+    meant(calling("undrain", "Take drained endpoints back"))
+}
+
+/// Which endpoints a call is about.
+fn meant(command: Command) -> Command {
+    let flag = |name: &'static str, value| Arg::new(name).long(name).value_name(value);
+    command
+        .arg(flag("cluster", "NAME").help("A cluster [default: all]"))
+        .arg(flag("endpoint", "URL").help("An endpoint, as it is configured [default: all]"))
+}
+
+/// A command that calls a running Ravelin's admin listener.
+fn calling(name: &'static str, about: &'static str) -> Command {
+    Command::new(name)
+        .about(about)
         .arg(config())
         .args(FLAGS.iter().filter(|flag| flag.name == "admin").map(flag))
 }

@@ -42,7 +42,7 @@ fn show(wanted: u16) -> Result<life::End, Box<dyn std::error::Error>> {
     let plan = plan(port, standin.address(), &certificates)
         .map_err(|faults| io::Error::other(faults.to_string()))?;
     let instructions = Instructions { port, ca: certificates.authority.ca(), admin: plan.admin };
-    let end = life::run(plan, |server| {
+    let end = life::run(plan, None, |server| {
         println!("{}", Instructions { admin: server.admin(), ..instructions });
     })?;
     Ok(end)

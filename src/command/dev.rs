@@ -124,7 +124,7 @@ fn serve(order: &Order) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Err(faults) => return Ok(super::report(&faults)),
     };
     let endpoint = zitadel(&plan);
-    let end = life::run(plan, |server| {
+    let end = life::run(plan, None, |server| {
         let words = Words { port, upstreams: &order.upstreams, authority: &authority };
         println!("{words}");
         if let Some(admin) = server.admin() {

@@ -10,7 +10,7 @@ use crate::telemetry::log;
 /// Exit code 64 for a configuration with faults, 1 for a failed start and
 /// for an end that a second signal forced.
 pub fn run(source: Source) -> ExitCode {
-    let plan = match config::load(source) {
+    let plan = match config::load(source.clone()) {
         Ok(plan) => plan,
         Err(faults) => return super::report(&faults),
     };
@@ -19,7 +19,7 @@ pub fn run(source: Source) -> ExitCode {
         return super::USAGE.into();
     }
     let questions = Questions::of(&plan);
-    match life::run(plan, |_| questions.warn_beside()) {
+    match life::run(plan, Some(source), |_| questions.warn_beside()) {
         Ok(life::End::Drained) => ExitCode::SUCCESS,
         Ok(life::End::Cut) => ExitCode::FAILURE,
         Err(error) => {

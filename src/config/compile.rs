@@ -7,6 +7,7 @@ pub mod headers;
 pub mod listeners;
 pub mod proxies;
 pub mod routes;
+pub mod upgrade;
 pub mod upstream;
 pub mod zitadel;
 
@@ -66,6 +67,7 @@ pub fn document(document: &Document, scope: &Scope<'_>) -> Plan {
         admin,
         access: access(document.access_log.as_ref(), &scope.key("access_log")),
         shutdown: shutdown(document.shutdown.as_ref(), &scope.key("shutdown")),
+        upgrade: upgrade::socket(document.upgrade.as_ref(), &scope.key("upgrade")),
     }
 }
 

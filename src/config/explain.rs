@@ -82,6 +82,9 @@ fn tree(plan: &Plan) -> Json {
         "grace": duration(plan.shutdown.grace),
     });
     out.insert("shutdown".into(), shutdown);
+    if let Some(socket) = &plan.upgrade {
+        out.insert("upgrade".into(), json!({"socket": socket.display().to_string()}));
+    }
     Json::Object(out)
 }
 

@@ -1,6 +1,7 @@
 //! The compiled configuration: immutable, with nothing left to parse and no default left to apply.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Plan {
     pub access: AccessPlan,
     /// How it leaves.
     pub shutdown: ShutdownPlan,
+    /// The Unix socket through which it hands over to the next process; `None`: it does not.
+    pub upgrade: Option<PathBuf>,
 }
 
 impl Plan {

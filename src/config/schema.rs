@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod retry;
 pub mod text;
+pub mod upgrade;
 pub mod upstream;
 
 use std::collections::BTreeMap;
@@ -88,6 +89,8 @@ pub struct Document {
     pub access_log: Option<AccessLog>,
     /// How Ravelin leaves when it is told to.
     pub shutdown: Option<Shutdown>,
+    /// How the binary is replaced without closing a socket.
+    pub upgrade: Option<upgrade::Upgrade>,
 }
 
 /// A ZITADEL installation, with its login.

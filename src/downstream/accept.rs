@@ -24,8 +24,16 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// How many connections that the kernel had already greeted are still taken at the end.
 const LAST_ONES: usize = 1024;
 
-/// Takes connections until `stop` is ready, then those that the kernel has already greeted: closing
-/// a listening socket would reset them.
+/// What becomes of connections that the kernel has greeted and nobody has taken yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// They are taken: closing the listening socket would reset them.
+    Take,
+    /// They stay: another process accepts on the same socket.
+    Leave,
+}
+
+/// Takes connections until `stop` is ready, and then those that wait, if it says so.
 ///
 /// `on_connection` gets the socket, the peer's address (IPv4 in its own form on a dual-stack
 /// listener; none for a Unix socket) and its place, which is given back when dropped, or why there
@@ -35,7 +43,7 @@ const LAST_ONES: usize = 1024;
 pub async fn accept_loop(
     listener: Listener,
     gate: Arc<Gate>,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = Waiting>,
     mut on_connection: impl FnMut(Stream, Option<SocketAddr>, Result<Permit, Refused>),
 ) -> io::Result<()> {
     let mut admit = |stream, peer: Option<SocketAddr>| {
@@ -44,9 +52,10 @@ pub async fn accept_loop(
     match listener {
         Listener::Tcp(listener) => {
             let listener = TcpListener::from_std(listener)?;
-            accept_from(async || accept_tcp(&listener).await, &gate, stop, &mut admit).await;
+            let accept = async || accept_tcp(&listener).await;
+            let waiting = accept_from(accept, &gate, stop, &mut admit).await;
             let listener = listener.into_std()?;
-            for (stream, peer) in last_ones(|| listener.accept()) {
+            for (stream, peer) in last_ones(waiting, || listener.accept()) {
                 stream.set_nonblocking(true)?;
                 admit(Stream::Tcp(TcpStream::from_std(stream)?), Some(canonical(peer)));
             }
@@ -55,9 +64,9 @@ pub async fn accept_loop(
             let listener = UnixListener::from_std(listener)?;
             let accept =
                 async || listener.accept().await.map(|(stream, _)| (Stream::Unix(stream), None));
-            accept_from(accept, &gate, stop, &mut admit).await;
+            let waiting = accept_from(accept, &gate, stop, &mut admit).await;
             let listener = listener.into_std()?;
-            for (stream, _) in last_ones(|| listener.accept()) {
+            for (stream, _) in last_ones(waiting, || listener.accept()) {
                 stream.set_nonblocking(true)?;
                 admit(Stream::Unix(UnixStream::from_std(stream)?), None);
             }
@@ -68,8 +77,12 @@ pub async fn accept_loop(
 
 /// What waits at this moment. The socket itself is asked: the runtime may not have heard of a
 /// connection that came since it last looked.
-fn last_ones<T>(accept: impl FnMut() -> io::Result<T>) -> impl Iterator<Item = T> {
-    std::iter::repeat_with(accept).take(LAST_ONES).map_while(Result::ok)
+fn last_ones<T>(
+    waiting: Waiting,
+    accept: impl FnMut() -> io::Result<T>,
+) -> impl Iterator<Item = T> {
+    let most = if waiting == Waiting::Take { LAST_ONES } else { 0 };
+    std::iter::repeat_with(accept).take(most).map_while(Result::ok)
 }
 
 async fn accept_tcp(listener: &TcpListener) -> io::Result<(Stream, Option<SocketAddr>)> {
@@ -89,16 +102,16 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
 async fn accept_from<S>(
     accept: impl AsyncFn() -> io::Result<(S, Option<SocketAddr>)>,
     gate: &Gate,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = Waiting>,
     mut admit: impl FnMut(S, Option<SocketAddr>),
-) {
+) -> Waiting {
     let mut stop = std::pin::pin!(stop);
     let mut trouble = Trouble::default();
     loop {
         let pause = {
             let accepted = std::pin::pin!(accept());
             match future::select(stop.as_mut(), accepted).await {
-                Either::Left(_) => break,
+                Either::Left((waiting, _)) => return waiting,
                 Either::Right((Ok((stream, peer)), _)) => {
                     trouble.over();
                     admit(stream, peer);
@@ -112,8 +125,8 @@ async fn accept_from<S>(
         };
         if let Some(pause) = pause {
             let sleep = std::pin::pin!(tokio::time::sleep(pause));
-            if let Either::Left(_) = future::select(stop.as_mut(), sleep).await {
-                break;
+            if let Either::Left((waiting, _)) = future::select(stop.as_mut(), sleep).await {
+                return waiting;
             }
         }
     }

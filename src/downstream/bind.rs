@@ -1,12 +1,16 @@
-//! Which sockets a listener has: one for each worker, all on the same address.
+//! Which sockets a listener has, and which worker accepts on which of them.
 //!
-//! On Linux each worker binds a socket of its own with `SO_REUSEPORT`, so that the kernel spreads
-//! connections and no lock is shared. Elsewhere one socket is cloned into all workers: macOS gives
-//! every connection of a shared port to the last socket bound, and the BSDs differ among each
-//! other; whoever wakes first then accepts. Unix sockets are always cloned.
+//! On Linux there is one for each worker with `SO_REUSEPORT`, so that the kernel spreads connections
+//! and no lock is shared. Elsewhere one socket is cloned into all workers: macOS gives every
+//! connection of a shared port to the last socket bound, and the BSDs differ among each other;
+//! whoever wakes first then accepts. Unix sockets are always cloned.
+//!
+//! Closing a socket resets what waits in its queue. So sockets that come from somewhere else (an
+//! earlier process, systemd) are all accepted on, however many workers there are ([`spread`]).
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -40,15 +44,71 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
+impl Listener {
+    /// One more descriptor of the same socket, with the same queue.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
+            Self::Unix(listener) => Self::Unix(listener.try_clone()?),
+        })
+    }
+
+    /// Where it really listens.
+    ///
+    /// # Errors
+    /// Also for a Unix socket without a path.
+    pub fn address(&self) -> io::Result<Address> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Address::Tcp),
+            Self::Unix(listener) => {
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().ok_or(io::ErrorKind::AddrNotAvailable)?;
+                Ok(Address::Unix(path.to_owned()))
+            }
+        }
+    }
+
+    /// Makes it ready for a runtime, whoever opened it.
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.set_nonblocking(true),
+            Self::Unix(listener) => listener.set_nonblocking(true),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
 /// The sockets of one listener.
 #[derive(Debug)]
 pub struct Bound {
     /// Where it really listens: a port of 0 has become the system's choice.
     pub address: Address,
-    /// One for each worker.
-    pub listeners: Vec<Listener>,
+    /// Each with a queue of its own: one for each worker, or one for all.
+    pub sockets: Vec<Listener>,
     /// The file of a Unix socket; hold it as long as the listener is to be found.
     pub file: Option<SocketFile>,
+}
+
+/// What each of `workers` (at least one) accepts on. Every worker has a socket and every socket a
+/// worker: with fewer sockets than workers some are shared, with more some workers have several.
+pub fn spread(sockets: &[Listener], workers: usize) -> io::Result<Vec<Vec<Listener>>> {
+    let workers = workers.max(1);
+    let mut spread: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
+    let places = (0..sockets.len().max(workers)).zip(sockets.iter().cycle());
+    for (place, socket) in places {
+        if let Some(worker) = spread.get_mut(place % workers) {
+            worker.push(socket.try_clone()?);
+        }
+    }
+    Ok(spread)
 }
 
 /// Removes a Unix socket's file when dropped, unless another process has replaced it.
@@ -64,6 +124,19 @@ impl Drop for SocketFile {
             // Nobody is left to be told if this fails; the next start replaces the stale file.
             drop(fs::remove_file(&self.path));
         }
+    }
+}
+
+impl SocketFile {
+    /// The file of a socket that another process has opened, and leaves to this one.
+    pub fn adopt(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+
+    /// Leaves the file where it is: another process has the socket now.
+    pub fn leave(mut self) {
+        // No file has this identity.
+        self.identity = (0, 0);
     }
 }
 
@@ -100,14 +173,14 @@ impl BindError {
     }
 }
 
-/// Opens the sockets of a listener, one for each of `workers` (at least one).
+/// Opens the sockets of a listener for `workers` (at least one).
 ///
 /// An address that another process listens on is an error, even where that process shares its port.
 pub fn listeners(plan: &ListenerPlan, workers: usize) -> Result<Bound, BindError> {
     let workers = workers.max(1);
     let opened = match &plan.address {
         Address::Tcp(address) => tcp(*address, workers),
-        Address::Unix(path) => unix(path, workers),
+        Address::Unix(path) => unix(path),
     };
     opened.map_err(|source| BindError {
         listener: plan.name.to_string(),
@@ -118,6 +191,7 @@ pub fn listeners(plan: &ListenerPlan, workers: usize) -> Result<Bound, BindError
 
 fn tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     let share = KERNEL_SPREADS && workers > 1;
+    let own = if share { workers } else { 1 };
     if share && address.port() != 0 {
         // With SO_REUSEPORT a second process of the same user would silently get half of the
         // connections; a socket without it is refused beside any that listens.
@@ -125,25 +199,20 @@ fn tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     }
     let first: TcpListener = listening(open_tcp(address, share)?)?.into();
     let real = first.local_addr()?;
-    let mut listeners = Vec::with_capacity(workers);
-    for _ in 1..workers {
-        let next =
-            if share { listening(open_tcp(real, true)?)?.into() } else { first.try_clone()? };
-        listeners.push(Listener::Tcp(next));
+    let mut sockets = Vec::with_capacity(own);
+    sockets.push(Listener::Tcp(first));
+    for _ in 1..own {
+        sockets.push(Listener::Tcp(listening(open_tcp(real, true)?)?.into()));
     }
-    listeners.insert(0, Listener::Tcp(first));
-    Ok(Bound { address: Address::Tcp(real), listeners, file: None })
+    Ok(Bound { address: Address::Tcp(real), sockets, file: None })
 }
 
-fn unix(path: &Path, workers: usize) -> io::Result<Bound> {
+/// A Unix socket, which all workers share.
+pub fn unix(path: &Path) -> io::Result<Bound> {
     let first: UnixListener = bind(&Address::Unix(path.to_owned()), false)?.into();
-    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
-    let mut listeners = Vec::with_capacity(workers);
-    for _ in 1..workers {
-        listeners.push(Listener::Unix(first.try_clone()?));
-    }
-    listeners.push(Listener::Unix(first));
-    Ok(Bound { address: Address::Unix(path.to_owned()), listeners, file: Some(file) })
+    let file = SocketFile::adopt(path)?;
+    let sockets = vec![Listener::Unix(first)];
+    Ok(Bound { address: Address::Unix(path.to_owned()), sockets, file: Some(file) })
 }
 
 /// One listening, non-blocking socket.
@@ -185,7 +254,7 @@ fn listening(socket: Socket) -> io::Result<Socket> {
 
 /// Sets the options of a connection. On Linux an accepted socket inherits them from its listener
 /// (`tcp(7)`), which saves five system calls for each connection.
-pub(super) fn configure(socket: &Socket) -> io::Result<()> {
+pub fn configure(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
         &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL),
@@ -252,9 +321,9 @@ mod tests {
     #[test]
     fn four_workers_share_one_port_that_the_system_chose() {
         let bound = listeners(&tcp_plan("127.0.0.1:0"), 4).unwrap();
-        assert_eq!(bound.listeners.len(), 4);
+        assert_eq!(bound.sockets.len(), 4);
         assert_ne!(port(&bound), 0);
-        for listener in &bound.listeners {
+        for listener in &bound.sockets {
             let Listener::Tcp(listener) = listener else { panic!("not TCP") };
             assert_eq!(listener.local_addr().unwrap().port(), port(&bound));
             let error = listener.accept().unwrap_err();
@@ -277,6 +346,30 @@ mod tests {
     }
 
     #[test]
+    fn every_worker_has_a_socket_and_every_socket_a_worker() {
+        let of = |listener: &Listener| listener.address().unwrap();
+        for (sockets, workers) in [(1, 1), (1, 4), (4, 1), (2, 3), (3, 2), (4, 4)] {
+            let bound: Vec<_> = (0..sockets)
+                .map(|_| listeners(&tcp_plan("127.0.0.1:0"), 1).unwrap().sockets.remove(0))
+                .collect();
+            let spread = spread(&bound, workers).unwrap();
+            assert_eq!(spread.len(), workers);
+            assert!(spread.iter().all(|own| !own.is_empty()), "{sockets} {workers}");
+            for socket in &bound {
+                let taken = spread.iter().flatten().filter(|other| of(other) == of(socket));
+                assert!(taken.count() >= 1, "{sockets} {workers}");
+            }
+            for own in &spread {
+                let mut addresses: Vec<_> =
+                    own.iter().map(|one| format!("{:?}", of(one))).collect();
+                addresses.sort();
+                addresses.dedup();
+                assert_eq!(addresses.len(), own.len(), "none twice");
+            }
+        }
+    }
+
+    #[test]
     fn the_unspecified_v6_address_also_takes_v4_and_loopback_only_v6() {
         let Ok(dual) = listeners(&tcp_plan("[::]:0"), 1) else { return };
         TcpStream::connect(("127.0.0.1", port(&dual))).unwrap();
@@ -289,7 +382,7 @@ mod tests {
     #[test]
     fn an_accepted_connection_inherits_its_options() {
         let bound = listeners(&tcp_plan("127.0.0.1:0"), 1).unwrap();
-        let Some(Listener::Tcp(listener)) = bound.listeners.first() else { panic!("not TCP") };
+        let Some(Listener::Tcp(listener)) = bound.sockets.first() else { panic!("not TCP") };
         listener.set_nonblocking(false).unwrap();
         let _client = TcpStream::connect(("127.0.0.1", port(&bound))).unwrap();
         let (accepted, _) = listener.accept().unwrap();
@@ -307,7 +400,7 @@ mod tests {
         assert!(path.exists(), "the standard library leaves a stale file behind");
 
         let bound = listeners(&plan(Address::Unix(path.clone())), 2).unwrap();
-        assert_eq!(bound.listeners.len(), 2);
+        assert_eq!(bound.sockets.len(), 1);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SOCKET_MODE);
         let error = listeners(&plan(Address::Unix(path.clone())), 1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);

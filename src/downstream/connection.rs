@@ -10,7 +10,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ipnet::IpNet;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::accept::gate::{Permit, Refused};
@@ -19,7 +18,7 @@ use super::exchange::Service;
 use super::plan::{Limits, ListenerPlan};
 use super::stream::{Replay, Stream};
 use super::{handshake, http1, http2, proxy_protocol};
-use crate::exchange::{Connection, Identity, Protocol, Tls};
+use crate::exchange::{Connection, Ending, Identity, Protocol, Tls};
 use crate::io::Io;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::{ListenerId, Refusal};
@@ -29,8 +28,9 @@ const LOOK: usize = 2048;
 /// What every HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long a connection may take to its first HTTP byte once the worker is to leave.
-const LAST_GREETING: Duration = Duration::from_millis(500);
+/// How long a connection that carries nothing may take to its next byte once it is to end: one that
+/// is used is told with its next answer, rather than closed under a request that is on its way.
+pub(super) const LAST_GREETING: Duration = Duration::from_millis(500);
 
 /// One worker's end of a listener.
 pub struct Listening<S> {
@@ -43,7 +43,7 @@ pub struct Listening<S> {
     /// What answers.
     pub service: Rc<S>,
     /// Turns true when the worker is to leave.
-    pub drain: watch::Receiver<bool>,
+    pub drain: Ending,
     /// Where exchanges are told of.
     pub telemetry: Rc<Telemetry>,
 }
@@ -77,7 +77,7 @@ pub struct Peer<S> {
     /// What answers.
     pub service: Rc<S>,
     /// Turns true when the worker is to leave.
-    pub drain: watch::Receiver<bool>,
+    pub drain: Ending,
     /// Where exchanges are told of.
     pub telemetry: Rc<Telemetry>,
 }
@@ -90,9 +90,9 @@ pub async fn serve<S: Service>(
     mut permit: Permit,
 ) {
     let _open = listening.telemetry.connection(listening.id);
-    let mut drain = listening.drain.clone();
+    let drain = listening.drain.clone();
     let leaving = async {
-        let _ = drain.wait_for(|draining| *draining).await;
+        drain.told().await;
         tokio::time::sleep(LAST_GREETING).await;
     };
     let established = tokio::select! {
@@ -150,6 +150,7 @@ async fn establish<S: Service>(
         trusted: trusted(&plan.trusted_proxies, client.map(|client| client.ip())),
         redirect_to_https: plan.redirect_to_https,
         tls,
+        ending: listening.drain.clone(),
     };
     let peer = Peer {
         connection: Rc::new(connection),

@@ -2,6 +2,7 @@
 //! such a connection may become: a WebSocket, or HTTP/2 by `Upgrade: h2c`.
 
 mod clock;
+mod farewell;
 mod framing;
 mod inlet;
 
@@ -23,6 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::clock::Clock;
+use self::farewell::Farewell;
 use self::framing::Framing;
 use self::inlet::Inlet;
 use super::exchange::{Delivery, Service, answer};
@@ -49,6 +51,8 @@ struct State {
     becomes: RefCell<Option<Becomes>>,
     /// The last request was answered before it was read whole: the client's bytes lie unread.
     unread: Cell<bool>,
+    /// The connection is to end: the next answer is its last.
+    leaving: Cell<bool>,
     /// The request under way has been read to its end.
     whole: Cell<bool>,
     /// It may become a tunnel: what follows it is not the next request.
@@ -89,16 +93,14 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
     let inlet = TokioIo::new(Inlet { io, framing });
     let mut connection = builder(&peer.limits).serve_connection(inlet, service);
     let mut clock = Clock::new(&peer.limits);
-    let mut drain = peer.drain.clone();
-    let draining = async move { drain.wait_for(|draining| *draining).await.is_ok() };
-    tokio::pin!(draining);
-    let mut drained = false;
+    let farewell = Farewell::new(peer.drain.clone());
+    tokio::pin!(farewell);
     let outcome = poll_fn(|cx| {
-        if !drained && draining.as_mut().poll(cx).is_ready() {
-            drained = true;
+        let mut polled = connection.poll_without_shutdown(cx);
+        if polled.is_pending() && farewell.as_mut().poll(&state, cx) {
             Pin::new(&mut connection).graceful_shutdown();
+            polled = connection.poll_without_shutdown(cx);
         }
-        let polled = connection.poll_without_shutdown(cx);
         // What was collected is written here: hyper would never hear that it failed.
         let lost = matches!(handle.drain(cx), Poll::Ready(Err(_)));
         if polled.is_pending()
@@ -259,7 +261,7 @@ async fn exchange<S: Service>(
         state.becomes.replace(Some(Becomes::Tunnel(Box::new(delivery), give)));
         return Ok(Response::from_parts(parts, Delivery::silent()));
     }
-    if last || !state.whole.get() {
+    if last || state.leaving.get() || !state.whole.get() {
         state.unread.set(!state.whole.get());
         // The connection's last request; or the rest of this one stands between this answer and the
         // next request. A client that is not told would use the connection again while it is being

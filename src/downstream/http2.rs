@@ -91,8 +91,7 @@ async fn run<S: Service>(
     peer: Rc<Peer<S>>,
     streams: Rc<Streams>,
 ) {
-    let mut drain = peer.drain.clone();
-    let draining = async move { drain.wait_for(|draining| *draining).await.is_ok() };
+    let draining = peer.drain.clone().told();
     tokio::pin!(draining);
     let timer = tokio::time::sleep(peer.limits.idle);
     tokio::pin!(timer);

@@ -1,13 +1,19 @@
-//! The process: start, tell the world, wait for a signal, leave.
+//! The process: start, tell the world, follow the configuration, wait for a signal, leave.
 
 use std::io;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Server, StartError};
+use super::legacy::Legacy;
+use super::succession::Before;
+use super::watch::{Watch, watch};
+use super::{Server, StartError, activation};
+use crate::admin::calls::{Ask, Reloaded};
 use crate::config::plan::Plan;
+use crate::config::{self, Source};
 use crate::downstream::plan::Address;
 
 /// A signal within this time of the first is the same one: a supervisor that signals a process and its
@@ -23,41 +29,97 @@ pub enum End {
     Cut,
 }
 
-/// Runs until a signal has ended it. `started` is called when every listener is open.
+/// Runs until a signal has ended it, or another process has taken over. `started` is called when every
+/// listener is open. `source` is where the plan came from, to be read again; `None`: it stays as it is.
 ///
-/// The first SIGTERM or SIGINT drains; a second one, a moment later, cuts what is left: the
-/// caller must then let the process end, since workers are still at it. SIGHUP reopens the access record.
+/// The first SIGTERM or SIGINT drains; a second one, half a second later or more, cuts what is left: the
+/// caller must then let the process end, since workers are still at it. SIGHUP reopens the access record
+/// and reads the configuration again. SIGUSR2 starts the process that takes over.
 ///
 /// # Errors
 /// What kept it from starting.
-pub fn run(plan: Plan, started: impl FnOnce(&Server)) -> Result<End, StartError> {
+pub fn run(
+    plan: Plan,
+    source: Option<Source>,
+    started: impl FnOnce(&Server),
+) -> Result<End, StartError> {
+    // Before there is a thread: variables are removed.
+    let activated = activation::sockets(&plan);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::new("control runtime", error))?;
-    let ended = runtime.block_on(live(plan, started));
+    let ended = runtime.block_on(live(plan, source, activated, started));
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
 }
 
-async fn live(plan: Plan, started: impl FnOnce(&Server)) -> Result<End, StartError> {
+async fn live(
+    plan: Plan,
+    source: Option<Source>,
+    activated: Legacy,
+    started: impl FnOnce(&Server),
+) -> Result<End, StartError> {
     let mut signals = Signals::new().map_err(|error| StartError::new("signals", error))?;
-    let server = Server::start(plan).await?;
+    let (ask, mut asked) = mpsc::channel(1);
+    let (mut changed, _watch) = follow(source.as_ref())?;
+    let mut before = Before::find(plan.upgrade.clone(), activated)?;
+    let mut server = Server::start_on(plan, before.take(), Some(ask)).await?;
+    let mut succession = before.succeed()?;
     announce(&server);
     started(&server);
     notify(&[sd_notify::NotifyState::Ready]);
-    loop {
-        match signals.next().await {
-            "SIGHUP" => server.reopen(),
-            name => {
-                tracing::info!(signal = name, "draining");
-                break;
+    let successor = loop {
+        tokio::select! {
+            name = signals.next() => match name {
+                "SIGHUP" => {
+                    server.reopen();
+                    if source.is_some() {
+                        let _ = reload(&mut server, source.as_ref(), name).await;
+                    }
+                }
+                "SIGUSR2" => succession.start(),
+                _ => {
+                    tracing::info!(signal = name, "draining");
+                    break None;
+                }
+            },
+            successor = succession.next(&server) => break Some(successor),
+            Some(()) = changed.recv() => {
+                let _ = reload(&mut server, source.as_ref(), "its file has changed").await;
             }
+            Some(ask) = asked.recv() => match ask {
+                Ask::Reload(tell) => {
+                    let why = "asked on the admin listener";
+                    let _ = tell.send(reload(&mut server, source.as_ref(), why).await);
+                }
+                Ask::Part(tell) => {
+                    server.part();
+                    let _ = tell.send(());
+                }
+            },
+        }
+    };
+    // Whoever asks now is told that it is not running.
+    drop(asked);
+    match successor {
+        Some(successor) => {
+            succession.leave(successor);
+            leave(server.hand_over(), &mut signals).await
+        }
+        None => {
+            drop(succession);
+            notify(&[sd_notify::NotifyState::Stopping]);
+            leave(server.drain(), &mut signals).await
         }
     }
+}
+
+async fn leave(
+    drained: impl Future<Output = ()>,
+    signals: &mut Signals,
+) -> Result<End, StartError> {
     let first = Instant::now();
-    notify(&[sd_notify::NotifyState::Stopping]);
-    let drained = server.drain();
     tokio::pin!(drained);
     loop {
         tokio::select! {
@@ -65,10 +127,65 @@ async fn live(plan: Plan, started: impl FnOnce(&Server)) -> Result<End, StartErr
                 tracing::info!("drained");
                 return Ok(End::Drained);
             }
-            name = signals.next() => if name != "SIGHUP" && first.elapsed() >= SAME_SIGNAL {
-                tracing::warn!(signal = name, "second signal: cutting what is left");
-                return Ok(End::Cut);
-            },
+            name = signals.next() => {
+                let ends = matches!(name, "SIGTERM" | "SIGINT");
+                if ends && first.elapsed() >= SAME_SIGNAL {
+                    tracing::warn!(signal = name, "second signal: cutting what is left");
+                    return Ok(End::Cut);
+                }
+            }
+        }
+    }
+}
+
+/// Told whenever the configuration's file has changed.
+fn follow(source: Option<&Source>) -> Result<(mpsc::Receiver<()>, Option<Watch>), StartError> {
+    let (tell, told) = mpsc::channel(1);
+    let file = source.and_then(|source| source.file.clone());
+    let watch = file.map(|file| {
+        // One that waits already stands for this one too.
+        watch(file, move || {
+            let _ = tell.try_send(());
+        })
+    });
+    let watch = watch.transpose().map_err(|error| StartError::new("configuration watch", error))?;
+    Ok((told, watch))
+}
+
+/// Reads the configuration again, under the flags and variables of the start, and puts it in force.
+///
+/// # Errors
+/// Everything that is wrong with it; the old one stays in force. All of it has been logged.
+async fn reload(
+    server: &mut Server,
+    source: Option<&Source>,
+    why: &str,
+) -> Result<Reloaded, Vec<String>> {
+    let Some(source) = source else {
+        return Err(vec!["there is no configuration to read again".to_owned()]);
+    };
+    let outcome = match config::load(source.clone()) {
+        Ok(plan) => server
+            .reload(plan)
+            .await
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect()),
+        Err(faults) => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>()),
+    };
+    match outcome {
+        Ok(changes) => {
+            tracing::info!(why, "reloaded: {changes}");
+            Ok(Reloaded { changed: changes.changed, not_live: changes.not_live })
+        }
+        Err(faults) => {
+            for fault in &faults {
+                tracing::error!("not reloaded: {fault}");
+            }
+            tracing::error!(
+                why,
+                faults = faults.len(),
+                "not reloaded: the old configuration stays in force"
+            );
+            Err(faults)
         }
     }
 }
@@ -85,16 +202,17 @@ fn announce(server: &Server) {
     }
 }
 
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
+pub(super) fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd was not told");
     }
 }
 
 struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    user: Signal,
 }
 
 impl Signals {
@@ -103,6 +221,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -110,6 +229,7 @@ impl Signals {
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.hangup.recv() => "SIGHUP",
+            _ = self.user.recv() => "SIGUSR2",
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
+use super::Face;
 use crate::admin::Status;
 use crate::admin::status::{
     CertificateStatus, ClusterStatus, EndpointStatus, ListenerStatus, RouteStatus,
@@ -13,7 +14,6 @@ use crate::admin::status::{
 use crate::config::plan::Plan;
 use crate::downstream::certificates::Store;
 use crate::downstream::plan::Address;
-use crate::pipeline::cache::Cache;
 use crate::pipeline::plan::{Action, HostPattern, Matcher, PathPattern};
 use crate::telemetry::metrics::{CacheState, CertificateLeft, Metrics};
 use crate::upstream::roster::{Member, Members};
@@ -22,11 +22,16 @@ use crate::worker::Live;
 
 const DAY: f64 = 86_400.0;
 
-type Stores = Vec<(Arc<str>, Arc<Store>)>;
+/// By listener.
+pub(super) type Stores = Vec<(Arc<str>, Arc<Store>)>;
 
 /// What the cache holds, asked at every scrape.
-pub(super) fn cache(cache: Arc<Cache>) -> impl Fn() -> CacheState + Send + Sync + 'static {
+pub(super) fn cache(
+    live: Arc<ArcSwap<Live>>,
+) -> impl Fn() -> CacheState + Send + Sync + 'static {
     move || {
+        let live = live.load();
+        let Some(cache) = &live.cache else { return CacheState::default() };
         let store = cache.store();
         CacheState {
             bytes: store.used(),
@@ -38,21 +43,16 @@ pub(super) fn cache(cache: Arc<Cache>) -> impl Fn() -> CacheState + Send + Sync 
 }
 
 /// How long each listener's certificates still hold, asked at every scrape.
-pub(super) fn certificates(
-    stores: &Stores,
-) -> impl Fn() -> Vec<CertificateLeft> + Send + Sync + 'static {
-    let stores = stores.clone();
-    move || {
-        let each = |(listener, store): &(Arc<str>, Arc<Store>)| {
-            let left = |used: crate::downstream::certificates::InUse| CertificateLeft {
-                listener: Arc::clone(listener),
-                name: used.facts.names.first().map(ToString::to_string).unwrap_or_default(),
-                days: days_left(used.facts.not_after),
-            };
-            store.certificates().into_iter().map(left).collect::<Vec<_>>()
+pub(super) fn certificates(stores: &Stores) -> Vec<CertificateLeft> {
+    let each = |(listener, store): &(Arc<str>, Arc<Store>)| {
+        let left = |used: crate::downstream::certificates::InUse| CertificateLeft {
+            listener: Arc::clone(listener),
+            name: used.facts.names.first().map(ToString::to_string).unwrap_or_default(),
+            days: days_left(used.facts.not_after),
         };
-        stores.iter().flat_map(each).collect()
-    }
+        store.certificates().into_iter().map(left).collect::<Vec<_>>()
+    };
+    stores.iter().flat_map(each).collect()
 }
 
 fn days_left(not_after: i64) -> f64 {
@@ -63,20 +63,19 @@ fn days_left(not_after: i64) -> f64 {
 /// What the status page asks at every view.
 pub(super) fn reporter(
     live: Arc<ArcSwap<Live>>,
-    listening: Vec<(Arc<str>, Address)>,
-    stores: Stores,
+    face: Arc<ArcSwap<Face>>,
     metrics: &Arc<Metrics>,
 ) -> Arc<dyn Fn() -> Status + Send + Sync> {
     let metrics = Arc::clone(metrics);
     Arc::new(move || {
-        let live = live.load();
+        let (live, face) = (live.load(), face.load());
         let plan = &live.plan;
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime: metrics.started().elapsed().unwrap_or_default(),
             in_flight: metrics.in_flight(),
             warnings: warnings(plan),
-            listeners: listeners(plan, &listening, &metrics),
+            listeners: listeners(plan, &face.listening, &metrics),
             routes: plan
                 .routes
                 .iter()
@@ -87,7 +86,7 @@ pub(super) fn reporter(
                 })
                 .collect(),
             clusters: clusters(&live.clusters, &metrics),
-            certificates: held(&stores),
+            certificates: held(&face.stores),
         }
     })
 }

@@ -110,6 +110,11 @@ impl Cluster {
         Rc::new(cluster)
     }
 
+    /// Whether these are its members: then it is the same cluster after a reload.
+    pub fn is_of(&self, members: &Arc<Members>) -> bool {
+        Arc::ptr_eq(&self.members, members)
+    }
+
     /// Its endpoints.
     pub fn endpoints(&self) -> Ref<'_, [Rc<Endpoint>]> {
         Ref::map(self.endpoints.borrow(), Vec::as_slice)

@@ -99,33 +99,83 @@ async fn what_stands_still_is_cut_when_the_grace_is_over() {
     soon("upstream too", standin.wait_for_connections(0)).await;
 }
 
-/// A masked text frame, as clients send it (RFC 6455 §5.3), with a mask of zeros.
-fn text_frame(text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
-    frame.extend_from_slice(text.as_bytes());
+/// A masked frame, as clients send it (RFC 6455 §5.3), with a mask of zeros.
+fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
+    frame.extend_from_slice(payload);
     frame
 }
 
+/// Close with 1001, going away.
+const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
+
 #[tokio::test]
-async fn a_websocket_lives_on_until_its_client_leaves() {
+async fn a_websocket_is_told_that_ravelin_goes_and_closes_as_it_should() {
     let standin = standin().await;
     let ravelin = start(&standin, "grace: 5s");
     let mut tunnel = Http1::open(ravelin.plain()).await;
     tunnel.send(websocket("localhost", "/ws")).await;
     assert_eq!(tunnel.read().await.unwrap().status(), 101);
+    tunnel.write(masked(1, b"hello")).await;
+    let mut echoed = [0; 7];
+    tunnel.io.read_exact(&mut echoed).await.unwrap();
+    assert_eq!(&echoed[2..], b"hello");
     let talk = async {
+        let mut told = [0; 4];
+        tunnel.io.read_exact(&mut told).await.unwrap();
+        assert_eq!(told, GOING_AWAY);
+        tunnel.write(masked(8, &GOING_AWAY[2..])).await;
+        let mut rest = Vec::new();
+        tunnel.io.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty(), "nothing comes after a Close: {rest:?}");
+    };
+    let (took, ()) = soon("drain", join(drained(&ravelin), talk)).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    soon("upstream too", standin.wait_for_connections(0)).await;
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_is_told_too() {
+    let standin = standin().await;
+    let ravelin = start(&standin, "grace: 5s");
+    let client = Client::plain(ravelin.plain()).await;
+    let mut request = http::Request::connect("http://localhost/ws").body(()).unwrap();
+    request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    request.headers_mut().insert("sec-websocket-version", "13".parse().unwrap());
+    let (answer, mut send) = client.open(request, false).await.unwrap();
+    let mut answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let talk = async {
+        let told = answer.body_mut().data().await.unwrap().unwrap();
+        assert_eq!(&told[..], GOING_AWAY);
+        send.send_data(masked(8, &GOING_AWAY[2..]).into(), true).unwrap();
+        let rest = answer.body_mut().data().await;
+        assert!(rest.is_none(), "{rest:?}");
+    };
+    let (took, ()) = soon("drain", join(drained(&ravelin), talk)).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_used_is_told_with_an_answer_and_not_closed_under_a_request() {
+    let standin = standin().await;
+    let ravelin = start(&standin, "grace: 5s");
+    let mut kept = Http1::open(ravelin.plain()).await;
+    kept.send(get("localhost", "/admin/v1/healthz")).await;
+    assert_eq!(kept.read().await.unwrap().status(), 200);
+    let talk = async {
+        // A request that was on its way when the drain began.
         let address = ravelin.plain();
         while TcpStream::connect(address).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tunnel.write(text_frame("still here")).await;
-        let mut echoed = [0; 12];
-        tunnel.io.read_exact(&mut echoed).await.unwrap();
-        assert_eq!(&echoed[2..], b"still here");
-        drop(tunnel);
+        kept.send(get("localhost", "/admin/v1/healthz")).await;
+        let answer = kept.read().await.unwrap();
+        assert_eq!((answer.status(), answer.header("connection")), (200, "close"));
+        assert!(kept.read().await.is_err());
     };
     let (took, ()) = soon("drain", join(drained(&ravelin), talk)).await;
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test]

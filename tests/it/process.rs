@@ -1,9 +1,5 @@
 //! The real binary: signals, exit codes, the log that is reopened, and what is said on the way.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join;
@@ -11,82 +7,8 @@ use ravelin::standin::{Options, Refusing, Standin};
 
 use crate::support::faults::{config, eventually, get, with, within};
 use crate::support::h2::{Client, read};
-use crate::support::{certs, standin};
-
-/// A running binary, and what it has said.
-struct Process {
-    child: Child,
-    said: Arc<Mutex<Vec<String>>>,
-    folder: tempfile::TempDir,
-}
-
-impl Process {
-    /// Starts it; `{folder}` stands for a folder of its own.
-    async fn start(yaml: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("ravelin.yaml");
-        let yaml = certs::fill(yaml).replace("{folder}", folder.path().to_str().unwrap());
-        std::fs::write(&file, yaml).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ravelin"))
-            .arg("--config")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&said));
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                lines.lock().unwrap().push(line);
-            }
-        });
-        let process = Self { child, said, folder };
-        eventually("it listens", || process.heard("name=\"admin\"") > 0).await;
-        process
-    }
-
-    /// How many lines hold this.
-    fn heard(&self, words: &str) -> usize {
-        self.said.lock().unwrap().iter().filter(|line| line.contains(words)).count()
-    }
-
-    fn address(&self, name: &str) -> SocketAddr {
-        let said = self.said.lock().unwrap();
-        let line = said.iter().find(|line| line.contains(&format!("name={name} "))).unwrap();
-        line.split("address=").nth(1).unwrap().trim().parse().unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        // The shell's own kill is there on every machine.
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    }
-
-    /// SIGTERM, and once more when the first has been taken.
-    fn signal_twice(&self) {
-        let id = self.child.id();
-        let kill = format!("kill -TERM {id}; sleep 0.03; kill -TERM {id}");
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    }
-
-    /// The exit code, once there is one.
-    async fn exit(&mut self) -> Option<i32> {
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::support::process::Process;
+use crate::support::standin;
 
 fn before(standin: &Standin, more: &str) -> String {
     config(&[format!("h2c://{}", standin.address())], "", more)

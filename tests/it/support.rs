@@ -8,6 +8,8 @@ pub mod echo_service;
 pub mod faults;
 pub mod h2;
 pub mod origin;
+pub mod load;
+pub mod process;
 pub mod wire;
 pub mod raw;
 
@@ -57,8 +59,8 @@ impl Ravelin {
                 let server = Server::start(plan).await.unwrap_or_else(|error| panic!("{error}"));
                 let addresses = server
                     .listening()
-                    .iter()
-                    .filter_map(|(name, _)| Some((name.to_string(), server.address(name)?)));
+                    .into_iter()
+                    .filter_map(|(name, _)| Some((name.to_string(), server.address(&name)?)));
                 let told = (
                     addresses.collect(),
                     server.admin(),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::downstream::plan::ListenerPlan;
@@ -15,9 +15,9 @@ const SHARDS: usize = 16;
 /// The caps of one listener, shared by all workers.
 #[derive(Debug)]
 pub struct Gate {
-    cap: usize,
-    cap_per_client: usize,
-    peers_are_clients: bool,
+    cap: AtomicUsize,
+    cap_per_client: AtomicUsize,
+    peers_are_clients: AtomicBool,
     open: AtomicUsize,
     clients: [Mutex<HashMap<Client, usize>>; SHARDS],
     /// What it has counted, for the metrics.
@@ -51,13 +51,20 @@ impl Gate {
     /// client: connections are then counted for a client only by [`Permit::attribute`].
     pub fn new(plan: &ListenerPlan) -> Arc<Self> {
         Arc::new(Self {
-            cap: plan.limits.connections,
-            cap_per_client: plan.limits.connections_per_client,
-            peers_are_clients: plan.proxy_protocol.is_empty(),
+            cap: AtomicUsize::new(plan.limits.connections),
+            cap_per_client: AtomicUsize::new(plan.limits.connections_per_client),
+            peers_are_clients: AtomicBool::new(plan.proxy_protocol.is_empty()),
             open: AtomicUsize::new(0),
             clients: std::array::from_fn(|_| Mutex::default()),
             counters: Counters::default(),
         })
+    }
+
+    /// From now on another plan's caps hold; connections that are there stay and count.
+    pub fn follow(&self, plan: &ListenerPlan) {
+        self.cap.store(plan.limits.connections, Ordering::Relaxed);
+        self.cap_per_client.store(plan.limits.connections_per_client, Ordering::Relaxed);
+        self.peers_are_clients.store(plan.proxy_protocol.is_empty(), Ordering::Relaxed);
     }
 
     /// How many connections are open.
@@ -67,13 +74,13 @@ impl Gate {
 
     /// Lets a connection of `peer` in, or says why not; either is counted.
     pub fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Permit, Refused> {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.cap {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.cap.load(Ordering::Relaxed) {
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.counters.refused_total.fetch_add(1, Ordering::Relaxed);
             return Err(Refused::Total);
         }
         let mut permit = Permit { gate: self.clone(), client: None };
-        if let Some(peer) = peer.filter(|_| self.peers_are_clients) {
+        if let Some(peer) = peer.filter(|_| self.peers_are_clients.load(Ordering::Relaxed)) {
             permit.attribute(peer)?;
         }
         self.counters.accepted.fetch_add(1, Ordering::Relaxed);
@@ -101,7 +108,7 @@ impl Permit {
         let client = Client::of(client);
         if let Some(mut clients) = self.gate.clients(client) {
             let count = clients.entry(client).or_insert(0);
-            if *count >= self.gate.cap_per_client {
+            if *count >= self.gate.cap_per_client.load(Ordering::Relaxed) {
                 if *count == 0 {
                     clients.remove(&client);
                 }
@@ -140,15 +147,20 @@ mod tests {
     use crate::downstream::plan::{Address, Limits};
 
     fn gate(connections: usize, connections_per_client: usize, proxied: bool) -> Arc<Gate> {
-        Gate::new(&ListenerPlan {
+        let limits = Limits { connections, connections_per_client, ..Limits::default() };
+        Gate::new(&ListenerPlan { limits, ..plan(proxied) })
+    }
+
+    fn plan(proxied: bool) -> ListenerPlan {
+        ListenerPlan {
             name: "public".into(),
             address: Address::Unix("unused".into()),
             tls: None,
             proxy_protocol: proxied.then(|| "10.0.0.0/8".parse().unwrap()).into_iter().collect(),
             trusted_proxies: Arc::default(),
             redirect_to_https: None,
-            limits: Limits { connections, connections_per_client, ..Limits::default() },
-        })
+            limits: Limits::default(),
+        }
     }
 
     fn ip(text: &str) -> Option<IpAddr> {
@@ -173,6 +185,22 @@ mod tests {
         assert_eq!((gate.open(), held_clients(&gate)), (0, 0));
         assert_eq!(gate.counters.refused_client.load(Ordering::Relaxed), 1);
         assert_eq!(gate.counters.accepted.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
+    fn a_new_plan_s_caps_hold_for_the_next_and_count_those_that_are_there() {
+        let gate = gate(2, 2, false);
+        let first = gate.admit(ip("192.0.2.1")).unwrap();
+        let second = gate.admit(ip("192.0.2.2")).unwrap();
+        gate.follow(&ListenerPlan {
+            limits: Limits { connections: 3, connections_per_client: 1, ..Limits::default() },
+            ..plan(false)
+        });
+        assert_eq!(gate.admit(ip("192.0.2.1")).unwrap_err(), Refused::Client);
+        let third = gate.admit(ip("192.0.2.3")).unwrap();
+        assert_eq!(gate.admit(ip("192.0.2.4")).unwrap_err(), Refused::Total);
+        drop((first, second, third));
+        assert_eq!((gate.open(), held_clients(&gate)), (0, 0));
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub const CLIENTS: usize = SHARDS * 2 * GENERATION;
 pub struct Rates {
     /// By route.
     routes: Vec<Option<Class>>,
+    /// By route: its name, which another plan knows it by.
+    names: Vec<Arc<str>>,
+    /// ZITADEL Cloud's, over all routes that follow it.
+    cloud: Class,
     started: Instant,
 }
 
@@ -45,14 +49,38 @@ impl Rates {
             ui: Arc::new(Limiter::new(Rate::CLOUD_UI)),
             api: Arc::new(Limiter::new(Rate::CLOUD_API)),
         };
+        Self { routes: Vec::new(), names: Vec::new(), cloud, started: Instant::now() }
+            .for_plan(routes)
+    }
+
+    /// The limiters of another plan: a route that has the name and the rate of one of this plan
+    /// goes on counting where that one is.
+    #[must_use]
+    pub fn for_plan(&self, routes: &[Arc<RoutePlan>]) -> Self {
         let class = |route: &Arc<RoutePlan>| match &route.action {
             Action::Forward(plan) => Some(match plan.limits.rate? {
-                RatePlan::Own(rate) => Class::Own(Arc::new(Limiter::new(rate))),
-                RatePlan::ZitadelCloud => cloud.clone(),
+                RatePlan::Own(rate) => {
+                    let kept = self.own(&route.name).filter(|kept| kept.rate == rate);
+                    Class::Own(kept.cloned().unwrap_or_else(|| Arc::new(Limiter::new(rate))))
+                }
+                RatePlan::ZitadelCloud => self.cloud.clone(),
             }),
             Action::Redirect(_) | Action::Respond(_) | Action::Deny => None,
         };
-        Self { routes: routes.iter().map(class).collect(), started: Instant::now() }
+        Self {
+            routes: routes.iter().map(class).collect(),
+            names: routes.iter().map(|route| Arc::clone(&route.name)).collect(),
+            cloud: self.cloud.clone(),
+            started: self.started,
+        }
+    }
+
+    fn own(&self, route: &str) -> Option<&Arc<Limiter>> {
+        let place = self.names.iter().position(|name| **name == *route)?;
+        match self.routes.get(place)? {
+            Some(Class::Own(limiter)) => Some(limiter),
+            Some(Class::Cloud { .. }) | None => None,
+        }
     }
 
     /// Counts one request of `client` on the route with this number. A client without an address
@@ -80,6 +108,7 @@ impl Rates {
 /// One class: how often each of its clients may ask.
 #[derive(Debug)]
 pub struct Limiter {
+    rate: Rate,
     cells: Cells,
     shards: [Mutex<Generations>; SHARDS],
 }
@@ -87,7 +116,7 @@ pub struct Limiter {
 impl Limiter {
     /// Nobody has asked yet. Allocates with its first clients.
     pub fn new(rate: Rate) -> Self {
-        Self { cells: Cells::new(rate), shards: std::array::from_fn(|_| Mutex::default()) }
+        Self { rate, cells: Cells::new(rate), shards: std::array::from_fn(|_| Mutex::default()) }
     }
 
     /// Counts a request of `client` at `now`, a time since some fixed moment.
@@ -163,6 +192,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::pipeline::plan::{ForwardPlan, Matcher};
 
     fn client(text: &str) -> Client {
         Client::of(text.parse().unwrap())
@@ -192,6 +222,24 @@ mod tests {
             assert_eq!(limiter.check(one, seconds(at)), outcome, "{at}");
         }
         assert_eq!(limiter.check(client("192.0.2.2"), seconds(60.0)), Ok(()));
+    }
+
+    #[test]
+    fn another_plan_counts_on_for_the_same_route_with_the_same_rate() {
+        let route = |name: &str, per_minute| {
+            let mut plan = ForwardPlan::to("up".into());
+            plan.limits.rate = Some(RatePlan::Own(Rate { per_minute, burst: 1 }));
+            let (matcher, action) = (Matcher::default(), Action::Forward(plan));
+            Arc::new(RoutePlan { name: name.into(), matcher, action })
+        };
+        let ask = |rates: &Rates, place| rates.check(place, "/", "192.0.2.1".parse().ok()).is_ok();
+        let first = Rates::new(&[route("a", 1), route("b", 1)]);
+        assert!(ask(&first, 0) && ask(&first, 1) && !ask(&first, 0) && !ask(&first, 1));
+        let next = first.for_plan(&[route("new", 1), route("b", 1), route("a", 2)]);
+        assert!(ask(&next, 0), "nobody has asked a new route");
+        assert!(!ask(&next, 1), "its place has changed, and it is the same route");
+        assert!(ask(&next, 2), "another rate begins anew");
+        assert!(!ask(&first, 1), "the old plan's requests count too while they last");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
-use crate::exchange::{Connection, Identity, Protocol};
+use crate::exchange::{Connection, Ending, Identity, Protocol};
 
 /// An upstream that names in its answer who asked, and says what it is told.
 #[derive(Clone, Default)]
@@ -50,6 +50,7 @@ impl Next for Upstream {
 
 fn exchange() -> Exchange {
     let connection = Rc::new(Connection {
+        ending: Ending::channel().1,
         listener: "l".into(),
         client: None,
         protocol: Protocol::H2,

@@ -100,7 +100,11 @@ async fn switch(
                 match websocket::open(attempt, head).await {
                     Ok(response) => {
                         return Ok(response.map(|far| match far {
-                            Ok(far) => Far::Tunnel(websocket::tunnel(far, client)),
+                            Ok(far) => Far::Tunnel(websocket::tunnel(
+                                far,
+                                client,
+                                &exchange.connection.ending,
+                            )),
                             Err(answer) => Far::Answer(answer),
                         }));
                     }

@@ -15,12 +15,16 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::farewell::{Farewell, Next};
 use crate::body::Body;
 use crate::error::{Error, Kind};
+use crate::exchange::Ending;
 use crate::io::Io;
 use crate::upstream::Answer;
 use crate::upstream::attempt::{Attempt, Carried};
 use crate::upstream::cluster::send_h1;
+
+mod farewell;
 
 /// Bytes taken from upstream at once.
 const CHUNK: usize = 16 * 1024;
@@ -69,8 +73,10 @@ pub async fn open(
 }
 
 /// What upstream sends, as a body; reading it also carries what the client sends.
-pub fn tunnel((io, carried): Far, client: Body) -> Body {
-    Body::boxed(Tunnel { _carried: carried, ..Tunnel::new(io, client) })
+///
+/// When the client's connection is to end, the client is told so by a Close frame of our own.
+pub fn tunnel((io, carried): Far, client: Body, ending: &Ending) -> Body {
+    Body::boxed(Tunnel { _carried: carried, ..Tunnel::new(io, client, ending) })
 }
 
 /// Makes the request an HTTP/1.1 upgrade. An extended CONNECT has no key of its own.
@@ -102,13 +108,15 @@ struct Tunnel {
     /// The client's bytes that upstream has not taken yet.
     pending: Bytes,
     client_ended: bool,
+    farewell: Farewell,
     _carried: Option<Carried>,
 }
 
 impl Tunnel {
-    fn new(mut io: Io, client: Body) -> Self {
+    fn new(mut io: Io, client: Body, ending: &Ending) -> Self {
         io.flush_at_once();
-        Self { io, client, pending: Bytes::new(), client_ended: false, _carried: None }
+        let farewell = Farewell::new(ending);
+        Self { io, client, pending: Bytes::new(), client_ended: false, farewell, _carried: None }
     }
 
     /// Carries what the client has sent; Pending when there is nothing more for now.
@@ -154,11 +162,29 @@ impl http_body::Body for Tunnel {
             return Poll::Ready(Some(Err(error)));
         }
         let mut chunk = [0; CHUNK];
-        let mut buf = ReadBuf::new(&mut chunk);
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf)).map_err(reset)?;
-        if buf.filled().is_empty() {
-            return Poll::Ready(None);
+        loop {
+            let next = self.farewell.poll(cx);
+            match next {
+                Next::Say(frame) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
+                Next::End => return Poll::Ready(None),
+                Next::Carry | Next::Drop => {}
+            }
+            let mut buf = ReadBuf::new(&mut chunk);
+            let outcome = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf));
+            // Once the client has been told, how upstream ends is nothing to it.
+            if outcome.is_err() && matches!(next, Next::Drop) {
+                return Poll::Ready(None);
+            }
+            outcome.map_err(reset)?;
+            let read = buf.filled();
+            if read.is_empty() {
+                return Poll::Ready(None);
+            }
+            if let Next::Carry = next {
+                let carried = self.farewell.carried(read);
+                let data = read.get(..carried).unwrap_or(read);
+                return Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(data)))));
+            }
         }
-        Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(buf.filled())))))
     }
 }

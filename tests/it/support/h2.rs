@@ -72,6 +72,11 @@ impl Client {
         Self { send }
     }
 
+    /// Whether it takes another exchange.
+    pub async fn is_open(&self) -> bool {
+        self.send.clone().ready().await.is_ok()
+    }
+
     /// Begins an exchange; the caller has both halves.
     pub async fn open(
         &self,

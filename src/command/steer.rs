@@ -1,0 +1,71 @@
+//! `ravelin reload`, `drain` and `undrain`: tell a running Ravelin what to do, through its admin
+//! listener, and say what came of it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+use super::{admin_address, args, call, print};
+
+/// Reading and checking a configuration, and every worker taking it up.
+const RELOAD: Duration = Duration::from_secs(60);
+/// What a drain waits where no time is given, as the admin listener does.
+const DRAIN: Duration = Duration::from_secs(30);
+/// What comes on top of the time that a drain waits.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Exit code 0 when the new configuration is in force.
+pub fn reload(matches: &ArgMatches) -> ExitCode {
+    tell("reload", "/reload", RELOAD, matches)
+}
+
+/// Exit code 0 when nothing is in flight at the endpoints any more.
+pub fn drain(matches: &ArgMatches) -> ExitCode {
+    let duration = |name: &str| match matches.get_one::<String>(name) {
+        None => Ok(None),
+        Some(text) => match humantime::parse_duration(text) {
+            Ok(duration) => Ok(Some(duration)),
+            Err(error) => {
+                eprintln!("--{name}: {error}");
+                Err(super::USAGE)
+            }
+        },
+    };
+    let (delay, timeout) = match (duration("delay"), duration("timeout")) {
+        (Ok(delay), Ok(timeout)) => (delay.unwrap_or_default(), timeout.unwrap_or(DRAIN)),
+        (Err(code), _) | (_, Err(code)) => return code.into(),
+    };
+    let target = target("/drain", &["cluster", "endpoint", "delay", "timeout", "for"], matches);
+    tell("drain", &target, delay.saturating_add(timeout).saturating_add(MARGIN), matches)
+}
+
+/// Exit code 0 when the endpoints are taken back.
+pub fn undrain(matches: &ArgMatches) -> ExitCode {
+    let target = target("/undrain", &["cluster", "endpoint"], matches);
+    tell("undrain", &target, call::PATIENCE, matches)
+}
+
+fn target(path: &str, names: &[&str], matches: &ArgMatches) -> String {
+    let given = names.iter().filter_map(|name| Some((*name, matches.get_one::<String>(name)?)));
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+pub(super) fn tell(who: &str, target: &str, patience: Duration, matches: &ArgMatches) -> ExitCode {
+    let address = match call::admin(who, admin_address(matches), args::source(matches)) {
+        Ok(address) => address,
+        Err(code) => return code,
+    };
+    match call::call(address, "POST", target, patience) {
+        Ok((200, body)) => print(&body),
+        Ok((status, body)) => {
+            eprint!("{who}: {address} answered {status}: {body}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{who}: {address}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

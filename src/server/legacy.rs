@@ -1,0 +1,107 @@
+//! Sockets that somebody else has opened for us: the process before this one, or systemd. Decides
+//! which of them is which listener's.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::SockRef;
+
+use crate::downstream::bind::{Bound, Listener, SocketFile, configure};
+use crate::downstream::plan::{Address, ListenerPlan};
+
+/// What there is; empty at an ordinary start.
+#[derive(Debug, Default)]
+pub struct Legacy {
+    /// For listeners.
+    pub listeners: Vec<Handed>,
+    /// For the admin listener.
+    pub admin: Option<(SocketAddr, TcpListener)>,
+}
+
+/// The sockets of one listener.
+#[derive(Debug)]
+pub struct Handed {
+    /// The listener's name, as whoever opened them calls it.
+    pub name: String,
+    /// Where it listens, as it was asked for: a port of 0 stands for whichever it has become.
+    pub address: Address,
+    /// Whether the file of a Unix socket is ours to remove at the end.
+    pub owns_file: bool,
+    /// At least one.
+    pub sockets: Vec<Listener>,
+}
+
+impl Legacy {
+    /// The sockets for this listener, if they are here.
+    ///
+    /// # Errors
+    /// Where one of them is no listening socket any more.
+    pub fn take(&mut self, plan: &ListenerPlan) -> io::Result<Option<Bound>> {
+        let here = self.listeners.iter().enumerate();
+        let here = here.map(|(place, handed)| (place, &*handed.name, &handed.address));
+        let Some(place) = place_of(&plan.name, &plan.address, here) else { return Ok(None) };
+        let handed = self.listeners.remove(place);
+        for socket in &handed.sockets {
+            socket.set_nonblocking()?;
+            if let Listener::Tcp(socket) = socket {
+                configure(&SockRef::from(socket))?;
+            }
+        }
+        let first = handed.sockets.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let address = first.address()?;
+        let file = match &address {
+            Address::Unix(path) if handed.owns_file => Some(SocketFile::adopt(path)?),
+            Address::Unix(_) | Address::Tcp(_) => None,
+        };
+        Ok(Some(Bound { address, sockets: handed.sockets, file }))
+    }
+
+    /// The admin listener's socket, if it is here.
+    pub fn take_admin(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        self.admin.take_if(|(known, _)| *known == address).map(|(_, socket)| socket)
+    }
+}
+
+/// Which of those that are there a listener is: the one with its name and its address, else the one
+/// with its address. A port that the system chose is nobody's address.
+pub(super) fn place_of<'a>(
+    name: &str,
+    address: &Address,
+    there: impl Iterator<Item = (usize, &'a str, &'a Address)> + Clone,
+) -> Option<usize> {
+    let fixed = !matches!(address, Address::Tcp(address) if address.port() == 0);
+    let mut same = there.filter(|(_, _, known)| *known == address);
+    let by_name = same.clone().find(|(_, known, _)| *known == name);
+    by_name.or_else(|| same.next().filter(|_| fixed)).map(|(place, _, _)| place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_known_by_its_address_and_by_its_name_where_the_address_says_nothing() {
+        let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
+        let there = [
+            ("a", tcp("127.0.0.1:0")),
+            ("b", tcp("127.0.0.1:0")),
+            ("c", tcp("0.0.0.0:443")),
+            ("d", Address::Unix("/run/d.sock".into())),
+        ];
+        let find = |name, address: Address| {
+            let there = there.iter().enumerate();
+            place_of(name, &address, there.map(|(place, (name, address))| (place, *name, address)))
+        };
+        for (name, address, place) in [
+            ("b", tcp("127.0.0.1:0"), Some(1)),
+            ("x", tcp("127.0.0.1:0"), None),
+            ("c", tcp("0.0.0.0:443"), Some(2)),
+            ("renamed", tcp("0.0.0.0:443"), Some(2)),
+            ("c", tcp("0.0.0.0:444"), None),
+            ("x", Address::Unix("/run/d.sock".into()), Some(3)),
+            ("d", Address::Unix("/run/e.sock".into()), None),
+        ] {
+            assert_eq!(find(name, address), place, "{name}");
+        }
+    }
+}
