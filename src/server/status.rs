@@ -26,9 +26,7 @@ const DAY: f64 = 86_400.0;
 pub(super) type Stores = Vec<(Arc<str>, Arc<Store>)>;
 
 /// What the cache holds, asked at every scrape.
-pub(super) fn cache(
-    live: Arc<ArcSwap<Live>>,
-) -> impl Fn() -> CacheState + Send + Sync + 'static {
+pub(super) fn cache(live: Arc<ArcSwap<Live>>) -> impl Fn() -> CacheState + Send + Sync + 'static {
     move || {
         let live = live.load();
         let Some(cache) = &live.cache else { return CacheState::default() };
