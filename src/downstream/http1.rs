@@ -105,7 +105,9 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
         // What was collected is written here: hyper would never hear that it failed.
         let lost = matches!(handle.drain(cx), Poll::Ready(Err(_)));
         if polled.is_pending()
-            && (lost || gone(&state, &handle, &mut silence, cx) || clock.expired(&state, &handle, cx))
+            && (lost
+                || gone(&state, &handle, &mut silence, cx)
+                || clock.expired(&state, &handle, cx))
         {
             return Poll::Ready(None);
         }
