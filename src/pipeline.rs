@@ -1,12 +1,13 @@
 //! The stages, in the order in which a request meets them: admit (may it enter, and as what?),
 //! cache (is the answer here already?), forward; its answer then meets compress. A stage never names
 //! another stage; their order stands here, and what two of them must agree on (`plan`,
-//! `authority`, `path`, `coding`) stands beside them.
+//! `authority`, `path`, `coding`, `console`) stands beside them.
 
 pub mod plan;
 pub mod authority;
 pub mod path;
 pub mod coding;
+pub mod console;
 pub mod admit;
 pub mod preflight;
 pub mod cache;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What stages of the pipeline may share: these name no stage.
-const SHARED_BY_STAGES: [&str; 4] = ["plan", "authority", "path", "coding"];
+const SHARED_BY_STAGES: [&str; 5] = ["plan", "authority", "path", "coding", "console"];
 
 /// A module, as names from the crate's root: `["pipeline", "admit", "route"]`.
 type Module = Vec<String>;

@@ -29,6 +29,7 @@ mod grpc_status;
 mod grpc_web;
 mod guards;
 mod h2c_upgrade;
+mod header_table;
 mod hosts;
 mod http1;
 mod http2;
