@@ -146,8 +146,7 @@ impl Fetch<'_> {
             // It may be used this once, for who asked; upstream says that nobody else may have it.
             Err(why) => {
                 self.cache.store.forget(&Key::Address(ask.address.as_str().into()));
-                let told =
-                    Told { fwd_status: Some(304), detail: Some(why), ..Told::default() };
+                let told = Told { fwd_status: Some(304), detail: Some(why), ..Told::default() };
                 let use_once = CacheUse::Revalidated;
                 let response = self.cache.kept(&self.client, found, use_once, told, exchange);
                 self.lead.pass();
