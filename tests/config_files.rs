@@ -274,7 +274,9 @@ fn a_relative_path_is_relative_to_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let below = folder.path().join("etc");
     std::fs::create_dir(&below).unwrap();
-    std::fs::write(below.join("tls.pem"), "").unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let pair = [made.cert.pem(), made.signing_key.serialize_pem()].concat();
+    std::fs::write(below.join("tls.pem"), pair).unwrap();
     let text = "upstream: h2c://z\ncertificate: {cert: tls.pem, key: tls.pem}\n";
     std::fs::write(below.join("r.yaml"), text).unwrap();
     let output = ravelin(&["check", "-c", "etc/r.yaml"], &[], folder.path());
