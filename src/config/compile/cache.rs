@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::compile::item;
 use crate::config::parse;
 use crate::config::schema::cache::{CacheStore, RouteCache};
-use crate::config::schema::text::{DurationText, OneOrMany, PathText, SizeText};
+use crate::config::schema::text::{ClockText, DurationText, OneOrMany, PathText, SizeText};
 use crate::config::scope::Scope;
 use crate::pipeline::path::decode;
 use crate::pipeline::plan::{CachePlan, StorePlan};
@@ -16,13 +16,26 @@ const LEAST: u64 = 1 << 20;
 /// The store.
 pub fn store(written: Option<&CacheStore>, scope: &Scope<'_>) -> StorePlan {
     let default = StorePlan::default();
-    let Some(text) = written.and_then(|written| written.memory.as_ref()) else { return default };
-    let scope = scope.key("memory");
-    let memory = scope.parsed(text, parse::size(text), SizeText::EXPECTED);
-    if memory.is_some_and(|memory| memory < LEAST) {
-        scope.bad(text, "a size of 1MiB or more");
+    let Some(written) = written else { return default };
+    let memory = written.memory.as_ref().and_then(|text| {
+        let scope = scope.key("memory");
+        let memory = scope.parsed(text, parse::size(text), SizeText::EXPECTED);
+        if memory.is_some_and(|memory| memory < LEAST) {
+            scope.bad(text, "a size of 1MiB or more");
+        }
+        memory
+    });
+    StorePlan {
+        memory: memory.unwrap_or(default.memory),
+        generations: match written.generations.as_ref() {
+            None => default.generations,
+            Some(text) => {
+                let seen = parse::clock(text);
+                scope.key("generations").parsed(text, seen, ClockText::EXPECTED).unwrap_or_default()
+            }
+        },
+        early_hints: written.early_hints.unwrap_or(default.early_hints),
     }
-    StorePlan { memory: memory.unwrap_or(default.memory) }
 }
 
 /// What a route keeps; `base` is what holds where nothing is written.
@@ -52,6 +65,13 @@ pub fn route(
         with_cookies: written.with_cookies.unwrap_or(base.with_cookies),
         api: written.api.unwrap_or(base.api),
         errors: written.errors.unwrap_or(base.errors),
+        app: match &written.app {
+            None => base.app,
+            Some(text) => {
+                let seen = parse::path(text).and_then(decode::pattern);
+                scope.key("app").parsed(text, seen, PathText::EXPECTED)
+            }
+        },
         heuristic: written.heuristic.unwrap_or(base.heuristic),
         stale_if_error: stale.unwrap_or(base.stale_if_error),
     }))

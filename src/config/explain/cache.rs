@@ -2,9 +2,19 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::duration;
+use super::{duration, size};
 use crate::pipeline::path::decode::encoded;
-use crate::pipeline::plan::CachePlan;
+use crate::pipeline::plan::{CachePlan, StorePlan};
+
+/// The settings of the store.
+pub(super) fn store(plan: &StorePlan) -> Json {
+    let generations = plan.generations.map_or_else(|| "off".to_owned(), duration);
+    json!({
+        "memory": size(plan.memory),
+        "generations": generations,
+        "early_hints": plan.early_hints,
+    })
+}
 
 /// The settings of a route's cache.
 pub(super) fn route(plan: &CachePlan) -> Json {
@@ -21,6 +31,9 @@ pub(super) fn route(plan: &CachePlan) -> Json {
         ("heuristic", plan.heuristic),
     ] {
         out.insert(key.into(), json!(value));
+    }
+    if let Some(app) = &plan.app {
+        out.insert("app".into(), json!(encoded(app)));
     }
     out.insert("stale_if_error".into(), json!(duration(plan.stale_if_error)));
     Json::Object(out)
