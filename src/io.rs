@@ -98,9 +98,14 @@ impl Handle {
     }
 
     /// Looks for what the peer sends while nobody reads, a little of which is kept to be read later.
-    /// Ready with an error when the connection is gone; the end of what it sends is no error.
+    /// Ready with an error when the connection is gone, and without one when the peer sends no more.
     pub fn read_ahead(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.inner.borrow_mut().poll_ahead(cx)
+    }
+
+    /// Bytes taken from the writer so far.
+    pub fn taken(&self) -> u64 {
+        self.inner.borrow().taken
     }
 
     /// Bytes read by the HTTP implementation so far.

@@ -125,7 +125,7 @@ impl Server {
         let members = next.members();
         clusters.follow(next);
         let rates = Arc::new(Rates::new(&plan.routes));
-        let cache = plan.keeps().then(|| Cache::new(plan.cache));
+        let cache = plan.keeps().then(|| Cache::new(plan.cache.clone()));
         let live = Arc::new(Live { plan, clusters: members, rates, cache });
         let plan = &live.plan;
         let metrics = Metrics::new();
@@ -352,7 +352,7 @@ impl Server {
 fn kept(live: &Live, plan: &Plan) -> Option<Arc<Cache>> {
     let same = live.plan.cache == plan.cache;
     let there = live.cache.clone().filter(|_| same);
-    plan.keeps().then(|| there.unwrap_or_else(|| Cache::new(plan.cache)))
+    plan.keeps().then(|| there.unwrap_or_else(|| Cache::new(plan.cache.clone())))
 }
 
 /// The admin listener's way to purge the cache of the plan in force.

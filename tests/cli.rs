@@ -107,7 +107,7 @@ fn three_faults_are_told_at_once_and_nothing_is_started() {
         assert_eq!(
             text(&output.stderr),
             "--workers: workers: found \"many\", expected a whole number from 1 to 1024\n\
-             r.yaml:2:1: listners: found an unknown key, expected one of zitadel, upstream, domain, listen, certificate, workers, listeners, routes, trusted_proxies, timeouts, limits, rate_limit, retry, clusters, admin, access_log, shutdown, upgrade (did you mean \"listeners\"?)\n\
+             r.yaml:2:1: listners: found an unknown key, expected one of zitadel, upstream, domain, listen, certificate, workers, listeners, routes, trusted_proxies, timeouts, limits, rate_limit, retry, clusters, cache, admin, access_log, shutdown, upgrade (did you mean \"listeners\"?)\n\
              r.yaml:4:15: timeouts.first_byte: found \"10 parsecs\", expected a duration such as 10s, 5m or \"off\"\n"
         );
     }

@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::clock::Clock;
+use self::clock::{Clock, Silence};
 use self::farewell::Farewell;
 use self::framing::Framing;
 use self::inlet::Inlet;
@@ -93,6 +93,7 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
     let inlet = TokioIo::new(Inlet { io, framing });
     let mut connection = builder(&peer.limits).serve_connection(inlet, service);
     let mut clock = Clock::new(&peer.limits);
+    let mut silence = Silence::default();
     let farewell = Farewell::new(peer.drain.clone());
     tokio::pin!(farewell);
     let outcome = poll_fn(|cx| {
@@ -104,7 +105,9 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
         // What was collected is written here: hyper would never hear that it failed.
         let lost = matches!(handle.drain(cx), Poll::Ready(Err(_)));
         if polled.is_pending()
-            && (lost || gone(&state, &handle, cx) || clock.expired(&state, &handle, cx))
+            && (lost
+                || gone(&state, &handle, &mut silence, cx)
+                || clock.expired(&state, &handle, cx))
         {
             return Poll::Ready(None);
         }
@@ -165,12 +168,17 @@ async fn become_else<S: Service>(io: Io, peer: Rc<Peer<S>>, state: &State) {
     }
 }
 
-/// Whether the client has gone while its answer is made. The end of its words is none (it may have
-/// shut down its sending half, and waits for the answer): a reset is. What it already sends of the next
-/// request is kept for hyper, which reads nothing meanwhile.
-fn gone(state: &State, handle: &Handle, cx: &mut Context<'_>) -> bool {
+/// Whether the client has gone while its answer is made: by a reset, or by silence behind the end of
+/// its words. What it already sends of the next request is kept for hyper, which reads nothing
+/// meanwhile.
+fn gone(state: &State, handle: &Handle, silence: &mut Silence, cx: &mut Context<'_>) -> bool {
     let looks = state.busy.get() && state.whole.get() && !state.tunnel.get();
-    looks && matches!(handle.read_ahead(cx), Poll::Ready(Err(_)))
+    looks
+        && match handle.read_ahead(cx) {
+            Poll::Ready(Err(_)) => true,
+            Poll::Ready(Ok(())) => silence.is_over(handle, cx),
+            Poll::Pending => false,
+        }
 }
 
 /// A record of a head that hyper could not read, and has answered itself.

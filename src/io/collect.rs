@@ -118,11 +118,12 @@ impl Inner {
         let mut chunk = [0; AHEAD];
         let mut buf = ReadBuf::new(&mut chunk);
         ready!(self.poll_read_next(cx, &mut buf))?;
-        if !buf.filled().is_empty() {
-            self.replay = Bytes::copy_from_slice(buf.filled());
-            // Whoever has begun to read meanwhile is not woken by the socket any more.
-            cx.waker().wake_by_ref();
+        if buf.filled().is_empty() {
+            return Poll::Ready(Ok(()));
         }
+        self.replay = Bytes::copy_from_slice(buf.filled());
+        // Whoever has begun to read meanwhile is not woken by the socket any more.
+        cx.waker().wake_by_ref();
         Poll::Pending
     }
 

@@ -5,19 +5,19 @@ use bytes::Bytes;
 use http::Request;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use ravelin::standin::Standin;
+use ravelin::standin::{Seen, Standin};
 
 use crate::support::{Ravelin, config_before, h2::Client, raw, standin};
 
 /// A host that the stand-in knows as well: whoever gets it into a field changes the issuer.
 const EVIL: &str = "127.0.0.1:666";
 const ISSUER: &str = "https://localhost:8443";
-const DISCOVERY: &str = "/.well-known/openid-configuration";
+pub const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// Through the gateway, which believes other fields than discovery does.
-const REST: &str = "/auth/v1/users/me";
+pub const REST: &str = "/auth/v1/users/me";
 
-/// The table: a name as a client writes it, and the value that would work.
-const TABLE: &[(&str, &str)] = &[
+/// The table of `zitadel.md` §4.4 and its like: a name as a client writes it, and the value that would work.
+pub const TABLE: &[(&str, &str)] = &[
     ("Forwarded", "host=127.0.0.1:666;for=198.51.100.1;proto=http"),
     ("forwarded", "for=198.51.100.1"),
     ("X-Forwarded-For", "host=127.0.0.1:666"),
@@ -54,7 +54,7 @@ fn with(standin: &Standin, keys: &str) -> Ravelin {
     Ravelin::start(&before.replace("to: up", &format!("to: up, {keys}")))
 }
 
-fn lines(fields: &[(&str, &str)]) -> String {
+pub fn lines(fields: &[(&str, &str)]) -> String {
     fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
 }
 
@@ -74,15 +74,14 @@ async fn over_h2(client: &Client, path: &str, fields: &[(&str, &str)]) -> String
     answer.text().to_owned()
 }
 
-/// Nothing of what upstream saw last is the client's word.
-fn unspoofed(standin: &Standin, proto: &str, why: &str) {
-    let seen = standin.requests().pop().unwrap();
-    assert_eq!(seen.authority, "localhost:8443", "{why}");
+/// Nothing of what upstream saw is the client's word.
+pub fn unspoofed(seen: &Seen, (authority, proto, port): (&str, &str, &str), why: &str) {
+    assert_eq!(seen.authority, authority, "{why}");
     for (name, expected) in [
         ("x-forwarded-for", "127.0.0.1"),
-        ("x-forwarded-host", "localhost:8443"),
+        ("x-forwarded-host", authority),
         ("x-forwarded-proto", proto),
-        ("x-forwarded-port", "8443"),
+        ("x-forwarded-port", port),
     ] {
         let values: Vec<_> = seen.headers.get_all(name).iter().collect();
         assert_eq!(values, [expected], "{why}: {name}");
@@ -112,7 +111,8 @@ async fn check(standin: &Standin, ravelin: &Ravelin, client: &Client, fields: &[
             } else {
                 assert!(body.contains("\"username\""), "{why}: {body}");
             }
-            unspoofed(standin, proto, &why);
+            let seen = standin.requests().pop().unwrap();
+            unspoofed(&seen, ("localhost:8443", proto, "8443"), &why);
         }
     }
 }
@@ -143,6 +143,19 @@ async fn no_field_changes_issuer_instance_or_client_alone_repeated_or_all_at_onc
         check(&standin, &ravelin, &client, &[*field, *field]).await;
     }
     check(&standin, &ravelin, &client, TABLE).await;
+}
+
+#[tokio::test]
+async fn an_upstream_of_http_1_is_told_no_more_than_one_of_http_2() {
+    let standin = standin().await;
+    let before = config_before(&format!("http://{}", standin.address()));
+    let ravelin = Ravelin::start(&before.replace("to: up", "to: up, identity: zitadel"));
+    let client = Client::tls(ravelin.https()).await;
+    for field in TABLE {
+        check(&standin, &ravelin, &client, &[*field]).await;
+    }
+    check(&standin, &ravelin, &client, TABLE).await;
+    assert!(standin.requests().iter().all(|seen| seen.version == http::Version::HTTP_11));
 }
 
 #[tokio::test]

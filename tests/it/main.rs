@@ -12,6 +12,7 @@
 mod support;
 mod access_record;
 mod cache;
+mod cache_directory;
 mod caps;
 mod certificates;
 mod compress;
@@ -29,6 +30,7 @@ mod grpc_status;
 mod grpc_web;
 mod guards;
 mod h2c_upgrade;
+mod header_table;
 mod hosts;
 mod http1;
 mod http2;

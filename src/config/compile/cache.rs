@@ -1,12 +1,18 @@
 //! `cache`: the store, and what routes keep in it.
 
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{Access, access};
 
 use crate::config::compile::item;
 use crate::config::parse;
 use crate::config::schema::cache::{CacheStore, RouteCache};
-use crate::config::schema::text::{ClockText, DurationText, OneOrMany, PathText, SizeText};
-use crate::config::scope::Scope;
+use crate::config::schema::text::{
+    ClockText, DurationText, FileText, OneOrMany, PathText, SizeText,
+};
+use crate::config::scope::{self, Scope};
 use crate::pipeline::path::decode;
 use crate::pipeline::plan::{CachePlan, StorePlan};
 
@@ -25,6 +31,7 @@ pub fn store(written: Option<&CacheStore>, scope: &Scope<'_>) -> StorePlan {
         }
         memory
     });
+    let directory = written.directory.as_ref().map(|text| folder(text, &scope.key("directory")));
     StorePlan {
         memory: memory.unwrap_or(default.memory),
         generations: match written.generations.as_ref() {
@@ -35,6 +42,41 @@ pub fn store(written: Option<&CacheStore>, scope: &Scope<'_>) -> StorePlan {
             }
         },
         early_hints: written.early_hints.unwrap_or(default.early_hints),
+        directory,
+    }
+}
+
+/// A folder that can be read from, or made when it is needed.
+fn folder(text: &FileText, scope: &Scope<'_>) -> PathBuf {
+    let path = scope.resolve(text);
+    if text.is_empty() {
+        scope.fault("an empty path", "the path of a folder");
+    } else if scope.looks()
+        && let Err(why) = usable(&path)
+    {
+        scope.bad(text, format!("a folder to read from ({}: {why})", path.display()));
+    }
+    path
+}
+
+/// Whether a folder is there and readable, or could be made: nothing is made before it is needed.
+fn usable(path: &Path) -> Result<(), String> {
+    match std::fs::read_dir(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Err("it is no folder".to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Above the root there is nothing to make it in.
+            let above = path.parent().ok_or("it cannot be made")?;
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            match std::fs::metadata(above) {
+                Ok(facts) if facts.is_dir() => access(above, Access::WRITE_OK).map_err(|error| {
+                    format!("it cannot be made: {}", scope::reason(&error.into()))
+                }),
+                Ok(_) => Err(format!("{} is no folder", above.display())),
+                Err(_) => usable(above),
+            }
+        }
+        Err(error) => Err(scope::reason(&error)),
     }
 }
 

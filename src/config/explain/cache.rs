@@ -6,14 +6,17 @@ use super::{duration, size};
 use crate::pipeline::path::decode::encoded;
 use crate::pipeline::plan::{CachePlan, StorePlan};
 
-/// The settings of the store.
+/// The store of all routes.
 pub(super) fn store(plan: &StorePlan) -> Json {
+    let mut out = Map::new();
+    out.insert("memory".into(), json!(size(plan.memory)));
+    if let Some(folder) = &plan.directory {
+        out.insert("directory".into(), json!(folder.display().to_string()));
+    }
     let generations = plan.generations.map_or_else(|| "off".to_owned(), duration);
-    json!({
-        "memory": size(plan.memory),
-        "generations": generations,
-        "early_hints": plan.early_hints,
-    })
+    out.insert("generations".into(), json!(generations));
+    out.insert("early_hints".into(), json!(plan.early_hints));
+    Json::Object(out)
 }
 
 /// The settings of a route's cache.

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::text::{ClockText, DurationText, OneOrMany, PathText, SizeText};
+use super::text::{ClockText, DurationText, FileText, OneOrMany, PathText, SizeText};
 
-/// The memory that all routes with a cache share.
+/// The memory that all routes with a cache share, and where its best work outlives it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheStore {
@@ -21,6 +21,10 @@ pub struct CacheStore {
     /// Tell browsers with an application's index, and before it (103), what it loads first.
     #[schemars(extend("default" = true))]
     pub early_hints: Option<bool>,
+    /// Folder in which the best coded variants of bodies outlive the process, 1GiB of them at most.
+    /// It is made when it is needed, replicas may share it, and `ravelin warm` fills it ahead of
+    /// time; one that cannot be written to is read from. Default: none, they are made anew.
+    pub directory: Option<FileText>,
 }
 
 /// What of a route's answers is kept in memory (RFC 9111): `true`, what answers allow; or in detail.

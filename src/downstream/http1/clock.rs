@@ -12,6 +12,33 @@ use crate::downstream::plan::Limits;
 use crate::error::Kind;
 use crate::io::Handle;
 
+/// How long a client that sends no more may be given nothing before it counts as gone.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// A client that sends no more has shut down its sending half and waits for its answer, or has closed
+/// and left: TCP says the same of both until something is written. Most servers take it for gone at
+/// once; here it is when it was given nothing for a second, so that neither a script that pipes its
+/// request in loses its answer, nor work for a closed tab goes on upstream.
+#[derive(Default)]
+pub(super) struct Silence {
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// What had been written by the time the timer was set.
+    taken: u64,
+}
+
+impl Silence {
+    /// Whether the client, which sends no more, has gone.
+    pub(super) fn is_over(&mut self, handle: &Handle, cx: &mut Context<'_>) -> bool {
+        let taken = handle.taken();
+        let set = || Box::pin(tokio::time::sleep(SILENCE));
+        let timer = self.timer.get_or_insert_with(set);
+        if std::mem::replace(&mut self.taken, taken) != taken {
+            timer.as_mut().reset(Instant::now() + SILENCE);
+        }
+        timer.as_mut().poll(cx).is_ready()
+    }
+}
+
 /// The two clocks between exchanges (idle, and a head that has begun but does not end) and the two
 /// within, for a client that takes nothing of its answer and holds memory here and a stream upstream:
 /// so long it may, and never beyond the exchange's own deadline.

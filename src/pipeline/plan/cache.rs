@@ -1,5 +1,6 @@
 //! What the shared cache is told: for one route, and for all of them together.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::pipeline::path::rest_after;
@@ -58,7 +59,7 @@ impl CachePlan {
 }
 
 /// The store that all routes share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorePlan {
     /// Bytes of everything that is kept: bodies, their coded variants, heads.
     pub memory: u64,
@@ -67,6 +68,8 @@ pub struct StorePlan {
     pub generations: Option<Duration>,
     /// Whether an application's index comes with hints of what it loads (RFC 8297).
     pub early_hints: bool,
+    /// Where the best variants outlive the process.
+    pub directory: Option<PathBuf>,
 }
 
 impl StorePlan {
@@ -86,7 +89,7 @@ impl StorePlan {
 impl Default for StorePlan {
     fn default() -> Self {
         let generations = Some(Self::GENERATIONS);
-        Self { memory: Self::MEMORY, generations, early_hints: true }
+        Self { memory: Self::MEMORY, directory: None, generations, early_hints: true }
     }
 }
 

@@ -72,7 +72,7 @@ fn a_path_is_a_piece_of_an_application_or_none() {
     ] {
         assert_eq!(piece(&store, &plan, path), expected, "{path}");
     }
-    let off = StorePlan { generations: None, ..store };
+    let off = StorePlan { generations: None, ..store.clone() };
     assert_eq!(piece(&off, &plan, "/ui/console/"), None);
     assert_eq!(piece(&store, &CachePlan::default(), "/ui/console/"), None);
 }
