@@ -108,63 +108,67 @@ impl Pipeline {
     ///
     /// # Errors
     /// Whatever keeps it from an answer; the caller turns it into one.
-    pub async fn handle(
-        &self,
+    #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
+    pub fn handle<'a>(
+        &'a self,
         request: Request<Body>,
-        exchange: &mut Exchange,
-    ) -> Result<Response<Body>, Error> {
-        let admitted = admit::admit(&self.table, &request, exchange)?;
-        let (index, route) = match admitted {
-            admit::Admitted::Elsewhere(location) => {
-                return Ok(moved(StatusCode::PERMANENT_REDIRECT, location));
-            }
-            admit::Admitted::Route(index, route) => (index, route),
-        };
-        exchange.route = Some(Arc::clone(&route.name));
-        exchange.route_id = self.ids.get(index).copied();
-        self.rates.check(index, request.uri().path(), exchange.client)?;
-        match &route.action {
-            Action::Forward(plan) => {
-                if let Some(preflight) = &plan.preflight
-                    && let Some(answer) =
-                        preflight::answer(preflight, request.method(), request.headers())
-                {
-                    return Ok(answer);
+        exchange: &'a mut Exchange,
+    ) -> impl Future<Output = Result<Response<Body>, Error>> + 'a {
+        async move {
+            let admitted = admit::admit(&self.table, &request, exchange)?;
+            let (index, route) = match admitted {
+                admit::Admitted::Elsewhere(location) => {
+                    return Ok(moved(StatusCode::PERMANENT_REDIRECT, location));
                 }
-                let target = self.targets.get(index).and_then(Option::as_ref);
-                let compress = plan.compress.as_ref();
-                let asked = compress.and_then(|compress| {
-                    Some((compress, compress::Asked::of(exchange.class, &request)?))
-                });
-                let response = if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
-                    && Cache::concerns(kept, exchange.class, request.uri().path())
-                {
-                    let next = Onward { route: Arc::clone(&route), target: target.cloned() };
-                    let (kept, name) = (Arc::clone(kept), Arc::clone(&route.name));
-                    // Boxed, so that exchanges without a cache do not carry its state.
-                    Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await?
-                } else {
-                    forward::forward(plan, &route.matcher.path, target, request, exchange).await?
-                };
-                Ok(match asked {
-                    Some((compress, asked)) => asked.answer(compress, &self.load, response),
-                    None => response,
-                })
-            }
-            Action::Redirect(plan) => {
-                let location = admit::location(plan, &route.matcher.path, &request, exchange)?;
-                Ok(moved(plan.status, location))
-            }
-            Action::Deny => Err(Kind::Forbidden.into()),
-            Action::Respond(plan) => {
-                let mut response = Response::new(Body::from(plan.body.clone()));
-                *response.status_mut() = plan.status;
-                // A HEAD is told the size too (RFC 9110 §9.3.2), which HTTP/2 does not add by itself.
-                if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&plan.status) {
-                    response.headers_mut().insert(CONTENT_LENGTH, plan.body.len().into());
+                admit::Admitted::Route(index, route) => (index, route),
+            };
+            exchange.route = Some(Arc::clone(&route.name));
+            exchange.route_id = self.ids.get(index).copied();
+            self.rates.check(index, request.uri().path(), exchange.client)?;
+            match &route.action {
+                Action::Forward(plan) => {
+                    if let Some(preflight) = &plan.preflight
+                        && let Some(answer) =
+                            preflight::answer(preflight, request.method(), request.headers())
+                    {
+                        return Ok(answer);
+                    }
+                    let target = self.targets.get(index).and_then(Option::as_ref);
+                    let compress = plan.compress.as_ref();
+                    let asked = compress.and_then(|compress| {
+                        Some((compress, compress::Asked::of(exchange.class, &request)?))
+                    });
+                    let response = if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
+                        && Cache::concerns(kept, exchange.class, request.uri().path())
+                    {
+                        let next = Onward { route: Arc::clone(&route), target: target.cloned() };
+                        let (kept, name) = (Arc::clone(kept), Arc::clone(&route.name));
+                        // Boxed, so that exchanges without a cache do not carry its state.
+                        Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await?
+                    } else {
+                        forward::forward(plan, &route.matcher.path, target, request, exchange)
+                            .await?
+                    };
+                    Ok(match asked {
+                        Some((compress, asked)) => asked.answer(compress, &self.load, response),
+                        None => response,
+                    })
                 }
-                response.headers_mut().insert(CONTENT_TYPE, plan.content_type.clone());
-                Ok(response)
+                Action::Redirect(plan) => {
+                    let location = admit::location(plan, &route.matcher.path, &request, exchange)?;
+                    Ok(moved(plan.status, location))
+                }
+                Action::Deny => Err(Kind::Forbidden.into()),
+                Action::Respond(plan) => {
+                    let mut response = Response::new(Body::from(plan.body.clone()));
+                    *response.status_mut() = plan.status;
+                    // A HEAD is told the size too (RFC 9110 §9.3.2), which HTTP/2 does not add by itself.
+                    if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&plan.status) {
+                        response.headers_mut().insert(CONTENT_LENGTH, plan.body.len().into());
+                    }
+                    response.headers_mut().insert(CONTENT_TYPE, plan.content_type.clone());
+                    Ok(response)
+                }
             }
         }
     }

@@ -36,8 +36,9 @@ pub enum Kind {
 const FIRST: usize = 16;
 
 static COMMENT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?s)<!--.*?-->").ok());
+// Names in any case, told apart where they are read: `(?i)` takes tables that Ravelin lacks.
 static TAG: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"(?i)<(script|link|base)\b((?:[^>"']|"[^"]*"|'[^']*')*)>"#).ok());
+    LazyLock::new(|| Regex::new(r#"<([A-Za-z]+)\b((?:[^>"']|"[^"]*"|'[^']*')*)>"#).ok());
 static ATTRIBUTE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"([A-Za-z-]+)\s*(?:=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?"#).ok()
 });
@@ -102,7 +103,8 @@ fn read(html: &str, at: &str, wanted: impl Fn(&str, &Attributes<'_>) -> bool) ->
                 let module = attributes.get("type").is_some_and(|kind| kind == "module");
                 (attributes.get("src"), if module { Kind::Module } else { Kind::Script })
             }
-            _ => (attributes.get("href"), attributes.link()),
+            "link" => (attributes.get("href"), attributes.link()),
+            _ => continue,
         };
         let Some(path) = path.and_then(|path| resolve(&base, &path)) else { continue };
         add(&mut found, Reference { path, kind });
