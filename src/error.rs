@@ -196,6 +196,9 @@ kinds! {
     Starting: Upstream, 503, 14, Unsent, "upstream_starting", "The service is not ready yet.";
     /// A gateway behind says that its server is away (502, 503, 504). Told as [`Kind::Starting`] is.
     Gateway: Upstream, 502, 14, Reads, "upstream_gateway", "The service is away.";
+    /// A replica does not have a file that another may have (`zitadel.md` §3.8): nothing came of
+    /// asking. Told as [`Kind::Starting`] is.
+    Missing: Upstream, 404, 5, Unsent, "upstream_missing", "Nothing is served at this address.";
     /// The cluster speaks HTTP/1.1 only, over which gRPC does not work.
     NotHttp2: Upstream, 502, 13, Never, "upstream_not_http2", "The service behind this address does not speak HTTP/2, which gRPC needs.";
     /// Upstream reset the stream or closed the connection before its answer began.

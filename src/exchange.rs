@@ -359,6 +359,9 @@ pub struct Exchange {
     pub remark: Option<Box<str>>,
     /// What the cache did; `None`: the route has none.
     pub cache: Option<CacheUse>,
+    /// A 404 is asked once more of another endpoint before it is believed: during a rollout one
+    /// replica may have a file that another has not.
+    pub elsewhere: bool,
     /// Bytes that the answer's coding from the cache saved.
     pub cache_saved: u64,
     /// How interim answers reach the client.
@@ -394,6 +397,7 @@ impl Exchange {
             bytes_in: Rc::default(),
             remark: None,
             cache: None,
+            elsewhere: false,
             cache_saved: 0,
             interim: None,
             deadline: None,

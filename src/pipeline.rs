@@ -24,6 +24,7 @@ use http::{Request, Response, StatusCode};
 use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
 use self::cache::Cache;
+use self::cache::generation::Origin;
 use self::compress::load::Load;
 use self::forward::Target;
 use self::forward::retry::budget::Retries;
@@ -33,6 +34,9 @@ use crate::error::{Error, Kind};
 use crate::exchange::Exchange;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::cluster::Cluster;
+
+/// As how many hosts of one route an application is asked for ahead.
+const AHEAD: usize = 16;
 
 /// One worker's pipeline: the routes, and the clusters that they lead to.
 pub struct Pipeline {
@@ -77,6 +81,27 @@ impl Pipeline {
     /// The same, with the cache of all workers.
     pub fn with_cache(self, cache: Option<Arc<Cache>>) -> Self {
         Self { cache, ..self }
+    }
+
+    /// Asks ahead for the applications that routes lead to, as the hosts that they know; `https`:
+    /// as clients that come over TLS. Whether each is known; `None`: there is none.
+    pub async fn tend(&self, https: bool) -> Option<bool> {
+        let cache = self.cache.as_ref()?;
+        let mut known = None;
+        for (index, route) in self.table.routes().enumerate() {
+            let Action::Forward(plan) = &route.action else { continue };
+            let Some(kept) = plan.cache.as_ref().filter(|kept| kept.app.is_some()) else {
+                continue;
+            };
+            let target = self.targets.get(index).and_then(Option::as_ref);
+            let next = Onward { route: Arc::clone(route), target: target.cloned() };
+            let hosts = plan.hosts.iter().filter_map(admit::site::exact).take(AHEAD);
+            let origins =
+                hosts.map(|host| Origin { host: host.clone(), authority: Some(host), https });
+            let one = cache.tend(kept, &route.name, origins, &next).await;
+            known = Some(known.unwrap_or(true) && one);
+        }
+        known
     }
 
     /// Answers one request.

@@ -32,6 +32,11 @@ use crate::upstream::roster::Members;
 /// How often a worker hands over what it has collected.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How soon an application whose index did not come is asked for once more.
+const SOON: Duration = Duration::from_secs(1);
+/// How often it is looked for another generation of it.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// The plan, and what was made of its files once for all workers.
 pub struct Live {
     /// What was configured.
@@ -103,13 +108,14 @@ pub fn spawn(
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build_local(tokio::runtime::LocalOptions::default())?;
-        runtime.block_on(run(live, told, Rc::new(telemetry())));
+        runtime.block_on(run(index, live, told, Rc::new(telemetry())));
         Ok(())
     })?;
     Ok(Worker { orders, thread })
 }
 
 async fn run(
+    index: usize,
     live: Arc<Live>,
     mut orders: mpsc::UnboundedReceiver<Order>,
     telemetry: Rc<Telemetry>,
@@ -125,6 +131,16 @@ async fn run(
             ticking.tick();
         }
     });
+    // The cache is one for all workers.
+    if index == 0 {
+        let service = Rc::clone(&service);
+        tokio::task::spawn_local(async move {
+            loop {
+                let known = service.tend().await;
+                tokio::time::sleep(if known == Some(false) { SOON } else { AGAIN }).await;
+            }
+        });
+    }
     let (grace, waiting) = loop {
         match orders.recv().await {
             Some(Order::Open(ground)) => {

@@ -4,7 +4,8 @@
 //! What may be is decided in files without a wait in them: `never` (what is never kept), `policy`
 //! (keep it? for how long?), `reuse` (use it now?), `vary`, `conditional`, `range`. Around them:
 //! `store` keeps, `flight` and `fill` share what is on its way, `fetch` asks upstream, `variants`
-//! codes behind the clients' backs.
+//! codes behind the clients' backs. `generation` knows which build of an application is served, `warm`
+//! asks for its files before clients do.
 //!
 //! One for all workers. A hit takes no lock of ours and waits for nobody.
 
@@ -20,6 +21,7 @@ pub mod fetch;
 pub mod fill;
 pub mod flight;
 pub mod freshen;
+pub mod generation;
 pub mod never;
 pub mod policy;
 pub mod range;
@@ -29,6 +31,7 @@ pub mod status;
 pub mod store;
 pub mod variants;
 pub mod vary;
+mod warm;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,8 +42,10 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use self::answer::{Client, Made};
 use self::ask::{Ask, Found, address, applies, client, moment};
 use self::directives::Asked;
+use self::entry::Head;
 use self::fetch::Fetch;
 use self::flight::{Flights, Lead, Phase, Role};
+use self::generation::{Generations, Piece};
 use self::reuse::Reuse;
 use self::status::Told;
 use self::store::{Key, Purge, Store};
@@ -72,6 +77,7 @@ pub struct Cache {
     store: Arc<Store>,
     flights: Arc<Flights>,
     variants: Variants,
+    generations: Generations,
 }
 
 impl Cache {
@@ -80,7 +86,8 @@ impl Cache {
         let shelf = plan.directory.clone().map(|folder| Shelf::new(folder, SHELF));
         let store = Store::new(plan);
         let variants = Variants::new(&store, shelf);
-        Arc::new(Self { store, flights: Arc::default(), variants })
+        let generations = Generations::default();
+        Arc::new(Self { store, flights: Arc::default(), variants, generations })
     }
 
     /// What it keeps.
@@ -126,17 +133,52 @@ impl Cache {
         exchange: &mut Exchange,
         next: &impl Next,
     ) -> Result<Response<Body>, Error> {
-        let method = request.method();
-        if *method != Method::GET && *method != Method::HEAD {
-            return self.unsafe_or_other(request, exchange, next).await;
+        let is_get = *request.method() == Method::GET;
+        let page = match plan.app.is_some() && is_get {
+            true => Some(self.asked(plan, name, &request, exchange)?),
+            false => None,
+        };
+        let mut response = self.serve(plan, name, request, exchange, next).await?;
+        if let Some(ask) = page.filter(|ask| ask.app == Some(Piece::Page)) {
+            self.learn(&ask, exchange, &mut response, next);
         }
+        Ok(response)
+    }
+
+    /// A request as the cache sees it.
+    fn asked(
+        &self,
+        plan: &Arc<CachePlan>,
+        name: &Arc<str>,
+        request: &Request<Body>,
+        exchange: &Exchange,
+    ) -> Result<Ask, Error> {
         let path = match sight(request.uri().path())? {
             Sight::Clear(path) => path.into_owned(),
             Sight::Detour(path) => path,
         };
-        let says = Asked::of(request.headers());
+        let app = generation::piece(self.store.plan(), plan, &path);
+        let (says, address) = (Asked::of(request.headers()), address(request, exchange));
+        Ok(Ask { plan: Arc::clone(plan), route: Arc::clone(name), path, address, says, app })
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        plan: &Arc<CachePlan>,
+        name: &Arc<str>,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+        next: &impl Next,
+    ) -> Result<Response<Body>, Error> {
+        let method = request.method();
+        if *method != Method::GET && *method != Method::HEAD {
+            return self.unsafe_or_other(request, exchange, next).await;
+        }
+        let ask = self.asked(plan, name, &request, exchange)?;
+        exchange.elsewhere = ask.app == Some(Piece::Hashed);
+        let (path, says) = (&ask.path, &ask.says);
         let empty = http_body::Body::is_end_stream(request.body());
-        let why = never::request(plan, &path, request.headers());
+        let why = never::request(plan, path, request.headers());
         let why = why.or_else(|| (!empty).then_some("body"));
         if let Some(why) = why.or_else(|| says.no_store.then_some("no-store")) {
             let verdict = match why {
@@ -147,9 +189,6 @@ impl Cache {
             };
             return pass(verdict, Some(why), request, exchange, next).await;
         }
-        let address = address(&request, exchange);
-        let (plan, route) = (Arc::clone(plan), Arc::clone(name));
-        let ask = Ask { plan, route, path, address, says };
         self.answer(ask, request, exchange, next).await
     }
 
@@ -167,14 +206,12 @@ impl Cache {
             let (found, verdict) = self.find(&ask, request.headers());
             let verdict = match &found {
                 None => verdict,
-                Some(found) => {
-                    let head = &found.entry.head;
-                    match reuse::reuse(&ask.says, &head.life, head.age(now)) {
-                        Reuse::Wanted if !waited => CacheUse::Wanted,
-                        Reuse::Ask | Reuse::Wanted => CacheUse::Expired,
-                        usable => return Ok(self.hit(&ask, usable, found, request, exchange, next)),
+                Some(found) => match self.judge(&ask, &found.entry.head, now, waited) {
+                    Ok(usable) => {
+                        return Ok(self.hit(&ask, usable, found, request, exchange, next));
                     }
-                }
+                    Err(verdict) => verdict,
+                },
             };
             if ask.says.only_if_cached {
                 exchange.cache = Some(CacheUse::Only);
@@ -185,6 +222,9 @@ impl Cache {
             }
             if self.store.passes(&ask.address) {
                 return pass(verdict, Some("pass"), request, exchange, next).await;
+            }
+            if !waited {
+                self.hint(&ask, exchange);
             }
             // Whoever wants it anew may take what is on its way: it is newer than what is kept.
             let alone = failures >= TRIES;
@@ -216,6 +256,20 @@ impl Cache {
             };
             let fetch = Fetch { cache: self, ask, client: client(&request), stale: found, lead };
             return fetch.run(verdict, request, exchange, next).await;
+        }
+    }
+
+    /// How what is kept may be used, else why not: too old by what was said, or perhaps of another
+    /// generation of its application than the one that is served.
+    fn judge(&self, ask: &Ask, head: &Head, now: Instant, waited: bool) -> Result<Reuse, CacheUse> {
+        let mutable = matches!(ask.app, Some(Piece::Page | Piece::Plain));
+        if mutable && self.generations.app(&ask.route).outdates(head.since, now) {
+            return Err(CacheUse::Expired);
+        }
+        match reuse::reuse(&ask.says, &head.life, head.age(now)) {
+            Reuse::Wanted if !waited => Err(CacheUse::Wanted),
+            Reuse::Ask | Reuse::Wanted => Err(CacheUse::Expired),
+            usable => Ok(usable),
         }
     }
 

@@ -32,9 +32,13 @@ pub enum Kind {
     Other,
 }
 
+/// Scripts and styles of the first screen that are hinted at, at most.
+const FIRST: usize = 16;
+
 static COMMENT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?s)<!--.*?-->").ok());
+// Names in any case, told apart where they are read: `(?i)` takes tables that Ravelin lacks.
 static TAG: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"(?i)<(script|link|base)\b((?:[^>"']|"[^"]*"|'[^']*')*)>"#).ok());
+    LazyLock::new(|| Regex::new(r#"<([A-Za-z]+)\b((?:[^>"']|"[^"]*"|'[^']*')*)>"#).ok());
 static ATTRIBUTE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"([A-Za-z-]+)\s*(?:=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?"#).ok()
 });
@@ -62,6 +66,23 @@ const NAMES: usize = 4_096;
 /// Everything that the document at `at` (an absolute path) refers to, in its order, each once:
 /// scripts, styles, preloads, manifest and icons, on the same host.
 pub fn index(html: &str, at: &str) -> Vec<Reference> {
+    read(html, at, |_, _| true)
+}
+
+/// What the document at `at` loads before it shows anything, at most [`FIRST`]: its scripts and
+/// styles. Those with `crossorigin` or `integrity` are left out, since a hint that is silent about
+/// them would load them twice.
+pub fn first_screen(html: &str, at: &str) -> Vec<Reference> {
+    let mut found = read(html, at, |tag, attributes| {
+        let plain = !attributes.has("crossorigin") && !attributes.has("integrity");
+        let loads = tag.eq_ignore_ascii_case("script") || attributes.link() == Kind::Style;
+        plain && loads
+    });
+    found.truncate(FIRST);
+    found
+}
+
+fn read(html: &str, at: &str, wanted: impl Fn(&str, &Attributes<'_>) -> bool) -> Vec<Reference> {
     let mut found = Vec::new();
     let (Some(comment), Some(tag)) = (COMMENT.as_ref(), TAG.as_ref()) else { return found };
     let html = comment.replace_all(html, "");
@@ -69,6 +90,10 @@ pub fn index(html: &str, at: &str) -> Vec<Reference> {
     for tag in tag.captures_iter(&html) {
         let (Some(name), Some(attributes)) = (tag.get(1), tag.get(2)) else { continue };
         let attributes = Attributes(attributes.as_str());
+        let is_base = name.as_str().eq_ignore_ascii_case("base");
+        if !is_base && !wanted(name.as_str(), &attributes) {
+            continue;
+        }
         let (path, kind) = match name.as_str().to_ascii_lowercase().as_str() {
             "base" => {
                 base = attributes.get("href").and_then(|to| resolve(&base, &to)).unwrap_or(base);
@@ -78,7 +103,8 @@ pub fn index(html: &str, at: &str) -> Vec<Reference> {
                 let module = attributes.get("type").is_some_and(|kind| kind == "module");
                 (attributes.get("src"), if module { Kind::Module } else { Kind::Script })
             }
-            _ => (attributes.get("href"), attributes.link()),
+            "link" => (attributes.get("href"), attributes.link()),
+            _ => continue,
         };
         let Some(path) = path.and_then(|path| resolve(&base, &path)) else { continue };
         add(&mut found, Reference { path, kind });
@@ -127,6 +153,25 @@ pub fn style(sheet: &str, at: &str) -> Vec<Reference> {
     found
 }
 
+/// Whether a file's name holds the hash of its content, as Angular writes it
+/// (`main.a7aea975099f25cf.js`, `chunk-4ZKXF2QJ.js`): it never changes then.
+pub fn is_hashed(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let Some((stem, _)) = name.rsplit_once('.') else { return false };
+    let webpack = stem.rsplit_once('.').is_some_and(|(_, hash)| {
+        hash.len() >= 16 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    });
+    let esbuild = stem.rsplit_once('-').is_some_and(|(_, hash)| {
+        hash.len() == 8 && hash.bytes().all(|b| matches!(b, b'2'..=b'7' | b'A'..=b'Z'))
+    });
+    webpack || esbuild
+}
+
+/// Whether a path is the application's own: its index, or a route of it, which is the index too.
+pub fn is_page(path: &str) -> bool {
+    !path.rsplit('/').next().unwrap_or_default().contains('.')
+}
+
 fn add(found: &mut Vec<Reference>, new: Reference) {
     if !found.iter().any(|known| known.path == new.path) {
         found.push(new);
@@ -163,6 +208,14 @@ impl Attributes<'_> {
         let one = all.next()?;
         let value = one.get(2).or_else(|| one.get(3)).or_else(|| one.get(4))?;
         Some(value.as_str().replace("&amp;", "&"))
+    }
+
+    /// Whether an attribute is there, with a value or without.
+    fn has(&self, name: &str) -> bool {
+        let named = |one: regex::Captures<'_>| {
+            one.get(1).is_some_and(|known| known.as_str().eq_ignore_ascii_case(name))
+        };
+        ATTRIBUTE.iter().any(|all| all.captures_iter(self.0).any(named))
     }
 
     /// What a link's target is.
@@ -243,6 +296,40 @@ mod tests {
                 ("/other/main.js", Kind::Script),
             ]
         );
+    }
+
+    #[test]
+    fn what_the_first_screen_loads_is_told_from_the_rest() {
+        let html = r#"<base href="/c/"><link rel="icon" href="i.svg">
+            <link rel=stylesheet href=s.css><link rel=stylesheet href=t.css crossorigin>
+            <link rel="modulepreload" href="lazy.js"><script src="m.js" type="module"></script>
+            <script src="n.js" integrity="sha256-x"></script><script src="o.js"></script>"#;
+        let first = first_screen(html, "/c/users");
+        assert_eq!(
+            paths(&first),
+            [("/c/s.css", Kind::Style), ("/c/m.js", Kind::Module), ("/c/o.js", Kind::Script)]
+        );
+    }
+
+    #[test]
+    fn names_with_a_hash_are_told_from_others() {
+        for (path, expected) in [
+            ("/ui/console/main.a7aea975099f25cf.js", true),
+            ("/ui/console/622.df29f19487cf47c8.js", true),
+            ("/ui/console/la-solid.a7aea975099f25cf.ttf", true),
+            ("/ui/console/chunk-4ZKXF2QJ.js", true),
+            ("/ui/console/main.js", false),
+            ("/ui/console/main.min.js", false),
+            ("/ui/console/assets/i18n/en.json", false),
+            ("/ui/console/assets/icon-settings.svg", false),
+            ("/ui/console/a7aea975099f25cf.js", false),
+            ("/ui/console/a7aea975099f25cf/x.js", false),
+            ("/ui/console/", false),
+        ] {
+            assert_eq!(is_hashed(path), expected, "{path}");
+        }
+        assert!(is_page("/ui/console/") && is_page("/ui/console/users/1"));
+        assert!(!is_page("/ui/console/main.js"));
     }
 
     #[test]

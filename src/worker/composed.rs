@@ -25,11 +25,22 @@ pub(super) struct Composed {
 struct Current {
     clusters: Vec<Rc<Cluster>>,
     pipeline: Rc<Pipeline>,
+    /// Clients come over TLS, to Ravelin or to a proxy in front.
+    https: bool,
 }
 
 impl Composed {
     pub(super) fn new(live: &Live, telemetry: &Rc<Telemetry>) -> Self {
         Self { current: RefCell::new(Current::new(live, &[], telemetry)) }
+    }
+
+    /// Asks ahead for applications, by the plan in force; `None`: there are none.
+    pub(super) async fn tend(&self) -> Option<bool> {
+        let (pipeline, https) = {
+            let current = self.current.borrow();
+            (Rc::clone(&current.pipeline), current.https)
+        };
+        pipeline.tend(https).await
     }
 
     /// Takes up another plan. Clusters that are the same stay; those that have changed keep what
@@ -54,7 +65,12 @@ impl Current {
         let rates = Arc::clone(&live.rates);
         let pipeline = Pipeline::new(&live.plan.routes, rates, &telemetry.metrics, by_name);
         let pipeline = Rc::new(pipeline.with_cache(live.cache.clone()));
-        Self { clusters, pipeline }
+        let https = live.plan.listeners.iter().any(|listener| {
+            listener.tls.is_some()
+                || !listener.trusted_proxies.is_empty()
+                || !listener.proxy_protocol.is_empty()
+        });
+        Self { clusters, pipeline, https }
     }
 }
 

@@ -17,6 +17,7 @@ mod caps;
 mod certificates;
 mod compress;
 mod constant_memory;
+mod console;
 mod cors;
 mod counts;
 mod discovery;

@@ -9,7 +9,9 @@ use rustix::fs::{Access, access};
 use crate::config::compile::item;
 use crate::config::parse;
 use crate::config::schema::cache::{CacheStore, RouteCache};
-use crate::config::schema::text::{DurationText, FileText, OneOrMany, PathText, SizeText};
+use crate::config::schema::text::{
+    ClockText, DurationText, FileText, OneOrMany, PathText, SizeText,
+};
 use crate::config::scope::{self, Scope};
 use crate::pipeline::path::decode;
 use crate::pipeline::plan::{CachePlan, StorePlan};
@@ -30,7 +32,18 @@ pub fn store(written: Option<&CacheStore>, scope: &Scope<'_>) -> StorePlan {
         memory
     });
     let directory = written.directory.as_ref().map(|text| folder(text, &scope.key("directory")));
-    StorePlan { memory: memory.unwrap_or(default.memory), directory }
+    StorePlan {
+        memory: memory.unwrap_or(default.memory),
+        generations: match written.generations.as_ref() {
+            None => default.generations,
+            Some(text) => {
+                let seen = parse::clock(text);
+                scope.key("generations").parsed(text, seen, ClockText::EXPECTED).unwrap_or_default()
+            }
+        },
+        early_hints: written.early_hints.unwrap_or(default.early_hints),
+        directory,
+    }
 }
 
 /// A folder that can be read from, or made when it is needed.
@@ -94,6 +107,13 @@ pub fn route(
         with_cookies: written.with_cookies.unwrap_or(base.with_cookies),
         api: written.api.unwrap_or(base.api),
         errors: written.errors.unwrap_or(base.errors),
+        app: match &written.app {
+            None => base.app,
+            Some(text) => {
+                let seen = parse::path(text).and_then(decode::pattern);
+                scope.key("app").parsed(text, seen, PathText::EXPECTED)
+            }
+        },
         heuristic: written.heuristic.unwrap_or(base.heuristic),
         stale_if_error: stale.unwrap_or(base.stale_if_error),
     }))

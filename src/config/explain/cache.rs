@@ -13,6 +13,9 @@ pub(super) fn store(plan: &StorePlan) -> Json {
     if let Some(folder) = &plan.directory {
         out.insert("directory".into(), json!(folder.display().to_string()));
     }
+    let generations = plan.generations.map_or_else(|| "off".to_owned(), duration);
+    out.insert("generations".into(), json!(generations));
+    out.insert("early_hints".into(), json!(plan.early_hints));
     Json::Object(out)
 }
 
@@ -31,6 +34,9 @@ pub(super) fn route(plan: &CachePlan) -> Json {
         ("heuristic", plan.heuristic),
     ] {
         out.insert(key.into(), json!(value));
+    }
+    if let Some(app) = &plan.app {
+        out.insert("app".into(), json!(encoded(app)));
     }
     out.insert("stale_if_error".into(), json!(duration(plan.stale_if_error)));
     Json::Object(out)

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::text::{DurationText, FileText, OneOrMany, PathText, SizeText};
+use super::text::{ClockText, DurationText, FileText, OneOrMany, PathText, SizeText};
 
 /// The memory that all routes with a cache share, and where its best work outlives it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -13,6 +13,14 @@ pub struct CacheStore {
     /// heads. What is used least recently goes first; a body above a quarter of it is not kept.
     #[schemars(extend("default" = "64MiB"))]
     pub memory: Option<SizeText>,
+    /// For how long the hashed files of an application's previous generations are kept after an
+    /// upgrade, for tabs that are still open. `off`: generations are not told apart, and nothing is
+    /// asked for ahead.
+    #[schemars(extend("default" = "24h"))]
+    pub generations: Option<ClockText>,
+    /// Tell browsers with an application's index, and before it (103), what it loads first.
+    #[schemars(extend("default" = true))]
+    pub early_hints: Option<bool>,
     /// Folder in which the best coded variants of bodies outlive the process, 1GiB of them at most.
     /// It is made when it is needed, replicas may share it, and `ravelin warm` fills it ahead of
     /// time; one that cannot be written to is read from. Default: none, they are made anew.
@@ -55,6 +63,10 @@ pub struct RouteCacheForm {
     /// day at most.
     #[schemars(extend("default" = false))]
     pub heuristic: Option<bool>,
+    /// Where a single-page application lies, such as `/ui/console`: its files are asked for before
+    /// clients do, hashed ones are `immutable` and outlive an upgrade, the others are asked for anew
+    /// after one.
+    pub app: Option<PathText>,
     /// For how long a stale answer may be served while upstream fails, where the answer does not say
     /// so itself (`stale-if-error`) and does not forbid it.
     #[schemars(extend("default" = "0s"))]

@@ -9,7 +9,8 @@ use crate::pipeline::plan::CachePlan;
 /// Of ZITADEL itself: the Console, and the files of login v1. After login the browser sends its
 /// cookies along with every one of them, though none depends on them.
 pub(super) fn files(site: &Installation) -> Option<Arc<CachePlan>> {
-    plan(site, &["/ui/console", "/ui/login/resources"], &[], true)
+    let kept = plan(site, &["/ui/console", "/ui/login/resources"], &[], true)?;
+    Some(Arc::new(CachePlan { app: Some("/ui/console".into()), ..CachePlan::clone(&kept) }))
 }
 
 /// Of the login application: what Next.js names by its content.

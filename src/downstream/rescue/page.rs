@@ -83,6 +83,7 @@ const fn advice(kind: Kind) -> &'static str {
         }
         Kind::Refused
         | Kind::Gateway
+        | Kind::Missing
         | Kind::Reset
         | Kind::FirstByteTimeout
         | Kind::IdleTimeout

@@ -95,6 +95,11 @@ impl RouteTable {
         self.entries.get(index)?.site.as_ref()
     }
 
+    /// The routes, in their order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<RoutePlan>> {
+        self.entries.iter().map(|entry| &entry.plan)
+    }
+
     /// How many routes there are.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -26,13 +26,7 @@ struct Known {
 impl Site {
     /// `None` where there are no hosts: then every one passes as it is.
     pub fn new(hosts: &[SiteHost]) -> Option<Self> {
-        let known = |host: &SiteHost| Known {
-            authority: match &host.pattern {
-                HostPattern::Exact(name) => spelled(name, host),
-                HostPattern::Suffix(_) => None,
-            },
-            host: host.clone(),
-        };
+        let known = |host: &SiteHost| Known { authority: exact(host), host: host.clone() };
         (!hosts.is_empty()).then(|| Self { hosts: hosts.iter().map(known).collect() })
     }
 
@@ -61,6 +55,14 @@ impl Known {
             // As good as no port (RFC 9110 §4.2.3).
             Some(port) => !self.host.shows_port && port == if https { 443 } else { 80 },
         }
+    }
+}
+
+/// The authority that upstream sees of a host without wildcard.
+pub fn exact(host: &SiteHost) -> Option<HeaderValue> {
+    match &host.pattern {
+        HostPattern::Exact(name) => spelled(name, host),
+        HostPattern::Suffix(_) => None,
     }
 }
 

@@ -10,6 +10,7 @@ use super::answer::Client;
 use super::content::Content;
 use super::directives::Asked;
 use super::entry::{Entry, Head};
+use super::generation::Piece;
 use super::vary;
 use crate::body::Body;
 use crate::exchange::Exchange;
@@ -27,6 +28,8 @@ pub(super) struct Ask {
     /// Scheme, authority, path and query.
     pub(super) address: String,
     pub(super) says: Asked,
+    /// What it is of the route's application.
+    pub(super) app: Option<Piece>,
 }
 
 /// What is kept for a request.

@@ -19,6 +19,7 @@ use super::entry::{Entry, Head};
 use super::fill::Fill;
 use super::flight::{Lead, Role};
 use super::freshen::freshened;
+use super::generation::{self, Piece};
 use super::status::{self, Told};
 use super::store::{Key, Reserved};
 use super::{Cache, Next, date, policy, reuse};
@@ -180,6 +181,11 @@ impl Fetch<'_> {
     ) -> Result<Response<Body>, Error> {
         let (status, headers) = (response.status(), response.headers());
         let ask = &self.ask;
+        let hashed = ask.app == Some(Piece::Hashed);
+        if hashed && status.is_client_error() {
+            // Another replica may have it, or the next generation.
+            return Ok(self.let_pass(verdict, "status", response));
+        }
         let length = length(headers, response.body());
         let room = policy::keep(&ask.plan, &ask.path, status, headers, came.1).and_then(|life| {
             let store = &self.cache.store;
@@ -189,7 +195,11 @@ impl Fetch<'_> {
         match room {
             Err(why) => Ok(self.let_pass(verdict, why, response)),
             Ok((life, room)) => {
-                let (parts, body) = response.into_parts();
+                let (mut parts, body) = response.into_parts();
+                let life = match hashed {
+                    true => generation::lasting(status, &mut parts.headers, life),
+                    false => life,
+                };
                 let client = &self.client.headers;
                 let head = Head::new(&ask.route, client, status, parts.headers, life, came);
                 let head = Arc::new(self.cache.store.shared(head));
@@ -208,7 +218,7 @@ impl Fetch<'_> {
         mut response: Response<Body>,
     ) -> Response<Body> {
         let status = response.status();
-        if status.as_u16() < 500 {
+        if status.as_u16() < 500 && self.ask.app != Some(Piece::Hashed) {
             self.cache.store.pass(&self.ask.address);
         }
         if status.is_success() && self.stale.is_some() {

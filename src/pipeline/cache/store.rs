@@ -5,7 +5,7 @@
 //! with another's; bodies stand under their hash, so that a thousand hosts share one. An entry whose
 //! body has been forgotten is a miss. Which entry answers a request is not decided here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -169,6 +169,25 @@ impl Store {
     /// Forgets every answer of an address; whether there was one.
     pub fn forget(&self, key: &Key) -> bool {
         self.items.remove(key).is_some()
+    }
+
+    /// What it was told.
+    pub const fn plan(&self) -> &StorePlan {
+        &self.plan
+    }
+
+    /// Forgets these paths, whatever the host.
+    pub fn forget_paths(&self, paths: &HashSet<String>) {
+        for (key, _) in &self.items {
+            let Key::Address(address) = &*key else { continue };
+            let path = address.find("://").and_then(|at| {
+                let rest = address.get(at + 3..)?;
+                rest.get(rest.find('/')?..)
+            });
+            if path.is_some_and(|path| paths.contains(path)) {
+                self.items.invalidate(&*key);
+            }
+        }
     }
 
     /// Forgets; how many answers went. Bodies go with the last one by and by, but all at once with

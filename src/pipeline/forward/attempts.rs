@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::relay::Deadline;
@@ -66,7 +66,7 @@ pub(super) async fn attempts(
         };
         let replayable = replay.as_ref().is_none_or(|replay| match cause {
             // That endpoint may still be reading.
-            Kind::Gateway => replay.is_whole(),
+            Kind::Gateway | Kind::Missing => replay.is_whole(),
             _ => replay.again().is_some(),
         });
         if !tries.again(cause, endpoint, replayable, exchange).await {
@@ -230,6 +230,9 @@ impl<'a> Tries<'a> {
         let policy = self.leaving.plan.retry.policy;
         if policy == RetryPolicy::Never {
             return Once::Answered(response.map(Far::Answer));
+        }
+        if exchange.elsewhere && response.status() == StatusCode::NOT_FOUND {
+            return Once::Away(Kind::Missing, endpoint, response.map(Far::Answer));
         }
         let zitadel = self.leaving.plan.identity.zitadel;
         match peek::head(exchange.class, zitadel, response.status(), response.headers()) {

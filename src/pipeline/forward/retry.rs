@@ -12,6 +12,7 @@
 //! | REFUSED_STREAM, GOAWAY (RFC 9113 §8.7, §6.8) | the protocol says so | anything, [`SENT`] times |
 //! | reset or cut before the answer's head | none | reads, [`SENT`] times |
 //! | 502, 503, 504 from a gateway behind | none | reads, once, elsewhere |
+//! | 404 for a hashed file of an application (`cache::generation`) | the answer | once, elsewhere |
 
 pub mod budget;
 pub mod peek;
@@ -75,7 +76,7 @@ pub fn next(failed: &Failed) -> Next {
     if is_absent(failed.cause) {
         return absent(failed);
     }
-    if failed.cause == Kind::Gateway {
+    if matches!(failed.cause, Kind::Gateway | Kind::Missing) {
         // The answer that is there is as good as a second one of the same endpoint.
         return if failed.another && failed.sent < 2 { Next::Again } else { Next::Give };
     }
@@ -111,7 +112,8 @@ fn later(failed: &Failed, within: Duration) -> Next {
 /// connections are.
 pub const fn costs(failed: &Failed) -> bool {
     let ordinary = matches!(failed.cause, Kind::Refused) && failed.sent == 1;
-    !is_absent(failed.cause) && !ordinary
+    // A 404 came from a server that is well.
+    !is_absent(failed.cause) && !ordinary && !matches!(failed.cause, Kind::Missing)
 }
 
 /// Whether the route's policy allows it at all.

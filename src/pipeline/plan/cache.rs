@@ -22,6 +22,8 @@ pub struct CachePlan {
     pub errors: bool,
     /// Whether an age is guessed from `Last-Modified` (RFC 9111 §4.2.2) where an answer says nothing.
     pub heuristic: bool,
+    /// Where a single-page application lies (decoded): its generations are learned and kept.
+    pub app: Option<Box<str>>,
     /// For how long a stale answer may be served while upstream fails, where the answer does not
     /// say so itself and does not forbid it. Zero: not at all.
     pub stale_if_error: Duration,
@@ -36,6 +38,7 @@ impl Default for CachePlan {
             api: false,
             errors: true,
             heuristic: false,
+            app: None,
             stale_if_error: Duration::ZERO,
         }
     }
@@ -48,6 +51,11 @@ impl CachePlan {
             |paths: &[Box<str>]| paths.iter().any(|prefix| rest_after(prefix, path).is_some());
         (self.paths.is_empty() || in_one(&self.paths)) && !in_one(&self.except)
     }
+
+    /// Whether a path (decoded) belongs to the application.
+    pub fn in_app(&self, path: &str) -> bool {
+        self.app.as_ref().is_some_and(|app| rest_after(app, path).is_some())
+    }
 }
 
 /// The store that all routes share.
@@ -55,11 +63,19 @@ impl CachePlan {
 pub struct StorePlan {
     /// Bytes of everything that is kept: bodies, their coded variants, heads.
     pub memory: u64,
+    /// For how long the files of an application's previous generations are kept; `None`:
+    /// generations are not told apart, and nothing is asked for ahead.
+    pub generations: Option<Duration>,
+    /// Whether an application's index comes with hints of what it loads (RFC 8297).
+    pub early_hints: bool,
     /// Where the best variants outlive the process.
     pub directory: Option<PathBuf>,
 }
 
 impl StorePlan {
+    /// A day: a tab that was opened in the morning still finds its lazy chunks in the evening.
+    pub const GENERATIONS: Duration = Duration::from_secs(86_400);
+
     /// What fits a sidecar.
     pub const MEMORY: u64 = 64 << 20;
 
@@ -72,7 +88,8 @@ impl StorePlan {
 
 impl Default for StorePlan {
     fn default() -> Self {
-        Self { memory: Self::MEMORY, directory: None }
+        let generations = Some(Self::GENERATIONS);
+        Self { memory: Self::MEMORY, directory: None, generations, early_hints: true }
     }
 }
 

@@ -42,6 +42,7 @@ fn the_policy_decides_which_causes_count() {
         (Kind::Gateway, Unsent, true, give),
         (Kind::Gateway, Reads, false, give),
         (Kind::Gateway, Reads, true, again),
+        (Kind::Missing, Unsent, false, again),
         (Kind::Deadline, Reads, true, give),
         (Kind::Incomplete, Reads, true, give),
         (Kind::BodyTooLarge, Reads, true, give),
@@ -90,6 +91,7 @@ fn what_upstream_had_work_with_costs() {
         (Kind::Refused, 2, true),
         (Kind::Reset, 1, true),
         (Kind::Gateway, 1, true),
+        (Kind::Missing, 1, false),
     ] {
         assert_eq!(costs(&Failed { sent, ..read(cause) }), expected, "{cause:?} {sent}");
     }
