@@ -1,6 +1,6 @@
-//! The stages, in the order in which a request meets them: admit (may it enter, and as what?),
-//! cache (is the answer here already?), forward; its answer then meets compress. A stage never names
-//! another stage; their order stands here, and what two of them must agree on (`plan`,
+//! The stages, in the order in which a request meets them: admit (may it enter, and as what?), quota
+//! (may its instance ask?), cache (is the answer here already?), forward; its answer then meets
+//! quota again, and compress. A stage never names another stage; their order stands here, and what two of them must agree on (`plan`,
 //! `authority`, `path`, `coding`, `console`) stands beside them.
 
 pub mod plan;
@@ -9,6 +9,7 @@ pub mod path;
 pub mod coding;
 pub mod console;
 pub mod admit;
+pub mod quota;
 pub mod preflight;
 pub mod cache;
 pub mod forward;
@@ -27,12 +28,16 @@ use self::cache::Cache;
 use self::compress::load::Load;
 use self::forward::Target;
 use self::forward::retry::budget::Retries;
-use self::plan::{Action, RoutePlan};
+use self::plan::{Action, ForwardPlan, RoutePlan};
+use self::quota::{Hearing, Met, Quotas};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::Exchange;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::cluster::Cluster;
+
+/// Where ZITADEL sends those who would sign in to an instance that may ask no more.
+const CONSOLE: HeaderValue = HeaderValue::from_static("/ui/console/");
 
 /// One worker's pipeline: the routes, and the clusters that they lead to.
 pub struct Pipeline {
@@ -44,6 +49,8 @@ pub struct Pipeline {
     ids: Vec<usize>,
     /// Shared by all workers; `None`: no route has one.
     cache: Option<Arc<Cache>>,
+    /// Shared by all workers; `None`: no route asks for it.
+    quotas: Option<Arc<Quotas>>,
     /// This worker's time for coding.
     load: Rc<Load>,
 }
@@ -71,12 +78,18 @@ impl Pipeline {
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
         let load = Rc::new(Load::new(std::time::Instant::now()));
-        Self { table: RouteTable::new(routes.to_vec()), targets, rates, ids, load, cache: None }
+        let table = RouteTable::new(routes.to_vec());
+        Self { table, targets, rates, ids, load, cache: None, quotas: None }
     }
 
     /// The same, with the cache of all workers.
     pub fn with_cache(self, cache: Option<Arc<Cache>>) -> Self {
         Self { cache, ..self }
+    }
+
+    /// The same, with what all workers know of quotas.
+    pub fn with_quotas(self, quotas: Option<Arc<Quotas>>) -> Self {
+        Self { quotas, ..self }
     }
 
     /// Answers one request.
@@ -99,33 +112,7 @@ impl Pipeline {
         exchange.route_id = self.ids.get(index).copied();
         self.rates.check(index, request.uri().path(), exchange.client)?;
         match &route.action {
-            Action::Forward(plan) => {
-                if let Some(preflight) = &plan.preflight
-                    && let Some(answer) =
-                        preflight::answer(preflight, request.method(), request.headers())
-                {
-                    return Ok(answer);
-                }
-                let target = self.targets.get(index).and_then(Option::as_ref);
-                let compress = plan.compress.as_ref();
-                let asked = compress.and_then(|compress| {
-                    Some((compress, compress::Asked::of(exchange.class, &request)?))
-                });
-                let response = if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
-                    && Cache::concerns(kept, exchange.class, request.uri().path())
-                {
-                    let next = Onward { route: Arc::clone(&route), target: target.cloned() };
-                    let (kept, name) = (Arc::clone(kept), Arc::clone(&route.name));
-                    // Boxed, so that exchanges without a cache do not carry its state.
-                    Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await?
-                } else {
-                    forward::forward(plan, &route.matcher.path, target, request, exchange).await?
-                };
-                Ok(match asked {
-                    Some((compress, asked)) => asked.answer(compress, &self.load, response),
-                    None => response,
-                })
-            }
+            Action::Forward(plan) => self.carry(index, &route, plan, request, exchange).await,
             Action::Redirect(plan) => {
                 let location = admit::location(plan, &route.matcher.path, &request, exchange)?;
                 Ok(moved(plan.status, location))
@@ -143,6 +130,50 @@ impl Pipeline {
             }
         }
     }
+
+    /// Upstream's answer, or one in its place.
+    async fn carry(
+        &self,
+        index: usize,
+        route: &Arc<RoutePlan>,
+        plan: &ForwardPlan,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Error> {
+        if let Some(preflight) = &plan.preflight
+            && let Some(answer) = preflight::answer(preflight, request.method(), request.headers())
+        {
+            return Ok(answer);
+        }
+        let quotas = self.quotas.as_ref().filter(|_| plan.quota);
+        if let Some(quotas) = quotas
+            && quotas.meet(plan, &request, exchange)? == Met::Console
+        {
+            return Ok(moved(StatusCode::FOUND, CONSOLE));
+        }
+        let target = self.targets.get(index).and_then(Option::as_ref);
+        let compress = plan.compress.as_ref();
+        let asked = compress
+            .and_then(|compress| Some((compress, compress::Asked::of(exchange.class, &request)?)));
+        let response = if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
+            && Cache::concerns(kept, exchange.class, request.uri().path())
+        {
+            let (route, target) = (Arc::clone(route), target.cloned());
+            let next = Onward { route, target, quotas: quotas.cloned() };
+            let (kept, name) = (Arc::clone(kept), Arc::clone(&next.route.name));
+            // Boxed, so that exchanges without a cache do not carry its state.
+            Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await?
+        } else {
+            let hearing = quotas.and_then(|quotas| quotas.hear(plan, &request, exchange));
+            let path = &route.matcher.path;
+            let answer = forward::forward(plan, path, target, request, exchange).await?;
+            heard(hearing, answer)
+        };
+        Ok(match asked {
+            Some((compress, asked)) => asked.answer(compress, &self.load, response),
+            None => response,
+        })
+    }
 }
 
 /// The way to upstream, for the cache.
@@ -150,6 +181,7 @@ impl Pipeline {
 struct Onward {
     route: Arc<RoutePlan>,
     target: Option<Target>,
+    quotas: Option<Arc<Quotas>>,
 }
 
 impl cache::Next for Onward {
@@ -160,7 +192,17 @@ impl cache::Next for Onward {
     ) -> Result<Response<Body>, Error> {
         let Action::Forward(plan) = &self.route.action else { return Err(Kind::Internal.into()) };
         let path = &self.route.matcher.path;
-        forward::forward(plan, path, self.target.as_ref(), request, exchange).await
+        let quotas = self.quotas.as_ref();
+        let hearing = quotas.and_then(|quotas| quotas.hear(plan, &request, exchange));
+        let answer = forward::forward(plan, path, self.target.as_ref(), request, exchange).await?;
+        Ok(heard(hearing, answer))
+    }
+}
+
+fn heard(hearing: Option<Hearing>, answer: Response<Body>) -> Response<Body> {
+    match hearing {
+        Some(hearing) => hearing.answer(answer),
+        None => answer,
     }
 }
 

@@ -53,7 +53,8 @@ impl Current {
         let by_name = |name: &str| clusters.iter().find(|known| &*known.name == name).cloned();
         let rates = Arc::clone(&live.rates);
         let pipeline = Pipeline::new(&live.plan.routes, rates, &telemetry.metrics, by_name);
-        let pipeline = Rc::new(pipeline.with_cache(live.cache.clone()));
+        let pipeline = pipeline.with_cache(live.cache.clone()).with_quotas(live.quotas.clone());
+        let pipeline = Rc::new(pipeline);
         Self { clusters, pipeline }
     }
 }
