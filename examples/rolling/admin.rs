@@ -31,14 +31,19 @@ async fn ask(address: SocketAddr, method: &str, path: &str) -> Result<String, Fa
     }
 }
 
+/// A call that has to be answered with 200.
+pub async fn post(address: SocketAddr, path: &str) -> Result<(), Failure> {
+    ask(address, "POST", path).await.map(drop)
+}
+
 /// Asks Ravelin to take an endpoint down, and waits until nothing is in flight there.
 pub async fn drain(admin: SocketAddr, endpoint: &str) -> Result<(), Failure> {
-    ask(admin, "POST", &format!("/drain?endpoint={endpoint}&timeout=20s")).await.map(drop)
+    post(admin, &format!("/drain?endpoint={endpoint}&timeout=20s")).await
 }
 
 /// Gives it back.
 pub async fn undrain(admin: SocketAddr, endpoint: &str) -> Result<(), Failure> {
-    ask(admin, "POST", &format!("/undrain?endpoint={endpoint}")).await.map(drop)
+    post(admin, &format!("/undrain?endpoint={endpoint}")).await
 }
 
 /// Retries by reason, and what else Ravelin counts of them.

@@ -156,12 +156,28 @@ impl Kind {
         if self.effect == Effect::Write {
             request = request.header("x-standin-write", format!("w{id}"));
         }
-        if id.is_multiple_of(3) && self.effect != Effect::Stream {
+        if self.is_delayed(id) {
             request = request.header("x-standin-order", format!("slow-head={}", 5 + id % 40));
         }
         let body = if self.effect == Effect::Stream { framed(self.body) } else { self.body.into() };
         // The parts are constants.
         (request.body(()).unwrap_or_default(), body)
+    }
+
+    /// Whether its answer's status says all.
+    pub fn is_http(&self) -> bool {
+        self.words == Words::Http
+    }
+
+    /// Whether ZITADEL's REST gateway answers it.
+    pub fn is_rest(&self) -> bool {
+        self.name.starts_with("REST")
+    }
+
+    /// Whether the server takes a while for the request with this id: then its time says nothing of
+    /// Ravelin.
+    pub fn is_delayed(&self, id: u64) -> bool {
+        id.is_multiple_of(3) && self.effect != Effect::Stream
     }
 
     /// `Ok` for what the client wanted, else what it was told.
@@ -181,6 +197,11 @@ impl Kind {
                 .ok_or_else(|| body.chars().filter(|c| !c.is_control()).collect()),
             Words::Http => (answer.status == 200).then_some(()).ok_or_else(|| format!("{body}")),
         };
+        // Without what is another in every answer.
+        let told = told.map_err(|told: String| match told.split_once(",\"request_id\"") {
+            Some((same, _)) => format!("{same}}}"),
+            None => told,
+        });
         told.map_err(|told| format!("{}: {}", answer.status, told.trim()))
     }
 

@@ -18,14 +18,15 @@ use crate::calls::{Answer, Effect, KINDS, Kind};
 const CONNECTIONS: usize = 4;
 /// A stream for so many other calls.
 const STREAMS: u64 = 5;
-/// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a client waits for an answer: longer than Ravelin needs to give up a silent connection.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What became of one call.
 #[derive(Debug)]
 pub struct Outcome {
     pub kind: &'static Kind,
     pub id: u64,
+    pub began: Instant,
     pub took: Duration,
     /// What the client was told, where that is not what it wanted.
     pub told: Result<(), String>,
@@ -33,10 +34,20 @@ pub struct Outcome {
     pub has_status: bool,
 }
 
+/// What the clients have seen.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub outcomes: Vec<Outcome>,
+    /// Connections that were opened.
+    pub opened: u64,
+    /// Connections that broke; those that Ravelin ended with a GOAWAY did not.
+    pub broken: u64,
+}
+
 /// Load on its own thread, until it is ended.
 pub struct Load {
     stop: tokio::sync::watch::Sender<bool>,
-    thread: std::thread::JoinHandle<Vec<Outcome>>,
+    thread: std::thread::JoinHandle<Seen>,
 }
 
 impl Load {
@@ -54,10 +65,10 @@ impl Load {
     }
 
     /// No new calls; waits for those under way.
-    pub async fn end(self) -> Vec<Outcome> {
+    pub async fn end(self) -> Seen {
         let _ = self.stop.send(true);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
-        joined.map_or_else(|_| Vec::new(), |outcomes| outcomes.unwrap_or_default())
+        joined.map_or_else(|_| Seen::default(), Result::unwrap_or_default)
     }
 }
 
@@ -65,7 +76,7 @@ async fn run(
     address: SocketAddr,
     rate: u32,
     mut stopped: tokio::sync::watch::Receiver<bool>,
-) -> Vec<Outcome> {
+) -> Seen {
     let clients: Vec<Rc<Client>> = (0..CONNECTIONS).map(|_| Client::new(address)).collect();
     let outcomes = Rc::new(RefCell::new(Vec::new()));
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
@@ -93,13 +104,17 @@ async fn run(
                 Err(_) => (Err("no answer: it took too long".to_owned()), false),
             };
             let took = began.elapsed();
-            outcomes.borrow_mut().push(Outcome { kind, id, took, told, has_status });
+            outcomes.borrow_mut().push(Outcome { kind, id, began, took, told, has_status });
         }));
     }
     for call in calls {
         let _ = call.await;
     }
-    outcomes.take()
+    Seen {
+        outcomes: outcomes.take(),
+        opened: clients.iter().map(|client| client.opened.get()).sum(),
+        broken: clients.iter().map(|client| client.broken.get()).sum(),
+    }
 }
 
 /// One connection to Ravelin, opened anew when it has gone.
@@ -107,11 +122,17 @@ struct Client {
     address: SocketAddr,
     open: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
     opened: Cell<u64>,
+    broken: Rc<Cell<u64>>,
 }
 
 impl Client {
     fn new(address: SocketAddr) -> Rc<Self> {
-        Rc::new(Self { address, open: tokio::sync::Mutex::default(), opened: Cell::new(0) })
+        Rc::new(Self {
+            address,
+            open: tokio::sync::Mutex::default(),
+            opened: Cell::new(0),
+            broken: Rc::default(),
+        })
     }
 
     async fn send(&self) -> Result<SendRequest<Bytes>, Box<dyn std::error::Error>> {
@@ -124,8 +145,11 @@ impl Client {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let (send, connection) = h2::client::handshake(stream).await?;
+        let broken = Rc::clone(&self.broken);
         spawn_local(async move {
-            let _ = connection.await;
+            if connection.await.is_err() {
+                broken.set(broken.get() + 1);
+            }
         });
         self.opened.set(self.opened.get() + 1);
         *open = Some(send.clone());

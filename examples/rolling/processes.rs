@@ -1,6 +1,7 @@
-//! The processes: replicas that live and die as ZITADEL does, and Ravelin before them.
+//! The replicas: processes that live and die as ZITADEL does.
 
 use std::collections::HashMap;
+use std::io::{BufRead, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,14 +10,15 @@ use std::time::{Duration, Instant};
 use ravelin::standin::{Options, Standin};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::net::Net;
 use crate::{Failure, admin};
 
 /// How long ZITADEL lives after SIGTERM with h2c.
 const LAST: Duration = Duration::from_millis(10);
 /// How long its REST answers 503 after it is ready.
-const DIALS: Duration = Duration::from_secs(1);
+pub const DIALS: Duration = Duration::from_secs(1);
 /// Longer than any process needs to start or to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a replica is stopped.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +27,17 @@ pub enum Signal {
     Kill,
 }
 
+/// Sends a signal to a process of ours.
+pub fn tell(child: &Child, signal: &str) -> Result<(), Failure> {
+    Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status()?;
+    Ok(())
+}
+
 /// A replica's own process: serves until SIGTERM.
 pub async fn replica(arguments: Vec<String>) -> Result<(), Failure> {
     let [address, ledger] = arguments.as_slice() else { return Err("ADDRESS LEDGER".into()) };
     let mut term = signal(SignalKind::terminate())?;
-    let _standin = Standin::start(Options {
+    let standin = Standin::start(Options {
         address: address.parse()?,
         external_secure: false,
         external_port: 80,
@@ -38,6 +46,14 @@ pub async fn replica(arguments: Vec<String>) -> Result<(), Failure> {
         ..Options::default()
     })
     .await?;
+    // Each line is what it has to do to every request from now on.
+    std::thread::spawn(move || {
+        for orders in std::io::stdin().lock().lines().map_while(Result::ok) {
+            standin.obey(&orders);
+        }
+        // Whoever started it has gone.
+        std::process::exit(1);
+    });
     term.recv().await;
     tokio::time::sleep(LAST).await;
     // The system closes what is open: no GOAWAY, no answer.
@@ -57,17 +73,48 @@ pub fn ledger(path: &Path) -> HashMap<String, usize> {
 pub struct Replica {
     pub address: SocketAddr,
     ledger: PathBuf,
+    net: Option<Net>,
     child: Child,
 }
 
 impl Replica {
     /// Starts one at a free port, and waits until it says that it is ready.
     pub async fn start(ledger: &Path) -> Result<Self, Failure> {
-        let address = free()?;
-        let child = spawn(address, ledger)?;
-        let mut replica = Self { address, ledger: ledger.into(), child };
+        Self::start_at(free()?, None, ledger).await
+    }
+
+    /// The same behind a network of its own, whose packets can be dropped. Needs root.
+    pub async fn start_apart(ledger: &Path) -> Result<Self, Failure> {
+        let net = Net::open()?;
+        let address = SocketAddr::new(net.address(), free()?.port());
+        Self::start_at(address, Some(net), ledger).await
+    }
+
+    async fn start_at(
+        address: SocketAddr,
+        net: Option<Net>,
+        ledger: &Path,
+    ) -> Result<Self, Failure> {
+        let child = spawn(address, net.as_ref(), ledger)?;
+        let mut replica = Self { address, ledger: ledger.into(), net, child };
         replica.ready().await?;
         Ok(replica)
+    }
+
+    /// From now on it does this to every request: the words of the stand-in's orders.
+    pub fn obey(&mut self, orders: &str) -> Result<(), Failure> {
+        let stdin = self.child.stdin.as_mut().ok_or("a replica does not listen")?;
+        Ok(writeln!(stdin, "{orders}")?)
+    }
+
+    /// Holds it: the system takes connections for it, and nobody answers.
+    pub fn hold(&self) -> Result<(), Failure> {
+        tell(&self.child, "STOP")
+    }
+
+    /// Drops what it sends: from outside it is as if its machine were gone.
+    pub fn vanish(&self) -> Result<(), Failure> {
+        self.net.as_ref().ok_or("it has no network of its own")?.drop_all()
     }
 
     /// Its name in Ravelin.
@@ -79,10 +126,7 @@ impl Replica {
     pub async fn stop(&mut self, signal: Signal) -> Result<(), Failure> {
         match signal {
             Signal::Kill => self.child.kill()?,
-            Signal::Term => {
-                let pid = self.child.id().to_string();
-                Command::new("kill").args(["-TERM", &pid]).status()?;
-            }
+            Signal::Term => tell(&self.child, "TERM")?,
         }
         let deadline = Instant::now() + PATIENCE;
         while self.child.try_wait()?.is_none() {
@@ -96,7 +140,7 @@ impl Replica {
 
     /// Starts it again where it was.
     pub async fn start_again(&mut self) -> Result<(), Failure> {
-        self.child = spawn(self.address, &self.ledger)?;
+        self.child = spawn(self.address, self.net.as_ref(), &self.ledger)?;
         self.ready().await
     }
 
@@ -118,73 +162,22 @@ impl Drop for Replica {
     }
 }
 
-fn spawn(address: SocketAddr, ledger: &Path) -> Result<Child, Failure> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["replica", &address.to_string()]).arg(ledger).stdin(Stdio::null());
+fn spawn(address: SocketAddr, net: Option<&Net>, ledger: &Path) -> Result<Child, Failure> {
+    let program = std::env::current_exe()?;
+    let mut command = match net {
+        Some(net) => net.command(&program),
+        None => Command::new(&program),
+    };
+    command.args(["replica", &address.to_string()]).arg(ledger).stdin(Stdio::piped());
     Ok(command.spawn()?)
 }
 
 /// A port that was free a moment ago.
-fn free() -> Result<SocketAddr, Failure> {
+pub fn free() -> Result<SocketAddr, Failure> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-fn end(child: &mut Child) {
+pub fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
-}
-
-/// Ravelin before the replicas, with what the preset brings.
-pub struct Ravelin {
-    pub address: SocketAddr,
-    pub admin: SocketAddr,
-    child: Child,
-    log: PathBuf,
-}
-
-impl Ravelin {
-    /// Starts it and waits until it is ready.
-    pub async fn start(
-        program: &Path,
-        replicas: &[Replica],
-        folder: &Path,
-    ) -> Result<Self, Failure> {
-        let (address, admin) = (free()?, free()?);
-        let endpoints: Vec<String> = replicas.iter().map(Replica::endpoint).collect();
-        let (config, log) = (folder.join("ravelin.yaml"), folder.join("access.log"));
-        let text = format!(
-            "workers: 2\nlisten: \"{address}\"\nadmin: \"{admin}\"\n\
-             zitadel: {{upstream: [\"{}\"], domain: localhost, tls_mode: disabled}}\n\
-             access_log: {{format: json, output: \"{}\"}}\n",
-            endpoints.join("\", \""),
-            log.display()
-        );
-        std::fs::write(&config, text)?;
-        let errors = std::fs::File::create(folder.join("ravelin.err"))?;
-        let mut command = Command::new(program);
-        command.arg("run").arg("--config").arg(&config).stdin(Stdio::null()).stderr(errors);
-        let child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
-        let mut ravelin = Self { address, admin, child, log };
-        let deadline = Instant::now() + PATIENCE;
-        while admin::get(admin, "/readyz").await.is_err() {
-            if Instant::now() > deadline || ravelin.child.try_wait()?.is_some() {
-                let said = std::fs::read_to_string(folder.join("ravelin.err"))?;
-                return Err(format!("Ravelin does not start: {said}").into());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Ok(ravelin)
-    }
-
-    /// The records of exchanges that failed.
-    pub fn records(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        text.lines().filter(|line| line.contains("\"cause\"")).map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Ravelin {
-    fn drop(&mut self) {
-        end(&mut self.child);
-    }
 }

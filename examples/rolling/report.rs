@@ -22,12 +22,13 @@ pub struct Report {
     streams_without_status: u64,
     streams_cut: u64,
     failures: BTreeMap<String, u64>,
-    drained: bool,
+    /// Nothing at all may fail.
+    spotless: bool,
 }
 
 impl Report {
     /// `written`: how often each write was done.
-    pub fn of(outcomes: Vec<Outcome>, written: &HashMap<String, usize>, drained: bool) -> Self {
+    pub fn of(outcomes: &[Outcome], written: &HashMap<String, usize>, spotless: bool) -> Self {
         let mut report = Self {
             calls: BTreeMap::new(),
             reads_failed: 0,
@@ -39,10 +40,10 @@ impl Report {
             streams_without_status: 0,
             streams_cut: 0,
             failures: BTreeMap::new(),
-            drained,
+            spotless,
         };
         for outcome in outcomes {
-            report.count(&outcome, written);
+            report.count(outcome, written);
         }
         report
     }
@@ -73,6 +74,11 @@ impl Report {
         }
     }
 
+    /// Writes that were done twice.
+    pub const fn twice(&self) -> u64 {
+        self.writes_twice
+    }
+
     /// Whether an expectation was not met.
     pub fn failed(&self) -> bool {
         let any = self.calls.values().any(|(_, failed, _)| *failed > 0);
@@ -83,7 +89,7 @@ impl Report {
             || self.writes_unsent > 0
             || self.writes_lost > 0
             || self.streams_without_status > 0
-            || (self.drained && any)
+            || (self.spotless && any)
     }
 
     /// Tells it all.

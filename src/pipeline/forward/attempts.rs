@@ -166,7 +166,8 @@ impl<'a> Tries<'a> {
     /// The one place where an endpoint is chosen, where there is one that was not `asked`.
     fn choose(&self, asked: &[Rc<Endpoint>], class: Class) -> Result<Attempt, Error> {
         let deadline = self.deadline.map(|deadline| deadline.at);
-        let ask = Ask { tried: asked, key: self.key, deadline, ..Ask::first(Need::of(class)) };
+        let need = Need::of(class, self.leaving.path.path());
+        let ask = Ask { tried: asked, key: self.key, deadline, ..Ask::first(need) };
         Ok(self.target.cluster.pick(&ask)?)
     }
 
