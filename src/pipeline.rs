@@ -1,7 +1,7 @@
 //! The stages, in the order in which a request meets them: admit (may it enter, and as what?), quota
 //! (may its instance ask?), cache (is the answer here already?), forward; its answer then meets
-//! quota again, and compress. A stage never names another stage; their order stands here, and what two of them must agree on (`plan`,
-//! `authority`, `path`, `coding`, `console`) stands beside them.
+//! quota again, and compress. A stage never names another stage; their order stands here, and what
+//! two of them must agree on (`plan`, `authority`, `path`, `coding`, `console`) stands beside them.
 
 pub mod plan;
 pub mod authority;

@@ -127,7 +127,7 @@ impl Server {
         clusters.follow(next);
         let rates = Arc::new(Rates::new(&plan.routes));
         let quotas = Quotas::for_plan(None, &plan.routes);
-        let cache = plan.keeps().then(|| Cache::new(plan.cache));
+        let cache = plan.keeps().then(|| Cache::new(plan.cache.clone()));
         let live = Arc::new(Live { plan, clusters: members, rates, quotas, cache });
         let plan = &live.plan;
         let metrics = Metrics::new();
@@ -356,7 +356,7 @@ impl Server {
 fn kept(live: &Live, plan: &Plan) -> Option<Arc<Cache>> {
     let same = live.plan.cache == plan.cache;
     let there = live.cache.clone().filter(|_| same);
-    plan.keeps().then(|| there.unwrap_or_else(|| Cache::new(plan.cache)))
+    plan.keeps().then(|| there.unwrap_or_else(|| Cache::new(plan.cache.clone())))
 }
 
 /// The admin listener's way to purge the cache of the plan in force.

@@ -73,7 +73,7 @@ fn tree(plan: &Plan) -> Json {
         }
     }
     out.insert("clusters".into(), Json::Object(clusters));
-    out.insert("cache".into(), json!({ "memory": size(plan.cache.memory) }));
+    out.insert("cache".into(), cache::store(&plan.cache));
     let admin = plan.admin.map_or_else(|| "off".to_owned(), |address| address.to_string());
     out.insert("admin".into(), json!(admin));
     out.insert("access_log".into(), access_log(&plan.access));

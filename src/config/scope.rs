@@ -152,6 +152,11 @@ impl Scope<'_> {
         }
     }
 
+    /// Whether what is written may be compared with what is on this machine.
+    pub const fn looks(&self) -> bool {
+        self.context.look
+    }
+
     /// A file that must be there and readable.
     pub fn readable(&self, path: &str) -> PathBuf {
         let resolved = self.resolve(path);

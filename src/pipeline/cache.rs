@@ -45,12 +45,15 @@ use self::reuse::Reuse;
 use self::status::Told;
 use self::store::{Key, Purge, Store};
 use self::variants::Variants;
+use super::coding::shelf::Shelf;
 use super::path::decode::{Sight, sight};
 use super::plan::{CachePlan, StorePlan};
 use crate::body::Body;
 use crate::error::Error;
 use crate::exchange::{CacheUse, Class, Exchange};
 
+/// Bytes of variants that a folder holds at most: some hundred Consoles.
+const SHELF: u64 = 1 << 30;
 /// How often another's failure is waited for before one asks for oneself.
 const TRIES: usize = 2;
 
@@ -74,8 +77,9 @@ pub struct Cache {
 impl Cache {
     /// An empty one.
     pub fn new(plan: StorePlan) -> Arc<Self> {
+        let shelf = plan.directory.clone().map(|folder| Shelf::new(folder, SHELF));
         let store = Store::new(plan);
-        let variants = Variants::new(&store);
+        let variants = Variants::new(&store, shelf);
         Arc::new(Self { store, flights: Arc::default(), variants })
     }
 
@@ -87,6 +91,16 @@ impl Cache {
     /// Bodies whose best variants are still to be made.
     pub fn pending(&self) -> u64 {
         self.variants.pending()
+    }
+
+    /// Best variants that were made, since the start.
+    pub fn made(&self) -> u64 {
+        self.variants.made()
+    }
+
+    /// Best variants that were read from the folder in which they outlive the process.
+    pub fn read(&self) -> u64 {
+        self.variants.read()
     }
 
     /// Forgets; how many answers went.

@@ -35,6 +35,8 @@ pub(super) fn cache(live: Arc<ArcSwap<Live>>) -> impl Fn() -> CacheState + Send 
             bytes: store.used(),
             items: store.items(),
             pending: cache.pending(),
+            made: cache.made(),
+            read: cache.read(),
             evicted: store.evicted(),
         }
     }

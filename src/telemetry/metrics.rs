@@ -71,6 +71,10 @@ pub struct CacheState {
     pub items: u64,
     /// Bodies whose best variants are still to be made.
     pub pending: u64,
+    /// Best variants that were made, since the start.
+    pub made: u64,
+    /// Best variants that were read from the directory, since the start.
+    pub read: u64,
     /// Addresses and bodies that went to make room, since the start.
     pub evicted: u64,
 }

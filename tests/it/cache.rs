@@ -327,3 +327,37 @@ async fn zitadel_s_files_are_kept_and_its_pages_are_not() {
         assert!(!status(&answer).contains("hit"), "{answer:?}");
     }
 }
+
+/// What the cache does not keep is coded by the route's `compress`; what it keeps has its own codings.
+#[tokio::test]
+async fn what_only_passes_is_coded_on_its_way() {
+    let text: String = (0..2_000).map(|i| format!("{{\"value\": {i}}},\n")).collect();
+    let body = text.clone();
+    let origin = Origin::start(move |head, _| {
+        let life = if head.contains(" /kept ") { "max-age=60" } else { "no-store" };
+        let kind = "application/json\r\netag: \"v\"";
+        answer(200, &format!("cache-control: {life}\r\ncontent-type: {kind}\r\n"), &body)
+    })
+    .await;
+    let ravelin = before(&origin, "true, compress: on");
+    let wants = |path| with(get("a", path), "accept-encoding", "br");
+    for request in [
+        wants("/passes"),
+        // The second time it is known not to be worth waiting for.
+        wants("/passes"),
+        with(wants("/kept"), "authorization", "Bearer x"),
+        with(faults::post("a", "/kept", "data"), "accept-encoding", "br"),
+    ] {
+        let what = format!("{} {}", request.method(), request.uri());
+        let answer = ask(&ravelin, request).await;
+        assert!(status(&answer).contains("fwd=") && !status(&answer).contains("stored"), "{what}");
+        assert_eq!(answer.header("content-encoding"), "br", "{what}");
+        assert_eq!((answer.header("vary"), answer.header("etag")), ("Accept-Encoding", "W/\"v\""));
+        assert_eq!(decoded(&answer.body), text, "{what}");
+    }
+    ask(&ravelin, wants("/kept")).await;
+    let hit = ask(&ravelin, wants("/kept")).await;
+    assert!(status(&hit).contains("hit"), "{}", status(&hit));
+    assert!(hit.header("etag").starts_with('"'), "coded by the cache: {}", hit.header("etag"));
+    assert_eq!((hit.header("content-encoding"), &*decoded(&hit.body)), ("br", &*text));
+}

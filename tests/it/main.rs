@@ -12,6 +12,7 @@
 mod support;
 mod access_record;
 mod cache;
+mod cache_directory;
 mod caps;
 mod certificates;
 mod compress;

@@ -1,12 +1,16 @@
 //! `cache`: the store, and what routes keep in it.
 
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{Access, access};
 
 use crate::config::compile::item;
 use crate::config::parse;
 use crate::config::schema::cache::{CacheStore, RouteCache};
-use crate::config::schema::text::{DurationText, OneOrMany, PathText, SizeText};
-use crate::config::scope::Scope;
+use crate::config::schema::text::{DurationText, FileText, OneOrMany, PathText, SizeText};
+use crate::config::scope::{self, Scope};
 use crate::pipeline::path::decode;
 use crate::pipeline::plan::{CachePlan, StorePlan};
 
@@ -16,13 +20,51 @@ const LEAST: u64 = 1 << 20;
 /// The store.
 pub fn store(written: Option<&CacheStore>, scope: &Scope<'_>) -> StorePlan {
     let default = StorePlan::default();
-    let Some(text) = written.and_then(|written| written.memory.as_ref()) else { return default };
-    let scope = scope.key("memory");
-    let memory = scope.parsed(text, parse::size(text), SizeText::EXPECTED);
-    if memory.is_some_and(|memory| memory < LEAST) {
-        scope.bad(text, "a size of 1MiB or more");
+    let Some(written) = written else { return default };
+    let memory = written.memory.as_ref().and_then(|text| {
+        let scope = scope.key("memory");
+        let memory = scope.parsed(text, parse::size(text), SizeText::EXPECTED);
+        if memory.is_some_and(|memory| memory < LEAST) {
+            scope.bad(text, "a size of 1MiB or more");
+        }
+        memory
+    });
+    let directory = written.directory.as_ref().map(|text| folder(text, &scope.key("directory")));
+    StorePlan { memory: memory.unwrap_or(default.memory), directory }
+}
+
+/// A folder that can be read from, or made when it is needed.
+fn folder(text: &FileText, scope: &Scope<'_>) -> PathBuf {
+    let path = scope.resolve(text);
+    if text.is_empty() {
+        scope.fault("an empty path", "the path of a folder");
+    } else if scope.looks()
+        && let Err(why) = usable(&path)
+    {
+        scope.bad(text, format!("a folder to read from ({}: {why})", path.display()));
     }
-    StorePlan { memory: memory.unwrap_or(default.memory) }
+    path
+}
+
+/// Whether a folder is there and readable, or could be made: nothing is made before it is needed.
+fn usable(path: &Path) -> Result<(), String> {
+    match std::fs::read_dir(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Err("it is no folder".to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Above the root there is nothing to make it in.
+            let above = path.parent().ok_or("it cannot be made")?;
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            match std::fs::metadata(above) {
+                Ok(facts) if facts.is_dir() => access(above, Access::WRITE_OK).map_err(|error| {
+                    format!("it cannot be made: {}", scope::reason(&error.into()))
+                }),
+                Ok(_) => Err(format!("{} is no folder", above.display())),
+                Err(_) => usable(above),
+            }
+        }
+        Err(error) => Err(scope::reason(&error)),
+    }
 }
 
 /// What a route keeps; `base` is what holds where nothing is written.

@@ -2,9 +2,19 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::duration;
+use super::{duration, size};
 use crate::pipeline::path::decode::encoded;
-use crate::pipeline::plan::CachePlan;
+use crate::pipeline::plan::{CachePlan, StorePlan};
+
+/// The store of all routes.
+pub(super) fn store(plan: &StorePlan) -> Json {
+    let mut out = Map::new();
+    out.insert("memory".into(), json!(size(plan.memory)));
+    if let Some(folder) = &plan.directory {
+        out.insert("directory".into(), json!(folder.display().to_string()));
+    }
+    Json::Object(out)
+}
 
 /// The settings of a route's cache.
 pub(super) fn route(plan: &CachePlan) -> Json {

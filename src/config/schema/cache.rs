@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::text::{DurationText, OneOrMany, PathText, SizeText};
+use super::text::{DurationText, FileText, OneOrMany, PathText, SizeText};
 
-/// The memory that all routes with a cache share.
+/// The memory that all routes with a cache share, and where its best work outlives it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheStore {
@@ -13,6 +13,10 @@ pub struct CacheStore {
     /// heads. What is used least recently goes first; a body above a quarter of it is not kept.
     #[schemars(extend("default" = "64MiB"))]
     pub memory: Option<SizeText>,
+    /// Folder in which the best coded variants of bodies outlive the process, 1GiB of them at most.
+    /// It is made when it is needed, replicas may share it, and `ravelin warm` fills it ahead of
+    /// time; one that cannot be written to is read from. Default: none, they are made anew.
+    pub directory: Option<FileText>,
 }
 
 /// What of a route's answers is kept in memory (RFC 9111): `true`, what answers allow; or in detail.

@@ -3,16 +3,22 @@
 //! A few threads of the lowest priority, which rest as long as they work: br 11 of ZITADEL's `main.js`
 //! costs half a minute of a processor (zitadel.md §13.3), and no request is to notice. They start with
 //! the first thing to do, and end when the cache goes.
+//!
+//! Where there is a folder for them, they outlive the process: what it has is read, what is made goes
+//! into it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::content::{Content, Hash, Variant};
 use super::spare;
 use super::store::Store;
 use crate::pipeline::coding::encode::{self, Unfinished, encode};
+use crate::pipeline::coding::shelf::Shelf;
 use crate::pipeline::coding::{Coding, Level, media};
 
 /// How many bodies may wait; one that finds no place is asked for again with its next use.
@@ -24,15 +30,33 @@ const REST: Duration = Duration::from_millis(250);
 
 /// Who makes them.
 pub struct Variants {
-    store: Weak<Store>,
     queue: OnceLock<SyncSender<Hash>>,
-    pending: Arc<AtomicU64>,
+    bench: Arc<Bench>,
+}
+
+/// What the threads work with.
+struct Bench {
+    store: Weak<Store>,
+    shelf: Option<Shelf>,
+    pending: AtomicU64,
+    made: AtomicU64,
+    read: AtomicU64,
+    /// Whether it has been said that the folder takes nothing.
+    told: AtomicBool,
 }
 
 impl Variants {
-    /// Nobody works yet.
-    pub fn new(store: &Arc<Store>) -> Self {
-        Self { store: Arc::downgrade(store), queue: OnceLock::new(), pending: Arc::default() }
+    /// Nobody works yet. On `shelf` they outlive the process.
+    pub fn new(store: &Arc<Store>, shelf: Option<Shelf>) -> Self {
+        let bench = Bench {
+            store: Arc::downgrade(store),
+            shelf,
+            pending: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+            told: AtomicBool::new(false),
+        };
+        Self { queue: OnceLock::new(), bench: Arc::new(bench) }
     }
 
     /// Asks for the best variants of a body, unless they are there or about to be.
@@ -44,16 +68,26 @@ impl Variants {
         if content.queued.swap(true, Ordering::Relaxed) || content.is_complete() {
             return;
         }
-        self.pending.fetch_add(1, Ordering::Relaxed);
+        self.bench.pending.fetch_add(1, Ordering::Relaxed);
         if self.queue.get_or_init(|| self.hire()).try_send(content.hash).is_err() {
-            self.pending.fetch_sub(1, Ordering::Relaxed);
+            self.bench.pending.fetch_sub(1, Ordering::Relaxed);
             content.queued.store(false, Ordering::Relaxed);
         }
     }
 
     /// Bodies whose best variants are still to be made.
     pub fn pending(&self) -> u64 {
-        self.pending.load(Ordering::Relaxed)
+        self.bench.pending.load(Ordering::Relaxed)
+    }
+
+    /// Best variants that were made, since the start.
+    pub fn made(&self) -> u64 {
+        self.bench.made.load(Ordering::Relaxed)
+    }
+
+    /// Best variants that were read from the shelf, since the start.
+    pub fn read(&self) -> u64 {
+        self.bench.read.load(Ordering::Relaxed)
     }
 
     /// One thread for four processors.
@@ -62,11 +96,9 @@ impl Variants {
         let jobs = Arc::new(Mutex::new(jobs));
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         for i in 0..processors.div_ceil(4) {
-            let (store, jobs) = (Weak::clone(&self.store), Arc::clone(&jobs));
-            let pending = Arc::clone(&self.pending);
-            let work = move || work(&store, &jobs, &pending);
+            let (bench, jobs) = (Arc::clone(&self.bench), Arc::clone(&jobs));
             let thread = std::thread::Builder::new().name(format!("variants-{i}"));
-            if let Err(error) = thread.spawn(work) {
+            if let Err(error) = thread.spawn(move || bench.work(&jobs)) {
                 tracing::warn!(%error, "no thread for coded variants: files stay as they are");
             }
         }
@@ -74,57 +106,103 @@ impl Variants {
     }
 }
 
-fn work(store: &Weak<Store>, jobs: &Mutex<Receiver<Hash>>, pending: &AtomicU64) {
-    if let Err(error) = rustix::process::nice(19) {
-        tracing::debug!(%error, "the priority of a variants thread stays as it is");
+impl Bench {
+    fn work(&self, jobs: &Mutex<Receiver<Hash>>) {
+        if let Err(error) = rustix::process::nice(19) {
+            tracing::debug!(%error, "the priority of a variants thread stays as it is");
+        }
+        loop {
+            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(hash) = job else { return };
+            let alive = self.complete(&hash);
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+            if !alive {
+                return;
+            }
+        }
     }
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(hash) = job else { return };
-        let alive = make(store, &hash);
-        pending.fetch_sub(1, Ordering::Relaxed);
-        if !alive {
-            return;
+
+    /// Makes what is missing; `false`: the cache has gone.
+    fn complete(&self, hash: &Hash) -> bool {
+        for coding in ORDER {
+            let Some(kept) = self.store.upgrade() else { return false };
+            let Some(content) = kept.content(hash) else { return true };
+            drop(kept);
+            let best = |known: &Variant| known.coding == coding && known.level == Level::Best;
+            if content.variants.iter().any(best) {
+                continue;
+            }
+            let bytes = match self.fetched(&content, coding) {
+                Some(bytes) => Some(bytes),
+                None => match self.make(&content, coding) {
+                    Made::Best(bytes) => bytes,
+                    Made::Later => continue,
+                    Made::Gone => return false,
+                },
+            };
+            let Some(kept) = self.store.upgrade() else { return false };
+            kept.put_variant(hash, &Variant { coding, level: Level::Best, bytes });
+        }
+        true
+    }
+
+    /// What another time or another process has made.
+    fn fetched(&self, content: &Content, coding: Coding) -> Option<Bytes> {
+        let size = content.plain.len();
+        let bytes = self.shelf.as_ref()?.get(&content.hash, size, coding)?;
+        let pays = media::pays(size as u64, bytes.len() as u64);
+        self.read.fetch_add(u64::from(pays), Ordering::Relaxed);
+        pays.then_some(bytes)
+    }
+
+    fn make(&self, content: &Content, coding: Coding) -> Made {
+        let (plain, size) = (&content.plain, content.plain.len() as u64);
+        // Half of what is free: the rest is for those who are served meanwhile.
+        let needs = encode::memory(coding, Level::Best, size);
+        if spare::bytes().is_some_and(|free| needs > free / 2) {
+            let coding = coding.name();
+            tracing::debug!(coding, needs, "too little memory for the best variant");
+            return Made::Later;
+        }
+        let mut since = Instant::now();
+        let coded = encode(coding, Level::Best, plain, || rest(&self.store, &mut since));
+        match coded {
+            Err(Unfinished::Stopped) => Made::Gone,
+            Err(Unfinished::Failed(error)) => {
+                tracing::warn!(%error, coding = coding.name(), "a variant could not be made");
+                Made::Best(None)
+            }
+            Ok(bytes) => {
+                self.made.fetch_add(1, Ordering::Relaxed);
+                let bytes = Some(bytes).filter(|bytes| media::pays(size, bytes.len() as u64));
+                if let Some(bytes) = &bytes {
+                    self.shelve(&content.hash, coding, bytes);
+                }
+                Made::Best(bytes)
+            }
+        }
+    }
+
+    /// Keeps a variant for another time. A folder that takes nothing is told of once.
+    fn shelve(&self, hash: &Hash, coding: Coding, bytes: &[u8]) {
+        let Some(shelf) = &self.shelf else { return };
+        if let Err(error) = shelf.put(hash, coding, bytes)
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            let directory = shelf.folder().display();
+            tracing::warn!(%error, %directory, "coded variants do not outlive this process");
         }
     }
 }
 
-/// Makes what is missing; `false`: the cache has gone.
-fn make(store: &Weak<Store>, hash: &Hash) -> bool {
-    for coding in ORDER {
-        let Some(kept) = store.upgrade() else { return false };
-        let Some(content) = kept.content(hash) else { return true };
-        drop(kept);
-        let best = |known: &Variant| known.coding == coding && known.level == Level::Best;
-        if content.variants.iter().any(best) {
-            continue;
-        }
-        // Half of what is free: the rest is for those who are served meanwhile.
-        let needs = encode::memory(coding, Level::Best, content.plain.len() as u64);
-        if spare::bytes().is_some_and(|free| needs > free / 2) {
-            tracing::debug!(
-                coding = coding.name(),
-                needs,
-                "too little memory for the best variant"
-            );
-            continue;
-        }
-        let mut since = Instant::now();
-        let coded = encode(coding, Level::Best, &content.plain, || rest(store, &mut since));
-        let bytes = match coded {
-            Ok(bytes) => Some(bytes),
-            Err(Unfinished::Stopped) => return false,
-            Err(Unfinished::Failed(error)) => {
-                tracing::warn!(%error, coding = coding.name(), "a variant could not be made");
-                None
-            }
-        };
-        let bytes =
-            bytes.filter(|bytes| media::pays(content.plain.len() as u64, bytes.len() as u64));
-        let Some(kept) = store.upgrade() else { return false };
-        kept.put_variant(hash, &Variant { coding, level: Level::Best, bytes });
-    }
-    true
+/// What came of making a variant.
+enum Made {
+    /// It; `None` where it does not pay.
+    Best(Option<Bytes>),
+    /// Nothing now; perhaps another time.
+    Later,
+    /// The cache has gone.
+    Gone,
 }
 
 /// Rests as long as was worked since `since`; `false` when the cache has gone.

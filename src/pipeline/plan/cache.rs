@@ -1,5 +1,6 @@
 //! What the shared cache is told: for one route, and for all of them together.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::pipeline::path::rest_after;
@@ -50,10 +51,12 @@ impl CachePlan {
 }
 
 /// The store that all routes share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorePlan {
     /// Bytes of everything that is kept: bodies, their coded variants, heads.
     pub memory: u64,
+    /// Where the best variants outlive the process.
+    pub directory: Option<PathBuf>,
 }
 
 impl StorePlan {
@@ -69,7 +72,7 @@ impl StorePlan {
 
 impl Default for StorePlan {
     fn default() -> Self {
-        Self { memory: Self::MEMORY }
+        Self { memory: Self::MEMORY, directory: None }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::pipeline::coding::{Coding, Level};
 use crate::pipeline::plan::CachePlan;
 
 fn store(memory: u64) -> Arc<Store> {
-    Store::new(StorePlan { memory })
+    Store::new(StorePlan { memory, directory: None })
 }
 
 fn key(host: &str, path: &str) -> Key {

@@ -46,6 +46,12 @@ impl Metrics {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(signed(value)).encode(family)?;
         }
+        let help = "Best coded variants that came to be, made anew or read from the directory";
+        let mut family =
+            encoder.encode_descriptor("cache_variants", help, None, MetricType::Counter)?;
+        for (source, count) in [("made", state.made), ("read", state.read)] {
+            counter(&mut family, &vec![("source", source)], None, count)?;
+        }
         let help = "Addresses and bodies that went to make room";
         let family =
             encoder.encode_descriptor("cache_evictions", help, None, MetricType::Counter)?;
