@@ -16,7 +16,7 @@ use crate::{BEFORE, Failure, Options, SETTLED, Scene};
 /// By then everything must be well again.
 const RECOVERED: Duration = Duration::from_secs(5);
 /// How long it is watched after that.
-const AFTER: Duration = Duration::from_secs(10);
+const AFTER: Duration = Duration::from_secs(6);
 /// How soon Ravelin must have noticed that a replica is back.
 const NOTICED: Duration = Duration::from_secs(1);
 /// How much memory may be added while nobody answers.

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::calls::Effect;
 use crate::load::Outcome;
 
-/// Below this the machine's own noise decides, not Ravelin.
-const NOISE: Duration = Duration::from_millis(20);
+/// Below this a busy machine's own noise decides, not Ravelin: every fault here costs far more.
+const NOISE: Duration = Duration::from_millis(50);
 /// How many times longer than before calls may take.
 const TIMES: u32 = 3;
 

@@ -131,11 +131,12 @@ async fn zitadels_own_word_that_it_could_not_dial_itself_saves_a_write() {
     let up = standin().await;
     let ravelin = Ravelin::start(&config(&h2c(&[&starting, &up]), "", ""));
     let client = Client::plain(ravelin.plain()).await;
-    for i in 0..6 {
+    // Which one is asked first is chance: often enough that it was this one.
+    for i in 0..40 {
         let answer = client.send(call("rest", "/v2/users/human")).await.unwrap();
         assert_eq!(answer.status(), 200, "{i}: {answer:?}");
     }
-    assert!(starting.count("/v2") >= 2, "it was asked first now and then");
+    assert!(starting.count("/v2") >= 1, "it was asked first now and then");
     // Nobody else there: upstream's own words, whole.
     let ravelin = Ravelin::start(&config(&h2c(&[&starting]), "", ""));
     let answer = http1(ravelin.plain(), call("rest", "/v2/users/human")).await.unwrap();

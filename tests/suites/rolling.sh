@@ -34,11 +34,11 @@ run() {
 
 case "${1:-10}" in
   short)
-    run --restarts 3
-    run --restarts 2 --drain
+    run --restarts 2
+    run --restarts 1 --drain
     run --reloads 5
     run --upgrades 5
-    run --fault held
+    run --fault resets
     run --gone 10s
     ;;
   --*) run "$@" ;;
