@@ -159,13 +159,13 @@ mod tests {
         assert_eq!(hosts.check(HOST, Exempt::Never, at(0.0)), Verdict::Through);
         hosts.refused(HOST, QUOTA, Exempt::Never, at(0.0));
         for (when, verdict) in [
-            (0.0, wait(3)),
-            (2.5, wait(1)),
-            (3.0, Verdict::Through),
-            (3.0, wait(3)),
-            (5.9, wait(1)),
-            (6.5, Verdict::Through),
-            (6.6, wait(3)),
+            (0.0, wait(2)),
+            (1.5, wait(1)),
+            (2.0, Verdict::Through),
+            (2.0, wait(2)),
+            (3.9, wait(1)),
+            (4.5, Verdict::Through),
+            (4.6, wait(2)),
             // Nobody has confirmed it: forgotten.
             (30.0, Verdict::Through),
             (30.0, Verdict::Through),
@@ -217,7 +217,7 @@ mod tests {
         let hosts = Hosts::default();
         hosts.refused(HOST, QUOTA, Exempt::Never, at(5.0));
         hosts.served(HOST, Exempt::Never, at(4.9));
-        assert_eq!(hosts.check(HOST, Exempt::Never, at(6.0)), wait(2));
+        assert_eq!(hosts.check(HOST, Exempt::Never, at(6.0)), wait(1));
         hosts.served(HOST, Exempt::Never, at(5.1));
         assert_eq!(hosts.check(HOST, Exempt::Never, at(6.0)), Verdict::Through);
         assert!(hosts.is_empty());
@@ -228,7 +228,7 @@ mod tests {
         let hosts = Hosts::default();
         hosts.refused(HOST, QUOTA, Exempt::Never, at(0.0));
         hosts.refused(HOST, QUOTA, Exempt::Never, at(29.0));
-        assert_eq!(hosts.check(HOST, Exempt::Never, at(31.0)), wait(1));
+        assert_eq!(hosts.check(HOST, Exempt::Never, at(30.5)), wait(1));
         assert_eq!(hosts.check(HOST, Exempt::Never, at(59.0)), Verdict::Through);
     }
 
