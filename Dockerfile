@@ -5,6 +5,12 @@
 #   docker build -t ravelin .
 #   docker run -p 8443:8443 -v ./ravelin.yaml:/etc/ravelin/ravelin.yaml:ro ravelin
 #
+# An image with the Console's coded variants in it (see `ravelin warm --help`, and
+# `cache: {directory: /var/lib/ravelin/variants}`) is two lines more:
+#
+#   FROM ravelin
+#   COPY variants /var/lib/ravelin/variants
+#
 # deploy/build-image.sh builds and starts it where no container engine runs.
 
 FROM rust:1.95-bookworm AS build

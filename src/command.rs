@@ -14,6 +14,7 @@ pub mod completions;
 pub mod health;
 pub mod purge;
 pub mod steer;
+pub mod warm;
 mod call;
 
 use std::ffi::OsString;
@@ -44,6 +45,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         "schema" => schema::schema(below.get_flag("reference")),
         "completions" => completions::completions(below),
         "purge" => purge::purge(below),
+        "warm" => warm::warm(&warm::Order::new(below)),
         "health" => health::health(admin_address(below), args::source(below)),
         "reload" => steer::reload(below),
         "drain" => steer::drain(below),

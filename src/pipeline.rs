@@ -28,7 +28,7 @@ use self::cache::Cache;
 use self::compress::load::Load;
 use self::forward::Target;
 use self::forward::retry::budget::Retries;
-use self::plan::{Action, ForwardPlan, RoutePlan};
+use self::plan::{Action, RespondPlan, RoutePlan};
 use self::quota::{Hearing, Met, Quotas};
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -96,83 +96,71 @@ impl Pipeline {
     ///
     /// # Errors
     /// Whatever keeps it from an answer; the caller turns it into one.
-    pub async fn handle(
-        &self,
+    #[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
+    pub fn handle<'a>(
+        &'a self,
         request: Request<Body>,
-        exchange: &mut Exchange,
-    ) -> Result<Response<Body>, Error> {
-        let admitted = admit::admit(&self.table, &request, exchange)?;
-        let (index, route) = match admitted {
-            admit::Admitted::Elsewhere(location) => {
-                return Ok(moved(StatusCode::PERMANENT_REDIRECT, location));
-            }
-            admit::Admitted::Route(index, route) => (index, route),
-        };
-        exchange.route = Some(Arc::clone(&route.name));
-        exchange.route_id = self.ids.get(index).copied();
-        self.rates.check(index, request.uri().path(), exchange.client)?;
-        match &route.action {
-            Action::Forward(plan) => self.carry(index, &route, plan, request, exchange).await,
-            Action::Redirect(plan) => {
-                let location = admit::location(plan, &route.matcher.path, &request, exchange)?;
-                Ok(moved(plan.status, location))
-            }
-            Action::Deny => Err(Kind::Forbidden.into()),
-            Action::Respond(plan) => {
-                let mut response = Response::new(Body::from(plan.body.clone()));
-                *response.status_mut() = plan.status;
-                // A HEAD is told the size too (RFC 9110 §9.3.2), which HTTP/2 does not add by itself.
-                if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&plan.status) {
-                    response.headers_mut().insert(CONTENT_LENGTH, plan.body.len().into());
+        exchange: &'a mut Exchange,
+    ) -> impl Future<Output = Result<Response<Body>, Error>> + 'a {
+        async move {
+            let admitted = admit::admit(&self.table, &request, exchange)?;
+            let (index, route) = match admitted {
+                admit::Admitted::Elsewhere(location) => {
+                    return Ok(moved(StatusCode::PERMANENT_REDIRECT, location));
                 }
-                response.headers_mut().insert(CONTENT_TYPE, plan.content_type.clone());
-                Ok(response)
+                admit::Admitted::Route(index, route) => (index, route),
+            };
+            exchange.route = Some(Arc::clone(&route.name));
+            exchange.route_id = self.ids.get(index).copied();
+            self.rates.check(index, request.uri().path(), exchange.client)?;
+            match &route.action {
+                Action::Forward(plan) => {
+                    if let Some(preflight) = &plan.preflight
+                        && let Some(answer) =
+                            preflight::answer(preflight, request.method(), request.headers())
+                    {
+                        return Ok(answer);
+                    }
+                    let quotas = self.quotas.as_ref().filter(|_| plan.quota);
+                    if let Some(quotas) = quotas
+                        && quotas.meet(plan, &request, exchange)? == Met::Console
+                    {
+                        return Ok(moved(StatusCode::FOUND, CONSOLE));
+                    }
+                    let target = self.targets.get(index).and_then(Option::as_ref);
+                    let compress = plan.compress.as_ref();
+                    let asked = compress.and_then(|compress| {
+                        Some((compress, compress::Asked::of(exchange.class, &request)?))
+                    });
+                    let response = if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
+                        && Cache::concerns(kept, exchange.class, request.uri().path())
+                    {
+                        let (route, target) = (Arc::clone(&route), target.cloned());
+                        let next = Onward { route, target, quotas: quotas.cloned() };
+                        let (kept, name) = (Arc::clone(kept), Arc::clone(&next.route.name));
+                        // Boxed, so that exchanges without a cache do not carry its state.
+                        Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await?
+                    } else {
+                        let hearing =
+                            quotas.and_then(|quotas| quotas.hear(plan, &request, exchange));
+                        let path = &route.matcher.path;
+                        let answer =
+                            forward::forward(plan, path, target, request, exchange).await?;
+                        heard(hearing, answer)
+                    };
+                    Ok(match asked {
+                        Some((compress, asked)) => asked.answer(compress, &self.load, response),
+                        None => response,
+                    })
+                }
+                Action::Redirect(plan) => {
+                    let location = admit::location(plan, &route.matcher.path, &request, exchange)?;
+                    Ok(moved(plan.status, location))
+                }
+                Action::Deny => Err(Kind::Forbidden.into()),
+                Action::Respond(plan) => Ok(respond(plan)),
             }
         }
-    }
-
-    /// Upstream's answer, or one in its place.
-    async fn carry(
-        &self,
-        index: usize,
-        route: &Arc<RoutePlan>,
-        plan: &ForwardPlan,
-        request: Request<Body>,
-        exchange: &mut Exchange,
-    ) -> Result<Response<Body>, Error> {
-        if let Some(preflight) = &plan.preflight
-            && let Some(answer) = preflight::answer(preflight, request.method(), request.headers())
-        {
-            return Ok(answer);
-        }
-        let quotas = self.quotas.as_ref().filter(|_| plan.quota);
-        if let Some(quotas) = quotas
-            && quotas.meet(plan, &request, exchange)? == Met::Console
-        {
-            return Ok(moved(StatusCode::FOUND, CONSOLE));
-        }
-        let target = self.targets.get(index).and_then(Option::as_ref);
-        let compress = plan.compress.as_ref();
-        let asked = compress
-            .and_then(|compress| Some((compress, compress::Asked::of(exchange.class, &request)?)));
-        let response = if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
-            && Cache::concerns(kept, exchange.class, request.uri().path())
-        {
-            let (route, target) = (Arc::clone(route), target.cloned());
-            let next = Onward { route, target, quotas: quotas.cloned() };
-            let (kept, name) = (Arc::clone(kept), Arc::clone(&next.route.name));
-            // Boxed, so that exchanges without a cache do not carry its state.
-            Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await?
-        } else {
-            let hearing = quotas.and_then(|quotas| quotas.hear(plan, &request, exchange));
-            let path = &route.matcher.path;
-            let answer = forward::forward(plan, path, target, request, exchange).await?;
-            heard(hearing, answer)
-        };
-        Ok(match asked {
-            Some((compress, asked)) => asked.answer(compress, &self.load, response),
-            None => response,
-        })
     }
 }
 
@@ -194,12 +182,24 @@ impl cache::Next for Onward {
         let path = &self.route.matcher.path;
         let quotas = self.quotas.as_ref();
         let hearing = quotas.and_then(|quotas| quotas.hear(plan, &request, exchange));
-        let answer = forward::forward(plan, path, self.target.as_ref(), request, exchange).await?;
+        let target = self.target.as_ref();
+        let answer = forward::forward(plan, path, target, request, exchange).await?;
         Ok(heard(hearing, answer))
     }
 }
 
-fn heard(hearing: Option<Hearing>, answer: Response<Body>) -> Response<Body> {
+fn respond(plan: &RespondPlan) -> Response<Body> {
+    let mut response = Response::new(Body::from(plan.body.clone()));
+    *response.status_mut() = plan.status;
+    // A HEAD is told the size too (RFC 9110 §9.3.2), which HTTP/2 does not add by itself.
+    if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&plan.status) {
+        response.headers_mut().insert(CONTENT_LENGTH, plan.body.len().into());
+    }
+    response.headers_mut().insert(CONTENT_TYPE, plan.content_type.clone());
+    response
+}
+
+fn heard(hearing: Option<Box<Hearing>>, answer: Response<Body>) -> Response<Body> {
     match hearing {
         Some(hearing) => hearing.answer(answer),
         None => answer,

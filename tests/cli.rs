@@ -13,6 +13,8 @@ use ravelin::standin::{Options, Standin};
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "cli/warm.rs"]
+mod warm;
 
 use program::{PATIENCE, Running, command};
 

@@ -13,13 +13,15 @@ const FAR: Ipv4Addr = Ipv4Addr::new(198, 18, 77, 2);
 /// A network namespace, and the pair of devices that leads there. Removed when dropped.
 pub struct Net {
     name: String,
+    near: String,
 }
 
 impl Net {
     /// Makes it.
     pub fn open() -> Result<Self, Failure> {
-        let net = Self { name: format!("rolling-{}", std::process::id()) };
-        let (name, near) = (&net.name, format!("roll{}", std::process::id()));
+        let id = std::process::id();
+        let net = Self { name: format!("rolling-{id}"), near: format!("roll{id}") };
+        let Self { name, near } = &net;
         ip(&format!("netns add {name}"))?;
         ip(&format!("link add {near} type veth peer name far netns {name}"))?;
         ip(&format!("addr add {NEAR}/30 dev {near}"))?;
@@ -49,7 +51,9 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
-        // The devices go with it.
+        // Sockets with something left to send keep the namespace for minutes; another run would find
+        // its addresses taken.
+        let _ = ip(&format!("link del {}", self.near));
         let _ = ip(&format!("netns del {}", self.name));
     }
 }

@@ -2,7 +2,7 @@
 //! its login; what disagrees is one line that names the setting to change. `run` asks the same once,
 //! beside its start.
 
-mod ask;
+pub(in crate::command) mod ask;
 mod judge;
 
 use std::process::ExitCode;

@@ -42,38 +42,42 @@ use crate::upstream::endpoint::Endpoint;
 ///
 /// # Errors
 /// Of the way there, of the wait for the answer's head, and of an answer that is not sound.
-pub async fn forward(
-    plan: &ForwardPlan,
-    pattern: &PathPattern,
-    target: Option<&Target>,
+#[expect(clippy::manual_async_fn, reason = "an async fn would hold its arguments twice")]
+pub fn forward<'a>(
+    plan: &'a ForwardPlan,
+    pattern: &'a PathPattern,
+    target: Option<&'a Target>,
     request: Request<Body>,
-    exchange: &mut Exchange,
-) -> Result<Response<Body>, Error> {
-    let target = target.ok_or(Kind::NoEndpoint)?;
-    exchange.cluster = Some(Arc::clone(&target.cluster.name));
-    framing::request_framing(request.version(), request.headers())?;
-    if exchange.class == Class::Grpc && exchange.connection.protocol == Protocol::H1 {
-        return Err(Error::with(Kind::Unsupported, "gRPC came over HTTP/1.1"));
+    exchange: &'a mut Exchange,
+) -> impl Future<Output = Result<Response<Body>, Error>> + 'a {
+    async move {
+        let target = target.ok_or(Kind::NoEndpoint)?;
+        exchange.cluster = Some(Arc::clone(&target.cluster.name));
+        framing::request_framing(request.version(), request.headers())?;
+        if exchange.class == Class::Grpc && exchange.connection.protocol == Protocol::H1 {
+            return Err(Error::with(Kind::Unsupported, "gRPC came over HTTP/1.1"));
+        }
+        let asked = deadline::asked(exchange.class, request.headers());
+        let deadline = Deadline::earliest(exchange.started, asked, plan.timeouts.total);
+        // A client that takes nothing of its answer never comes to the clock of its body.
+        exchange.deadline = deadline.map(|deadline| (deadline.at, deadline.kind));
+        let (mut parts, body) = request.into_parts();
+        let (body, watch) = limit::limit(&plan.limits, exchange.class, &parts.headers, body)?;
+        let (translation, body) =
+            translate::request(plan, exchange.class, &mut parts.headers, body);
+        let leaving = Leaving::new(plan, pattern, parts, exchange)?;
+        let moved = Rc::clone(&exchange.bytes_in);
+        let response = {
+            let attempts = pin!(attempts::attempts(&leaving, target, body, deadline, exchange));
+            let waits = || watch.as_ref().is_some_and(|watch| watch.waits());
+            relay::until_head(attempts, &plan.timeouts, deadline, &moved, waits).await?
+        };
+        exchange.upstream_head = Some(exchange.started.elapsed());
+        if let Some(watch) = &watch {
+            watch.answered();
+        }
+        arrive(plan, response, deadline, watch, translation.as_ref(), exchange)
     }
-    let asked = deadline::asked(exchange.class, request.headers());
-    let deadline = Deadline::earliest(exchange.started, asked, plan.timeouts.total);
-    // A client that takes nothing of its answer never comes to the clock of its body.
-    exchange.deadline = deadline.map(|deadline| (deadline.at, deadline.kind));
-    let (mut parts, body) = request.into_parts();
-    let (body, watch) = limit::limit(&plan.limits, exchange.class, &parts.headers, body)?;
-    let (translation, body) = translate::request(plan, exchange.class, &mut parts.headers, body);
-    let leaving = Leaving::new(plan, pattern, parts, exchange)?;
-    let moved = Rc::clone(&exchange.bytes_in);
-    let response = {
-        let attempts = pin!(attempts::attempts(&leaving, target, body, deadline, exchange));
-        let waits = || watch.as_ref().is_some_and(|watch| watch.waits());
-        relay::until_head(attempts, &plan.timeouts, deadline, &moved, waits).await?
-    };
-    exchange.upstream_head = Some(exchange.started.elapsed());
-    if let Some(watch) = &watch {
-        watch.answered();
-    }
-    arrive(plan, response, deadline, watch, translation.as_ref(), exchange)
 }
 
 /// Where a route leads: a cluster, and what this worker affords itself of sending again there.

@@ -79,14 +79,15 @@ impl Quotas {
         plan: &ForwardPlan,
         request: &Request<Body>,
         exchange: &Exchange,
-    ) -> Option<Hearing> {
-        Some(Hearing {
+    ) -> Option<Box<Hearing>> {
+        // Boxed, so that exchanges that nobody hears do not carry its state.
+        Some(Box::new(Hearing {
             quotas: Arc::clone(self),
             host: host(plan, exchange)?.clone(),
             exempt: exempt::of(request.method(), request.uri().path()),
             class: exchange.class,
             began: exchange.started,
-        })
+        }))
     }
 }
 
@@ -107,7 +108,7 @@ pub struct Hearing {
 
 impl Hearing {
     /// Looks at an answer as ZITADEL gave it; where the head does not tell, at its body on the way.
-    pub fn answer(self, response: Response<Body>) -> Response<Body> {
+    pub fn answer(self: Box<Self>, response: Response<Body>) -> Response<Body> {
         match words::head(self.class, response.status(), response.headers()) {
             Told::Now(said) => {
                 self.said(said);

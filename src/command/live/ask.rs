@@ -24,15 +24,15 @@ const LARGEST: usize = 1 << 20;
 
 /// A whole answer.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(in crate::command) struct Reply {
+    pub(in crate::command) status: StatusCode,
+    pub(in crate::command) headers: HeaderMap,
+    pub(in crate::command) body: Bytes,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(in crate::command) enum Failure {
     /// Nobody is there.
     Unreachable(String),
     /// Somebody is there and does not speak so.
@@ -41,7 +41,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// The cause.
-    pub(super) fn text(&self) -> &str {
+    pub(in crate::command) fn text(&self) -> &str {
         match self {
             Self::Unreachable(text) | Self::Other(text) => text,
         }
@@ -61,10 +61,31 @@ pub(super) async fn ask(
     headers: &HeaderMap,
 ) -> Result<Reply, Failure> {
     let endpoint = EndpointPlan { protocol, ..endpoint.clone() };
+    fetch(&endpoint, tls, uri, headers, Most { time: ANSWER, bytes: LARGEST }).await
+}
+
+/// What an answer may cost.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::command) struct Most {
+    /// From the request to the end of the answer.
+    pub(in crate::command) time: Duration,
+    /// Of its body.
+    pub(in crate::command) bytes: usize,
+}
+
+/// Sends a GET of `uri` (absolute) with these headers to an endpoint.
+pub(in crate::command) async fn fetch(
+    endpoint: &EndpointPlan,
+    tls: &TlsPlan,
+    uri: &Uri,
+    headers: &HeaderMap,
+    most: Most,
+) -> Result<Reply, Failure> {
+    let protocol = endpoint.protocol;
     let tls =
-        if protocol.is_tls() { Some(tls::client(tls, &endpoint).map_err(other)?) } else { None };
+        if protocol.is_tls() { Some(tls::client(tls, endpoint).map_err(other)?) } else { None };
     let mut io =
-        dial(&endpoint, tls.as_ref(), protocol.is_h2(), CONNECT).await.map_err(|error| {
+        dial(endpoint, tls.as_ref(), protocol.is_h2(), CONNECT).await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             let text = cause.unwrap_or_else(|| error.to_string());
             match error.kind() {
@@ -78,18 +99,18 @@ pub(super) async fn ask(
     *request.uri_mut() = uri.clone();
     let answer = async {
         if protocol.is_h2() {
-            Box::pin(http2(io, request)).await
+            Box::pin(http2(io, request, most.bytes)).await
         } else {
-            Box::pin(http1(io, request)).await
+            Box::pin(http1(io, request, most.bytes)).await
         }
     };
-    match tokio::time::timeout(ANSWER, answer).await {
+    match tokio::time::timeout(most.time, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(Failure::Other("no answer".to_owned())),
     }
 }
 
-async fn http2(io: Io, request: Request<()>) -> Result<Reply, Failure> {
+async fn http2(io: Io, request: Request<()>, most: usize) -> Result<Reply, Failure> {
     let (send, connection) = h2::client::handshake(io).await.map_err(other)?;
     let exchange = async {
         let mut send = send.ready().await.map_err(other)?;
@@ -100,7 +121,7 @@ async fn http2(io: Io, request: Request<()>) -> Result<Reply, Failure> {
             let data = data.map_err(other)?;
             let _ = stream.flow_control().release_capacity(data.len());
             body.extend_from_slice(&data);
-            if body.len() > LARGEST {
+            if body.len() > most {
                 return Err(other("too large an answer"));
             }
         }
@@ -116,7 +137,7 @@ async fn http2(io: Io, request: Request<()>) -> Result<Reply, Failure> {
     }
 }
 
-async fn http1(io: Io, mut request: Request<()>) -> Result<Reply, Failure> {
+async fn http1(io: Io, mut request: Request<()>, most: usize) -> Result<Reply, Failure> {
     let authority = request.uri().authority().and_then(|text| text.as_str().parse().ok());
     request.headers_mut().extend(authority.map(|authority| (HOST, authority)));
     let path = request.uri().path_and_query().map(|path| path.as_str().parse::<Uri>());
@@ -126,7 +147,7 @@ async fn http1(io: Io, mut request: Request<()>) -> Result<Reply, Failure> {
     let exchange = async {
         let request = request.map(|()| Empty::<Bytes>::new());
         let (head, body) = send.send_request(request).await.map_err(other)?.into_parts();
-        let body = Limited::new(body, LARGEST).collect().await.map_err(other)?.to_bytes();
+        let body = Limited::new(body, most).collect().await.map_err(other)?.to_bytes();
         Ok(Reply { status: head.status, headers: head.headers, body })
     };
     tokio::pin!(connection, exchange);

@@ -16,7 +16,7 @@ use crate::error::Error;
 pub struct Watch {
     body: Body,
     /// Gone once it has been told.
-    hearing: Option<Hearing>,
+    hearing: Option<Box<Hearing>>,
     place: Place,
     /// The beginning, at most [`SAMPLE`] bytes.
     sample: Vec<u8>,
@@ -24,7 +24,7 @@ pub struct Watch {
 
 impl Watch {
     /// Hears `body` for what `place` tells.
-    pub fn new(body: Body, hearing: Hearing, place: Place) -> Self {
+    pub fn new(body: Body, hearing: Box<Hearing>, place: Place) -> Self {
         Self { body, hearing: Some(hearing), place, sample: Vec::new() }
     }
 
