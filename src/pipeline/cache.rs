@@ -186,7 +186,8 @@ impl Cache {
             if self.store.passes(&ask.address) {
                 return pass(verdict, Some("pass"), request, exchange, next).await;
             }
-            let alone = verdict == CacheUse::Wanted || failures >= TRIES;
+            // Whoever wants it anew may take what is on its way: it is newer than what is kept.
+            let alone = failures >= TRIES;
             let lead = match alone {
                 true => Lead::alone(),
                 false => match self.flights.join(&ask.address) {
