@@ -175,6 +175,8 @@ kinds! {
     BodyTooLarge: Downstream, 413, 8, Never, "body_too_large", "The request's body is too large.";
     /// The client asked too often.
     RateLimited: Downstream, 429, 8, Never, "rate_limited", "Too many requests.";
+    /// Upstream said of late that this instance may ask no more (`zitadel.md` §6).
+    Exhausted: Downstream, 429, 8, Never, "exhausted", "This instance has used up what it may ask, or is blocked.";
     /// The client was too slow in sending its body.
     RequestTimeout: Downstream, 408, 1, Never, "request_timeout", "The request was not received in time.";
     /// The client went away before the end: ordinary, no error.

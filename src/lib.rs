@@ -62,6 +62,7 @@
 //! | which certificate is shown, and reloading it | `downstream::certificates` |
 //! | why this route | `pipeline::admit::route`; the class of a request: `admit::classify` |
 //! | what upstream sees of the client | `pipeline::forward::headers` |
+//! | why an instance may ask no more | `pipeline::quota` |
 //! | why it came from the cache or not | the files that `pipeline::cache` names |
 //! | what is sent again, and why not | `pipeline::forward::retry`; doing it: `forward::attempts` |
 //! | clocks, WebSocket | `pipeline::forward` and its `deadline`, `relay`, `websocket` |

@@ -1,7 +1,7 @@
-//! The stages, in the order in which a request meets them: admit (may it enter, and as what?),
-//! cache (is the answer here already?), forward; its answer then meets compress. A stage never names
-//! another stage; their order stands here, and what two of them must agree on (`plan`,
-//! `authority`, `path`, `coding`, `console`) stands beside them.
+//! The stages, in the order in which a request meets them: admit (may it enter, and as what?), quota
+//! (may its instance ask?), cache (is the answer here already?), forward; its answer then meets
+//! quota again, and compress. A stage never names another stage; their order stands here, and what
+//! two of them must agree on (`plan`, `authority`, `path`, `coding`, `console`) stands beside them.
 
 pub mod plan;
 pub mod authority;
@@ -9,6 +9,7 @@ pub mod path;
 pub mod coding;
 pub mod console;
 pub mod admit;
+pub mod quota;
 pub mod preflight;
 pub mod cache;
 pub mod forward;
@@ -28,7 +29,8 @@ use self::cache::generation::Origin;
 use self::compress::load::Load;
 use self::forward::Target;
 use self::forward::retry::budget::Retries;
-use self::plan::{Action, RoutePlan};
+use self::plan::{Action, RespondPlan, RoutePlan};
+use self::quota::{Hearing, Met, Quotas};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::Exchange;
@@ -37,6 +39,8 @@ use crate::upstream::cluster::Cluster;
 
 /// As how many hosts of one route an application is asked for ahead.
 const AHEAD: usize = 16;
+/// Where ZITADEL sends those who would sign in to an instance that may ask no more.
+const CONSOLE: HeaderValue = HeaderValue::from_static("/ui/console/");
 
 /// One worker's pipeline: the routes, and the clusters that they lead to.
 pub struct Pipeline {
@@ -48,6 +52,8 @@ pub struct Pipeline {
     ids: Vec<usize>,
     /// Shared by all workers; `None`: no route has one.
     cache: Option<Arc<Cache>>,
+    /// Shared by all workers; `None`: no route asks for it.
+    quotas: Option<Arc<Quotas>>,
     /// This worker's time for coding.
     load: Rc<Load>,
 }
@@ -75,7 +81,8 @@ impl Pipeline {
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
         let load = Rc::new(Load::new(std::time::Instant::now()));
-        Self { table: RouteTable::new(routes.to_vec()), targets, rates, ids, load, cache: None }
+        let table = RouteTable::new(routes.to_vec());
+        Self { table, targets, rates, ids, load, cache: None, quotas: None }
     }
 
     /// The same, with the cache of all workers.
@@ -102,6 +109,11 @@ impl Pipeline {
             known = Some(known.unwrap_or(true) && one);
         }
         known
+    }
+
+    /// The same, with what all workers know of quotas.
+    pub fn with_quotas(self, quotas: Option<Arc<Quotas>>) -> Self {
+        Self { quotas, ..self }
     }
 
     /// Answers one request.
@@ -133,6 +145,12 @@ impl Pipeline {
                     {
                         return Ok(answer);
                     }
+                    let quotas = self.quotas.as_ref().filter(|_| plan.quota);
+                    if let Some(quotas) = quotas
+                        && quotas.meet(plan, &request, exchange)? == Met::Console
+                    {
+                        return Ok(moved(StatusCode::FOUND, CONSOLE));
+                    }
                     let target = self.targets.get(index).and_then(Option::as_ref);
                     let compress = plan.compress.as_ref();
                     let asked = compress.and_then(|compress| {
@@ -141,13 +159,18 @@ impl Pipeline {
                     let response = if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
                         && Cache::concerns(kept, exchange.class, request.uri().path())
                     {
-                        let next = Onward { route: Arc::clone(&route), target: target.cloned() };
-                        let (kept, name) = (Arc::clone(kept), Arc::clone(&route.name));
+                        let (route, target) = (Arc::clone(&route), target.cloned());
+                        let next = Onward { route, target, quotas: quotas.cloned() };
+                        let (kept, name) = (Arc::clone(kept), Arc::clone(&next.route.name));
                         // Boxed, so that exchanges without a cache do not carry its state.
                         Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await?
                     } else {
-                        forward::forward(plan, &route.matcher.path, target, request, exchange)
-                            .await?
+                        let hearing =
+                            quotas.and_then(|quotas| quotas.hear(plan, &request, exchange));
+                        let path = &route.matcher.path;
+                        let answer =
+                            forward::forward(plan, path, target, request, exchange).await?;
+                        heard(hearing, answer)
                     };
                     Ok(match asked {
                         Some((compress, asked)) => asked.answer(compress, &self.load, response),
@@ -159,16 +182,7 @@ impl Pipeline {
                     Ok(moved(plan.status, location))
                 }
                 Action::Deny => Err(Kind::Forbidden.into()),
-                Action::Respond(plan) => {
-                    let mut response = Response::new(Body::from(plan.body.clone()));
-                    *response.status_mut() = plan.status;
-                    // A HEAD is told the size too (RFC 9110 §9.3.2), which HTTP/2 does not add by itself.
-                    if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&plan.status) {
-                        response.headers_mut().insert(CONTENT_LENGTH, plan.body.len().into());
-                    }
-                    response.headers_mut().insert(CONTENT_TYPE, plan.content_type.clone());
-                    Ok(response)
-                }
+                Action::Respond(plan) => Ok(respond(plan)),
             }
         }
     }
@@ -179,6 +193,7 @@ impl Pipeline {
 struct Onward {
     route: Arc<RoutePlan>,
     target: Option<Target>,
+    quotas: Option<Arc<Quotas>>,
 }
 
 impl cache::Next for Onward {
@@ -189,7 +204,29 @@ impl cache::Next for Onward {
     ) -> Result<Response<Body>, Error> {
         let Action::Forward(plan) = &self.route.action else { return Err(Kind::Internal.into()) };
         let path = &self.route.matcher.path;
-        forward::forward(plan, path, self.target.as_ref(), request, exchange).await
+        let quotas = self.quotas.as_ref();
+        let hearing = quotas.and_then(|quotas| quotas.hear(plan, &request, exchange));
+        let target = self.target.as_ref();
+        let answer = forward::forward(plan, path, target, request, exchange).await?;
+        Ok(heard(hearing, answer))
+    }
+}
+
+fn respond(plan: &RespondPlan) -> Response<Body> {
+    let mut response = Response::new(Body::from(plan.body.clone()));
+    *response.status_mut() = plan.status;
+    // A HEAD is told the size too (RFC 9110 §9.3.2), which HTTP/2 does not add by itself.
+    if ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&plan.status) {
+        response.headers_mut().insert(CONTENT_LENGTH, plan.body.len().into());
+    }
+    response.headers_mut().insert(CONTENT_TYPE, plan.content_type.clone());
+    response
+}
+
+fn heard(hearing: Option<Box<Hearing>>, answer: Response<Body>) -> Response<Body> {
+    match hearing {
+        Some(hearing) => hearing.answer(answer),
+        None => answer,
     }
 }
 

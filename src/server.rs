@@ -24,6 +24,7 @@ use crate::downstream::plan::Address;
 use crate::pipeline::admit::rate::Rates;
 use crate::pipeline::cache::Cache;
 use crate::pipeline::cache::store::Purge;
+use crate::pipeline::quota::Quotas;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Metrics;
@@ -125,8 +126,9 @@ impl Server {
         let members = next.members();
         clusters.follow(next);
         let rates = Arc::new(Rates::new(&plan.routes));
+        let quotas = Quotas::for_plan(None, &plan.routes);
         let cache = plan.keeps().then(|| Cache::new(plan.cache.clone()));
-        let live = Arc::new(Live { plan, clusters: members, rates, cache });
+        let live = Arc::new(Live { plan, clusters: members, rates, quotas, cache });
         let plan = &live.plan;
         let metrics = Metrics::new();
         let access = AccessWriter::spawn(&plan.access, metrics.dropped_records())
@@ -229,7 +231,9 @@ impl Server {
         let rates = Arc::new(live.rates.for_plan(&plan.routes));
         let grace = plan.shutdown.grace;
         let cache = kept(&live, &plan);
-        let next = Arc::new(Live { plan, clusters: clusters.members(), rates, cache });
+        let quotas = Quotas::for_plan(live.quotas.as_ref(), &plan.routes);
+        let clusters_of = clusters.members();
+        let next = Arc::new(Live { plan, clusters: clusters_of, rates, quotas, cache });
         self.live.store(Arc::clone(&next));
         self.clusters.follow(clusters);
         self.grounds.follow(steps, &self.workers, grace);

@@ -35,6 +35,7 @@ mod bundle;
 mod login;
 mod assets;
 mod plain;
+mod quota;
 mod websocket;
 mod peers;
 #[cfg(test)]
@@ -52,6 +53,15 @@ pub use peers::{Blackhole, Garbage, Refusing};
 pub use state::Seen;
 
 use state::{Phase, Shared};
+
+/// Why an instance may ask no more (`access_interceptor.go`, `limits_interceptor.go`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    /// Its quota of authenticated requests is used up.
+    Quota,
+    /// It was blocked.
+    Blocked,
+}
 
 /// How the stand-in is set up; the words are ZITADEL's own where it has them.
 #[derive(Clone)]
@@ -184,6 +194,11 @@ impl Standin {
     /// Every request from now on comes with these orders too; an empty text ends them.
     pub fn obey(&self, orders: &str) {
         self.shared.set_standing(orders);
+    }
+
+    /// From now on the instance may ask no more, or again.
+    pub fn limit(&self, limited: Option<Limited>) {
+        self.shared.limit(limited);
     }
 
     /// Whether `/debug/ready` says yes, as ZITADEL does while it reaches its database.

@@ -26,6 +26,7 @@ use crate::downstream::connection::Secured;
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::admit::rate::Rates;
 use crate::pipeline::cache::Cache;
+use crate::pipeline::quota::Quotas;
 use crate::telemetry::Telemetry;
 use crate::upstream::roster::Members;
 
@@ -45,6 +46,8 @@ pub struct Live {
     pub clusters: Vec<Arc<Members>>,
     /// How often each client has asked.
     pub rates: Arc<Rates>,
+    /// Which instances may ask no more; `None`: no route wants to know.
+    pub quotas: Option<Arc<Quotas>>,
     /// What is kept of answers; `None`: no route keeps any.
     pub cache: Option<Arc<Cache>>,
 }

@@ -219,6 +219,11 @@ pub struct SiteLimits {
     /// a second for pages and 50 for everything else, on average over a minute.
     #[schemars(extend("default" = "off"))]
     pub rate: Option<RateName>,
+    /// Answer for ZITADEL while it refuses a host because a quota is used up or the instance is
+    /// blocked (429, gRPC's RESOURCE_EXHAUSTED): for at most 30 s, with one request in two seconds
+    /// asking whether it still does.
+    #[schemars(extend("default" = false))]
+    pub quota: Option<bool>,
 }
 
 /// A policy of request rates.

@@ -141,6 +141,8 @@ pub struct Limits {
     pub body_idle: Option<Duration>,
     /// Whether ZITADEL Cloud's request rates hold.
     pub cloud_rate: bool,
+    /// Whether it is answered for ZITADEL while an instance may ask no more.
+    pub quota: bool,
 }
 
 impl Default for Limits {
@@ -154,6 +156,7 @@ impl Default for Limits {
             grpc_message: Some(4 << 20),
             body_idle: Some(Duration::from_secs(60)),
             cloud_rate: false,
+            quota: false,
         }
     }
 }
@@ -228,6 +231,7 @@ impl Installation {
             // ZITADEL codes nothing itself but Connect's unary calls.
             compress: Some(CompressPlan::default()),
             retry: self.retry.clone(),
+            quota: self.limits.quota,
             ..ForwardPlan::to(Arc::clone(&self.name))
         }
     }

@@ -132,6 +132,8 @@ pub struct ForwardPlan {
     pub compress: Option<CompressPlan>,
     /// What is sent again.
     pub retry: RetryPlan,
+    /// Answer for ZITADEL while it said of late that the instance may ask no more.
+    pub quota: bool,
 }
 
 impl ForwardPlan {
@@ -152,6 +154,7 @@ impl ForwardPlan {
             cache: None,
             compress: None,
             retry: RetryPlan::default(),
+            quota: false,
         }
     }
 }

@@ -98,7 +98,7 @@ async fn by_protocol(call: &mut Call) -> Answer {
 
 fn decide(call: &Call) -> Result<Vec<u8>, Status> {
     Instance::resolve(call).map_err(|unknown| Status::new(5, unknown.message))?;
-    grpc::authorize(call)?;
+    grpc::limits(call)?;
     Ok(grpc::result(&call.path))
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::bundle::{File, find, index};
 use super::hosts::Instance;
 use super::message::{Call, Reply, go_error, reply, set};
-use super::security;
+use super::{quota, security};
 
 const SHORT: &str = "public, max-age=0, s-maxage=300";
 const LONG: &str = "public, max-age=43200, s-maxage=604800";
@@ -29,6 +29,9 @@ pub(super) fn answer(call: &Call) -> Reply {
     }
     let mut reply = file(call, name);
     security::headers(reply.headers_mut(), &security::console(&call.authority));
+    if call.shared.limited().is_some() {
+        quota::cookie(reply.headers_mut());
+    }
     reply
 }
 
@@ -134,16 +137,22 @@ fn environment(call: &Call) -> Reply {
         Err(unknown) => return not_found(&unknown.message),
     };
     let scheme = if call.shared.options.external_secure { "https" } else { "http" };
-    let body = json!({
+    let mut body = json!({
         "api": format!("{scheme}://{}", call.authority),
         "issuer": instance.origin(),
         "clientid": "200000000000000004",
         "customer_portal": "",
         "instance_management_url": "",
     });
+    if call.shared.limited().is_some() {
+        body["exhausted"] = true.into();
+    }
     // Written without WriteHeader there: no Cache-Control, type sniffed.
     let mut reply = reply(200, "text/plain; charset=utf-8", body.to_string());
     security::headers(reply.headers_mut(), &security::console(&call.authority));
+    if call.shared.limited().is_some() {
+        quota::cookie(reply.headers_mut());
+    }
     reply
 }
 

@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use super::hosts::Instance;
 use super::message::{Answer, Call, Reply, go_error, redirect, reply, set};
 use super::{
-    assets, connect, console, cors, debug, echo, grpc, grpc_web, login, oidc, orders, plain,
+    assets, connect, console, cors, debug, echo, grpc, grpc_web, login, oidc, orders, plain, quota,
     reflection, rest, websocket,
 };
 
@@ -79,6 +79,9 @@ async fn route(call: Call) -> Answer {
     }
     if reflection::matches(&path) {
         return reflection::answer(call);
+    }
+    if let Some(refused) = quota::page(&call, &path) {
+        return Ok(refused);
     }
     if let Some(page) = page(&call, &path) {
         return Ok(page);

@@ -7,7 +7,7 @@ use http_body::Frame;
 
 use super::hosts::Instance;
 use super::message::{Answer, Call, Cut, Reply, Token, frames, reply, set, streamed};
-use super::{gzip, protobuf, security};
+use super::{Limited, gzip, protobuf, quota, security};
 
 /// grpc-go's default for a received message.
 const LIMIT: usize = 4 << 20;
@@ -181,8 +181,23 @@ fn decide(call: &Call, path: &str) -> Result<Vec<u8>, Status> {
     if path.ends_with("/Healthz") {
         return Ok(Vec::new());
     }
-    authorize(call)?;
+    if is_system {
+        authorize(call)?;
+    } else {
+        limits(call)?;
+    }
     Ok(result(path))
+}
+
+/// Who calls, and whether the instance may be asked: a block is found before, a quota afterwards.
+pub(super) fn limits(call: &Call) -> Result<(), Status> {
+    match call.shared.limited() {
+        Some(Limited::Blocked) => Err(quota::status(Limited::Blocked)),
+        limited => {
+            authorize(call)?;
+            limited.map_or(Ok(()), |limited| Err(quota::status(limited)))
+        }
+    }
 }
 
 /// The credential, in ZITADEL's words.

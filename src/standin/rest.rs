@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::hosts::Instance;
 use super::message::{Answer, Call, Reply, Token, add, frames, reply, set};
-use super::{cors, security};
+use super::{Limited, cors, quota, security};
 
 /// The largest message the gateway's loop-back client takes.
 const LIMIT: usize = 4 << 20;
@@ -142,6 +142,11 @@ fn decide(call: &Call, over: bool) -> Result<&'static str, Failure> {
     if !is_system {
         Instance::resolve_rest(call).map_err(|unknown| Failure::new(404, 5, unknown.message))?;
     }
+    let limited = call.shared.limited().filter(|_| !is_system && !route.1.ends_with("/healthz"));
+    let refused = |limited: Limited| Failure::new(429, 8, quota::status(limited).message);
+    if limited == Some(Limited::Blocked) {
+        return Err(refused(Limited::Blocked));
+    }
     if !route.2 {
         match call.token() {
             Token::Missing => return Err(Failure::new(401, 16, "auth header missing")),
@@ -149,7 +154,7 @@ fn decide(call: &Call, over: bool) -> Result<&'static str, Failure> {
             Token::Good => {}
         }
     }
-    Ok(route.3)
+    limited.map_or(Ok(route.3), |limited| Err(refused(limited)))
 }
 
 fn matches(pattern: &str, path: &str) -> bool {
@@ -190,6 +195,10 @@ fn refusal(call: &Call, failure: &Failure) -> Reply {
     if failure.code == 16 {
         // Not a valid challenge (RFC 9110 §11.6.1), but what it says.
         set(reply.headers_mut(), "www-authenticate", &failure.message);
+    }
+    if failure.status == 429 {
+        // Whatever it is about.
+        quota::cookie(reply.headers_mut());
     }
     if is_v1(&call.path) && failure.code == 16 {
         security::no_store(reply.headers_mut());

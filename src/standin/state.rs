@@ -9,9 +9,9 @@ use std::time::Instant;
 use http::{HeaderMap, Method, Version};
 use tokio::sync::watch;
 
-use super::Options;
 use super::bundle::Files;
 use super::wire::Control;
+use super::{Limited, Options};
 
 const KEPT: usize = 10_000;
 
@@ -78,6 +78,7 @@ pub(super) struct Shared {
     refused: Mutex<HashSet<String>>,
     /// Orders that come with every request.
     standing: Mutex<String>,
+    limited: Mutex<Option<Limited>>,
     pub(super) unready: AtomicBool,
     controls: Mutex<HashMap<usize, Arc<Control>>>,
     changed: watch::Sender<()>,
@@ -103,6 +104,7 @@ impl Shared {
             seen: Mutex::new(VecDeque::new()),
             refused: Mutex::new(HashSet::new()),
             standing: Mutex::default(),
+            limited: Mutex::new(None),
             unready: AtomicBool::new(false),
             controls: Mutex::new(HashMap::new()),
             changed: watch::Sender::new(()),
@@ -141,6 +143,14 @@ impl Shared {
 
     pub(super) fn set_standing(&self, orders: &str) {
         orders.clone_into(&mut lock(&self.standing));
+    }
+
+    pub(super) fn limited(&self) -> Option<Limited> {
+        *lock(&self.limited)
+    }
+
+    pub(super) fn limit(&self, limited: Option<Limited>) {
+        *lock(&self.limited) = limited;
     }
 
     /// Whether this key is asked for the first time.

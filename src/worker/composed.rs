@@ -64,7 +64,8 @@ impl Current {
         let by_name = |name: &str| clusters.iter().find(|known| &*known.name == name).cloned();
         let rates = Arc::clone(&live.rates);
         let pipeline = Pipeline::new(&live.plan.routes, rates, &telemetry.metrics, by_name);
-        let pipeline = Rc::new(pipeline.with_cache(live.cache.clone()));
+        let pipeline = pipeline.with_cache(live.cache.clone()).with_quotas(live.quotas.clone());
+        let pipeline = Rc::new(pipeline);
         let https = live.plan.listeners.iter().any(|listener| {
             listener.tls.is_some()
                 || !listener.trusted_proxies.is_empty()

@@ -35,7 +35,7 @@ pub struct Site {
 }
 
 /// With the settings that `--tlsMode` stands for.
-async fn zitadel(mode: Mode) -> Standin {
+pub async fn zitadel(mode: Mode) -> Standin {
     let tls = (mode == Mode::Enabled).then(|| {
         let (cert, key) = certs::pair("zitadel", &["127.0.0.1"]);
         let chain = CertificateDer::pem_file_iter(cert).unwrap().map(Result::unwrap).collect();
@@ -52,7 +52,7 @@ async fn zitadel(mode: Mode) -> Standin {
     Standin::start(Options { tls, external_secure, ..Options::default() }).await.unwrap()
 }
 
-fn config(mode: Mode, zitadel: SocketAddr, more: &str) -> String {
+pub fn config(mode: Mode, zitadel: SocketAddr, more: &str) -> String {
     let (word, scheme, tls) = match mode {
         Mode::Disabled => ("disabled", "h2c", ""),
         Mode::External => ("external", "h2c", ""),

@@ -298,5 +298,6 @@ fn limits(written: Option<&LimitsText>, scope: &Scope<'_>) -> Limits {
             scope.key("body_idle").parsed(text, parse::clock(text), expected).unwrap_or_default()
         }),
         cloud_rate: written.rate == Some(RateName::Cloud),
+        quota: written.quota.unwrap_or(default.quota),
     }
 }

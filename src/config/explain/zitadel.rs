@@ -39,6 +39,7 @@ pub(super) fn installation(site: &Installation) -> Json {
         "grpc_message": limit(limits.grpc_message.map(u64::from)),
         "body_idle": clock(limits.body_idle),
         "rate": if limits.cloud_rate { "cloud" } else { "off" },
+        "quota": limits.quota,
     });
     out.insert("limits".into(), limits);
     out.insert("cache".into(), json!(site.cache));

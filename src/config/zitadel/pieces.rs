@@ -90,6 +90,8 @@ fn to_login(site: &Installation, clocks: Timeouts) -> ForwardPlan {
     forward.identity = IdentityPlan { login: true, ..forward.identity };
     // Its pages are full of secrets, and Next.js codes its files itself.
     forward.compress = None;
+    // Nor is it limited by what ZITADEL limits: its own calls are.
+    forward.quota = false;
     forward
 }
 
