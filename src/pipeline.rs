@@ -101,7 +101,11 @@ impl Pipeline {
                 continue;
             };
             let target = self.targets.get(index).and_then(Option::as_ref);
-            let next = Onward { route: Arc::clone(route), target: target.cloned() };
+            let next = Onward {
+                route: Arc::clone(route),
+                target: target.cloned(),
+                quotas: self.quotas.clone(),
+            };
             let hosts = plan.hosts.iter().filter_map(admit::site::exact).take(AHEAD);
             let origins =
                 hosts.map(|host| Origin { host: host.clone(), authority: Some(host), https });
