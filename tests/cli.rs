@@ -154,6 +154,10 @@ fn a_certificate_that_is_missing_or_none_is_named() {
         run(&[&base[..], &["--cert", "junk.pem", "--key", "junk.pem"]].concat(), folder.path());
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("junk.pem: has no certificate in it"));
+    let junk = ["--cert", "junk.pem", "--key", "junk.pem"];
+    let output = run(&[&["check"], &base[..], &junk].concat(), folder.path());
+    assert_eq!(output.status.code(), Some(64), "a check finds what a start would fail of");
+    assert!(text(&output.stderr).contains("junk.pem: has no certificate in it"));
 }
 
 #[test]

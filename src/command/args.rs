@@ -304,7 +304,7 @@ fn reload() -> Command {
         "reload",
         "Make a running Ravelin read its configuration again; prints what has changed",
     )
-    .after_help("Exit code 1 and every fault where the old configuration stays.")
+    .after_help("Exit code 64 where this command finds the faults itself, 1 where the running process does; the old configuration stays.")
 }
 
 fn drain() -> Command {

@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use crate::command::{print, report};
+use crate::command::{USAGE, print, report};
+use crate::config::plan::Plan;
 use crate::config::{self, Source, explain};
+use crate::downstream::certificates::Store;
+use crate::downstream::handshake::{self, trust::Trust};
 
 /// Loads a source and says so, or all that is wrong with it.
 pub fn check(source: &Source, explained: bool) -> ExitCode {
@@ -13,6 +16,7 @@ pub fn check(source: &Source, explained: bool) -> ExitCode {
     };
     match config::load(source.clone()) {
         Err(faults) => report(&faults),
+        Ok(plan) if unsound(&plan) => USAGE.into(),
         Ok(plan) if explained => print(&explain::yaml(&plan)),
         Ok(plan) => print(&format!(
             "{name}: ok ({}, {}, {})\n",
@@ -21,6 +25,22 @@ pub fn check(source: &Source, explained: bool) -> ExitCode {
             counted(plan.clusters.len(), "cluster"),
         )),
     }
+}
+
+/// Whether there are certificates with which a start would fail; each is told.
+fn unsound(plan: &Plan) -> bool {
+    let secured =
+        plan.listeners.iter().filter_map(|listener| Some((listener, listener.tls.as_ref()?)));
+    let faults = secured.filter_map(|(listener, tls)| {
+        let beside = tls.client_auth.ca().cloned();
+        let loaded = Store::load_beside(&tls.certificates, beside, handshake::provider())
+            .map_err(|error| error.to_string())
+            .and_then(|store| Trust::new(tls, &store).map_err(|error| error.to_string()));
+        loaded.err().map(|why| format!("listener {}: {why}", listener.name))
+    });
+    let faults: Vec<_> = faults.collect();
+    faults.iter().for_each(|fault| eprintln!("{fault}"));
+    !faults.is_empty()
 }
 
 fn counted(count: usize, word: &str) -> String {

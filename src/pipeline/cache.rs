@@ -226,7 +226,8 @@ impl Cache {
             if !waited {
                 self.hint(&ask, exchange);
             }
-            let alone = verdict == CacheUse::Wanted || failures >= TRIES;
+            // Whoever wants it anew may take what is on its way: it is newer than what is kept.
+            let alone = failures >= TRIES;
             let lead = match alone {
                 true => Lead::alone(),
                 false => match self.flights.join(&ask.address) {

@@ -42,6 +42,8 @@ impl Drop for Place {
         if queue.burden.waiting() > 0 {
             queue.pace.left(Instant::now());
             queue.left.notify_one();
+        } else {
+            queue.pace.rest();
         }
     }
 }
@@ -86,7 +88,9 @@ impl Queue {
         if ahead == 0 && self.state.occupy(cap) {
             return Ok(Some(Place(Rc::clone(self))));
         }
-        if deadline.is_some_and(|deadline| deadline < Instant::now() + self.pace.wait(ahead + 1)) {
+        // What was measured before everybody had gone says nothing of now.
+        let full = |deadline| deadline < Instant::now() + self.pace.wait(ahead + 1);
+        if ahead > 0 && deadline.is_some_and(full) {
             self.state.count_shed();
             return Err(Error::with(Kind::UpstreamFull, "its deadline would pass in the queue"));
         }
@@ -116,6 +120,11 @@ impl Pace {
             let mean = if mean == 0.0 { pause } else { mean + (pause - mean) * NEW };
             self.between.set(mean);
         }
+    }
+
+    /// Nobody waits: the pause until somebody does is not one between two places.
+    fn rest(&self) {
+        self.last.set(None);
     }
 
     /// How long the next so many places take.

@@ -55,6 +55,11 @@ fn succeeded(kind: &str, answer: &Answer) -> bool {
     answer.status() == 200 && status
 }
 
+/// The route leads to ZITADEL, whose words count.
+fn zitadel(endpoints: &[String], more: &str) -> String {
+    config(endpoints, "", more).replace("to: up}", "to: up, identity: zitadel}")
+}
+
 #[tokio::test]
 async fn a_read_without_an_answer_is_asked_again_and_a_write_is_not() {
     for scheme in ["h2c", "http"] {
@@ -129,7 +134,7 @@ async fn zitadels_own_word_that_it_could_not_dial_itself_saves_a_write() {
     let options = Options { rest_after: Some(Duration::from_secs(3600)), ..Options::default() };
     let starting = Standin::start(options).await.unwrap();
     let up = standin().await;
-    let ravelin = Ravelin::start(&config(&h2c(&[&starting, &up]), "", ""));
+    let ravelin = Ravelin::start(&zitadel(&h2c(&[&starting, &up]), ""));
     let client = Client::plain(ravelin.plain()).await;
     // Which one is asked first is chance: often enough that it was this one.
     for i in 0..40 {
@@ -138,7 +143,7 @@ async fn zitadels_own_word_that_it_could_not_dial_itself_saves_a_write() {
     }
     assert!(starting.count("/v2") >= 1, "it was asked first now and then");
     // Nobody else there: upstream's own words, whole.
-    let ravelin = Ravelin::start(&config(&h2c(&[&starting]), "", ""));
+    let ravelin = Ravelin::start(&zitadel(&h2c(&[&starting]), ""));
     let answer = http1(ravelin.plain(), call("rest", "/v2/users/human")).await.unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.text().starts_with("{\"code\":14") && answer.text().ends_with("refused\\\"\"}"));
@@ -148,7 +153,7 @@ async fn zitadels_own_word_that_it_could_not_dial_itself_saves_a_write() {
 async fn a_replica_that_is_ready_before_its_rest_is_waited_for() {
     let options = Options { rest_after: Some(Duration::from_millis(300)), ..Options::default() };
     let starting = Standin::start(options).await.unwrap();
-    let ravelin = Ravelin::start(&config(&h2c(&[&starting]), "", "retry: {hold: 5s}"));
+    let ravelin = Ravelin::start(&zitadel(&h2c(&[&starting]), "retry: {hold: 5s}"));
     let answer = soon("REST", http1(ravelin.plain(), call("rest", "/v2/users/human"))).await;
     assert_eq!(answer.unwrap().status(), 200);
 }

@@ -115,7 +115,7 @@ impl Asked {
     }
 }
 
-/// A number of seconds; `None` for what is none. Too many are [`MOST`].
+/// A number of seconds; `None` for what is none. Too many are `MOST`.
 pub fn seconds(text: &[u8]) -> Option<Duration> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;

@@ -42,7 +42,7 @@ pub(super) struct Drive {
     pub(super) fill: Arc<Fill>,
     pub(super) body: Body,
     pub(super) lead: Lead,
-    pub(super) room: Reserved,
+    pub(super) room: Arc<Reserved>,
     pub(super) past: Past,
 }
 

@@ -14,7 +14,6 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use super::answer::{self, Client};
 use super::ask::{self, Ask, Found};
-use super::directives::Answer;
 use super::drive::{Along, Drive, SMALL};
 use super::entry::{Entry, Head};
 use super::fill::Fill;
@@ -43,6 +42,20 @@ pub(super) struct Fetch<'a> {
     pub(super) stale: Option<Found>,
     pub(super) lead: Lead,
 }
+
+/// What frameworks take for another host, path or method than those asked for. They are not in the
+/// key, so one client could put what it likes before all others (cache poisoning).
+const UNKEYED: [&str; 9] = [
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-host",
+    "x-original-url",
+    "x-rewrite-url",
+];
 
 impl Fetch<'_> {
     /// Asks, keeps what may be kept, and answers the one who asked.
@@ -85,6 +98,9 @@ impl Fetch<'_> {
         // Ravelin codes what it keeps, and what does not depend on cookies needs none.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.remove(COOKIE);
+        for name in UNKEYED {
+            headers.remove(name);
+        }
         if let Some(found) = &self.stale {
             let head = &found.entry.head;
             if let Some(tag) = &head.tag {
@@ -125,8 +141,19 @@ impl Fetch<'_> {
     ) -> Response<Body> {
         let old = &found.entry.head;
         let headers = freshened(old.headers(), news);
-        let says = Answer::of(&headers);
-        let mut life = policy::life(&self.ask.plan, &says, old.status, &headers, came.1);
+        let ask = &self.ask;
+        let mut life = match policy::keep(&ask.plan, &ask.path, old.status, &headers, came.1) {
+            Ok(life) => life,
+            // It may be used this once, for who asked; upstream says that nobody else may have it.
+            Err(why) => {
+                self.cache.store.forget(&Key::Address(ask.address.as_str().into()));
+                let told = Told { fwd_status: Some(304), detail: Some(why), ..Told::default() };
+                let use_once = CacheUse::Revalidated;
+                let response = self.cache.kept(&self.client, found, use_once, told, exchange);
+                self.lead.pass();
+                return response;
+            }
+        };
         // An age that was kept is of the old answer.
         if !news.contains_key(http::header::AGE) && !news.contains_key(http::header::DATE) {
             life.age = std::time::Duration::ZERO;
@@ -177,6 +204,8 @@ impl Fetch<'_> {
                 let head = Head::new(&ask.route, client, status, parts.headers, life, came);
                 let head = Arc::new(self.cache.store.shared(head));
                 let fill = Fill::new(head, length);
+                let room = Arc::new(room);
+                fill.hold(Arc::clone(&room));
                 self.fill(verdict, fill, body, room, exchange).await
             }
         }
@@ -207,13 +236,18 @@ impl Fetch<'_> {
 
     /// Lets the body in, and reads along.
     async fn fill(
-        self,
+        mut self,
         verdict: CacheUse,
         fill: Arc<Fill>,
         body: Body,
-        room: Reserved,
+        room: Arc<Reserved>,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Error> {
+        let life = &fill.head.life;
+        if life.fresh.is_zero() || life.no_cache {
+            // Kept for its validator alone: each of those who wait must ask for itself (RFC 9111 §4).
+            std::mem::replace(&mut self.lead, Lead::alone()).pass();
+        }
         let told = Told { stored: true, ..Told::default() };
         let small = fill.length.is_some_and(|length| length <= SMALL);
         let known = fill.length.is_some();

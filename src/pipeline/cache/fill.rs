@@ -8,13 +8,14 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::entry::Head;
+use super::store::Reserved;
 use crate::error::{Error, Kind};
 use crate::pipeline::coding::Coding;
 
@@ -24,6 +25,8 @@ pub struct Fill {
     pub head: Arc<Head>,
     /// Its length, uncoded; `None`: upstream does not say, and only the one who asked reads along.
     pub length: Option<u64>,
+    /// Its share of the memory for what is on its way, which a slow reader holds longer than the fetch.
+    room: OnceLock<Arc<Reserved>>,
     state: Mutex<State>,
 }
 
@@ -54,7 +57,12 @@ impl Fill {
     /// Nothing is there yet.
     pub fn new(head: Arc<Head>, length: Option<u64>) -> Arc<Self> {
         let state = State { tapes: vec![Tape::new(Coding::Identity)], ..State::default() };
-        Arc::new(Self { head, length, state: Mutex::new(state) })
+        Arc::new(Self { head, length, room: OnceLock::new(), state: Mutex::new(state) })
+    }
+
+    /// Holds the memory until the last reader has gone.
+    pub fn hold(&self, room: Arc<Reserved>) {
+        let _ = self.room.set(room);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -223,7 +223,7 @@ impl Store {
         if bytes > self.plan.largest() {
             return None;
         }
-        let mut reserved = Reserved { store: Arc::clone(self), bytes: 0 };
+        let reserved = Reserved { store: Arc::clone(self), bytes: AtomicU64::new(0) };
         reserved.grow(bytes).then_some(reserved)
     }
 
@@ -313,22 +313,22 @@ impl Purge {
 /// Room that is held for a body on its way in; given back when dropped.
 pub struct Reserved {
     store: Arc<Store>,
-    bytes: u64,
+    bytes: AtomicU64,
 }
 
 impl Reserved {
     /// Takes so much more; whether there was room. What is on its way may never be more than the
     /// memory of the whole store.
-    pub fn grow(&mut self, bytes: u64) -> bool {
+    pub fn grow(&self, bytes: u64) -> bool {
         let all = self.store.filling.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        self.bytes += bytes;
-        all <= self.store.plan.memory && self.bytes <= self.store.plan.largest()
+        let own = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        all <= self.store.plan.memory && own <= self.store.plan.largest()
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.store.filling.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.store.filling.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
     }
 }
 

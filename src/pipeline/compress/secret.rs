@@ -48,7 +48,7 @@ impl Ambient {
     /// Judges a request:
     ///
     /// - what answers a form is a token, or a page for one user;
-    /// - what lies below a path of [`SECRET`] is meant for one client;
+    /// - what lies below a path of `SECRET` is meant for one client;
     /// - what is asked for with cookies alone is asked for by whoever drives the browser. With a
     ///   bearer token it is not: other sites' pages cannot send that.
     pub fn of(method: &Method, path: &str, headers: &HeaderMap) -> Self {

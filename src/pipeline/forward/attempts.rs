@@ -234,7 +234,8 @@ impl<'a> Tries<'a> {
         if exchange.elsewhere && response.status() == StatusCode::NOT_FOUND {
             return Once::Away(Kind::Missing, endpoint, response.map(Far::Answer));
         }
-        match peek::head(exchange.class, response.status(), response.headers()) {
+        let zitadel = self.leaving.plan.identity.zitadel;
+        match peek::head(exchange.class, zitadel, response.status(), response.headers()) {
             peek::Head::Answer => Once::Answered(response.map(Far::Answer)),
             peek::Head::Gateway => Once::Away(Kind::Gateway, endpoint, response.map(Far::Answer)),
             peek::Head::Body => {
@@ -337,7 +338,9 @@ impl<'a> Tries<'a> {
             return Ok((endpoint, first.await));
         };
         let other = Rc::clone(attempt.endpoint());
-        let (head, body) = self.ready(&other, replay, exchange)?;
+        let Ok((head, body)) = self.ready(&other, replay, exchange) else {
+            return Ok((endpoint, first.await));
+        };
         other.hedged();
         exchange.attempts += 1;
         let interim = exchange.interim.clone();

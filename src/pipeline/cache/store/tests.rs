@@ -200,6 +200,6 @@ fn what_is_on_its_way_in_is_bounded() {
     let held: Vec<_> = (0..4).map(|_| store.reserve(1 << 20).unwrap()).collect();
     assert!(store.reserve(1).is_none(), "too much is on its way");
     drop(held);
-    let mut growing = store.reserve(0).unwrap();
+    let growing = store.reserve(0).unwrap();
     assert!(growing.grow(1 << 20) && !growing.grow(1));
 }

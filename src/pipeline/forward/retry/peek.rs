@@ -33,14 +33,17 @@ pub enum Head {
     Body,
 }
 
-/// Decides by the head alone.
-pub fn head(class: Class, status: StatusCode, headers: &HeaderMap) -> Head {
+/// Decides by the head alone. `zitadel`: it comes from ZITADEL, whose REST gateway alone is known to
+/// say of a request that it was not processed; another server's may have been.
+pub fn head(class: Class, zitadel: bool, status: StatusCode, headers: &HeaderMap) -> Head {
     match (class, status.as_u16()) {
         // Trailers-Only: nothing but a status.
         (Class::Grpc, 200) if headers.get("grpc-status").is_some_and(|code| code == "14") => {
             Head::Gateway
         }
-        (Class::Rest | Class::Asset | Class::Page, 503) if is_short_json(headers) => Head::Body,
+        (Class::Rest | Class::Asset | Class::Page, 503) if zitadel && is_short_json(headers) => {
+            Head::Body
+        }
         (_, 502..=504) => Head::Gateway,
         _ => Head::Answer,
     }
@@ -167,7 +170,11 @@ mod tests {
             });
             let status = StatusCode::from_u16(status).unwrap();
             let headers: HeaderMap = fields.collect();
-            assert_eq!(head(class, status, &headers), expected, "{class:?} {status} {headers:?}");
+            let judged = head(class, true, status, &headers);
+            assert_eq!(judged, expected, "{class:?} {status} {headers:?}");
+            // Whoever else says the same proves nothing: the request may have been processed.
+            let elsewhere = if expected == Head::Body { Head::Gateway } else { expected };
+            assert_eq!(head(class, false, status, &headers), elsewhere, "{class:?} {status}");
         }
     }
 
