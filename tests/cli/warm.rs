@@ -91,7 +91,11 @@ fn what_it_makes_a_server_does_not_make_again() {
     best("/ui/console/common.0a1b.js");
     let metrics = ask(admin, "/metrics").1;
     assert!(!metrics.contains("ravelin_cache_variants_total{source=\"made\"}"), "{metrics}");
-    assert!(metrics.contains("ravelin_cache_variants_total{source=\"read\"} 6"), "{metrics}");
+    // Two files in three codings, and what was asked for ahead by now.
+    let read = metrics.lines().find_map(|line| {
+        line.strip_prefix("ravelin_cache_variants_total{source=\"read\"} ")?.parse::<u64>().ok()
+    });
+    assert!(read.is_some_and(|read| read >= 6), "{metrics}");
 }
 
 #[test]
