@@ -69,7 +69,7 @@ pub fn index(html: &str, at: &str) -> Vec<Reference> {
     read(html, at, |_, _| true)
 }
 
-/// What the document at `at` loads before it shows anything, at most [`FIRST`]: its scripts and
+/// What the document at `at` loads before it shows anything, at most `FIRST`: its scripts and
 /// styles. Those with `crossorigin` or `integrity` are left out, since a hint that is silent about
 /// them would load them twice.
 pub fn first_screen(html: &str, at: &str) -> Vec<Reference> {

@@ -75,7 +75,7 @@ async fn targets_of_a_service_are_those_of_the_best_priority() {
     names.targets(
         "_zitadel._tcp.test",
         &[
-            (1, 9, port(&first), "here.test"),
+            (1, 99, port(&first), "here.test"),
             (1, 1, port(&second), "here.test"),
             (2, 1, port(&spare), "here.test"),
         ],

@@ -17,7 +17,7 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// Listeners `public` and `proxied`, which is told its clients; `more` within `zitadel`.
 fn before(zitadel: &Standin, domain: &str, more: &str) -> Ravelin {
     Ravelin::start(&format!(
-        "zitadel: {{upstream: \"h2c://{}\", health: \"off\", tls_mode: disabled, domain: {domain}, {more}}}\n\
+        "zitadel: {{upstream: \"h2c://{}\", health: \"off\", cache: false, tls_mode: disabled, domain: {domain}, {more}}}\n\
          listeners:\n\
          \x20 - {{name: public, address: \"127.0.0.1:0\"}}\n\
          \x20 - {{name: proxied, address: \"127.0.0.1:0\", proxy_protocol: {{from: 127.0.0.1}}}}\n\

@@ -63,7 +63,7 @@ pub fn config(mode: Mode, zitadel: SocketAddr, more: &str) -> String {
         _ => ", tls: {certificates: [{cert: \"{cert}\", key: \"{key}\"}]}",
     };
     format!(
-        "zitadel: {{upstream: \"{scheme}://{zitadel}\", health: \"off\", domain: localhost, tls_mode: {word}{tls}{more}}}\n\
+        "zitadel: {{upstream: \"{scheme}://{zitadel}\", health: \"off\", cache: false, domain: localhost, tls_mode: {word}{tls}{more}}}\n\
          listeners: [{{name: public, address: \"127.0.0.1:0\"{listener}}}]\n\
          workers: 1\nadmin: \"off\"\naccess_log: {{format: \"off\"}}\n"
     )
@@ -274,8 +274,8 @@ async fn several_installations_stand_side_by_side() {
     let (one, two) = (zitadel(Mode::External).await, zitadel(Mode::External).await);
     let text = format!(
         "zitadel:\n\
-         \x20 - {{upstream: \"h2c://{}\", health: \"off\", domain: localhost}}\n\
-         \x20 - {{upstream: \"h2c://{}\", health: \"off\", domain: \"*.localhost\"}}\n\
+         \x20 - {{upstream: \"h2c://{}\", health: \"off\", cache: false, domain: localhost}}\n\
+         \x20 - {{upstream: \"h2c://{}\", health: \"off\", cache: false, domain: \"*.localhost\"}}\n\
          listeners: [{{name: public, address: \"127.0.0.1:0\", tls: {{certificates: [{{cert: \"{{cert}}\", key: \"{{key}}\"}}]}}}}]\n\
          workers: 1\nadmin: \"off\"\naccess_log: {{format: \"off\"}}\n",
         one.address(),
