@@ -1,11 +1,12 @@
 // The demo's Console page in Chromium: everything it loads comes over HTTP/2, and
 // a gRPC-Web call made by a script in it, as the Console makes them, in both
-// formats, is answered with status 0.
+// formats, is answered with status 0; the same and Connect for a page of another origin.
 //
 //   node page.js URL [SCREENSHOT]        CHROMIUM: the browser's path
 //                                        TRUST=1: certificates must be good
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { createServer } from "node:http";
 import { chromium } from "playwright-core";
 
 const METHOD = "/zitadel.auth.v1.AuthService/Healthz";
@@ -58,8 +59,27 @@ try {
   assert.ok(spoken.length > 0);
   for (const [name, protocol] of spoken) assert.equal(protocol, "h2", `${name} came over ${protocol}`);
   assert.deepEqual(faults, []);
+
+  // An application on another origin, which must be allowed to read answers, ZITADEL's and Ravelin's own.
+  const elsewhere = createServer((_, answer) => answer.setHeader("content-type", "text/html").end("<p>elsewhere"));
+  await new Promise((listening) => elsewhere.listen(0, "127.0.0.1", listening));
+  const other = await context.newPage();
+  await other.goto(`http://127.0.0.1:${elsewhere.address().port}/`);
+  const at = (path) => new URL(path, url).href;
+  for (const [type, empty] of [["application/grpc-web+proto", "\0\0\0\0\0"], ["application/grpc-web-text", "AAAAAAA="]]) {
+    assert.equal(grpcStatus(await other.evaluate(call, [at(METHOD), type, empty])), "0", `${type} from another origin`);
+  }
+  const connect = await other.evaluate(call, [at("/zitadel.session.v2.SessionService/ListSessions"), "application/json", "{}"]);
+  assert.equal(connect.status, 401);
+  assert.match(connect.body, /unauthenticated/);
+  // A message that says it has 5 MiB: refused by Ravelin, before ZITADEL has seen it.
+  const refused = await other.evaluate(call, [at(METHOD), "application/grpc-web+proto", "\0\0\x50\0\0"]);
+  assert.equal(grpcStatus(refused), "8", "a refusal of Ravelin's own can be read too");
+  elsewhere.close();
+
   if (screenshot) await page.screenshot({ path: screenshot });
-  console.log(`page: ${spoken.length} resources over h2; gRPC-Web, binary and text, answered with grpc-status 0`);
+  console.log(`page: ${spoken.length} resources over h2; gRPC-Web, binary and text, answered with grpc-status 0,`);
+  console.log("also to a page of another origin, which reads Connect's errors and Ravelin's refusals as well");
 } finally {
   await browser.close();
 }
