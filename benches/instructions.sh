@@ -18,6 +18,7 @@
 # PROFILE=folder keeps callgrind's output there, for callgrind_annotate; build with symbols then:
 #   CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_STRIP=none \
 #       cargo build --release --bin ravelin --example standin
+# PRESET=1: through ZITADEL's preset, in the place of one route that takes everything.
 # STANDIN: the upstream (default: examples/standin beside RAVELIN). Builds nothing.
 # Needs valgrind, h2load (Debian: nghttp2-client), curl and openssl.
 set -eu
@@ -51,12 +52,18 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -su
 printf '\0\0\0\0\013hello world' >"$folder/frame"
 printf '\0\0\0\0\021count=100,size=16' >"$folder/order"
 head -c 10000000 /dev/zero >"$folder/large"
+if [ -n "${PRESET:-}" ]; then
+    # Neither asks for anything behind the counted calls' backs.
+    way="zitadel: {upstream: \"h2c://127.0.0.1:$BACK\", domain: \"localhost:$FRONT\", health: \"off\", cache: false}"
+else
+    way="routes: [{name: all, to: up}]
+clusters: {up: {endpoints: [\"h2c://127.0.0.1:$BACK\"]}}"
+fi
 cat >"$folder/ravelin.yaml" <<YAML
 workers: 1
 listeners:
   - {name: https, address: "127.0.0.1:$FRONT", tls: {certificates: [{cert: "$folder/crt", key: "$folder/key"}]}}
-routes: [{name: all, to: up}]
-clusters: {up: {endpoints: ["h2c://127.0.0.1:$BACK"]}}
+$way
 admin: {address: "off"}
 access_log: {format: json, output: "$folder/access.log"}
 YAML
