@@ -75,7 +75,7 @@ async fn targets_of_a_service_are_those_of_the_best_priority() {
     names.targets(
         "_zitadel._tcp.test",
         &[
-            (1, 99, port(&first), "here.test"),
+            (1, 30, port(&first), "here.test"),
             (1, 1, port(&second), "here.test"),
             (2, 1, port(&spare), "here.test"),
         ],
@@ -85,7 +85,7 @@ async fn targets_of_a_service_are_those_of_the_best_priority() {
     let ravelin = Ravelin::start(&config(&[source], &resolver, ""));
     let client = Client::plain(ravelin.plain()).await;
     reaches(&client, &first).await;
-    for _ in 0..200 {
+    for _ in 0..300 {
         well(&client).await;
     }
     let (first, second) = (first.count(UNARY), second.count(UNARY));
