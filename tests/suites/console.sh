@@ -17,6 +17,7 @@ STANDIN="${STANDIN:-$(dirname "$RAVELIN")/examples/standin}"
   if command -v "$name" >/dev/null; then CHROMIUM="$(command -v "$name")"; break; fi
 done
 need "${CHROMIUM:-chromium}" "apt-get install chromium, or set CHROMIUM"
+export CHROMIUM
 
 # The two builds, made when their sources are newer.
 app="$ROOT/tests/suites/console"
