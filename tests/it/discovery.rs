@@ -75,7 +75,7 @@ async fn targets_of_a_service_are_those_of_the_best_priority() {
     names.targets(
         "_zitadel._tcp.test",
         &[
-            (1, 30, port(&first), "here.test"),
+            (1, 9, port(&first), "here.test"),
             (1, 1, port(&second), "here.test"),
             (2, 1, port(&spare), "here.test"),
         ],
@@ -85,11 +85,20 @@ async fn targets_of_a_service_are_those_of_the_best_priority() {
     let ravelin = Ravelin::start(&config(&[source], &resolver, ""));
     let client = Client::plain(ravelin.plain()).await;
     reaches(&client, &first).await;
-    for _ in 0..300 {
-        well(&client).await;
-    }
-    let (first, second) = (first.count(UNARY), second.count(UNARY));
-    assert!(second > 0 && first > 3 * second, "{first} {second}");
+    // What the first call to each cost to connect is held against it for a while.
+    let shared = async {
+        loop {
+            let before = (first.count(UNARY), second.count(UNARY));
+            for _ in 0..100 {
+                well(&client).await;
+            }
+            let (one, other) = (first.count(UNARY) - before.0, second.count(UNARY) - before.1);
+            if other > 0 && one > 3 * other {
+                return;
+            }
+        }
+    };
+    within(20.0, "shares by weight", shared).await;
     assert_eq!(spare.count(UNARY), 0);
 }
 
