@@ -72,7 +72,7 @@ async fn every_fault_is_told_and_the_old_plan_stays() {
     assert_eq!(answer.status(), 422);
     for fault in ["nonsense", "workers", "ravelin.yaml:"] {
         assert!(answer.text().contains(fault), "{}", answer.text());
-        assert!(process.heard(fault) > 0, "and logged");
+        eventually("and logged", || process.heard(fault) > 0).await;
     }
     assert_eq!(asked(&process).await, "one");
     // Sound in itself, and yet it cannot be put in force: no half of it is.
