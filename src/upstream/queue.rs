@@ -188,4 +188,25 @@ mod tests {
         assert_eq!(done.5, Ok(()));
         assert_eq!(queue.state.shed(), 1);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pace_from_before_everybody_had_gone_refuses_nobody() {
+        let queue = queue(1);
+        let slow = async || {
+            let place = queue.enter(None).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            drop(place);
+        };
+        tokio::join!(slow(), slow(), slow(), slow());
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        let place = queue.enter(None).await.unwrap();
+        let free = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(place);
+        };
+        let soon = Instant::now() + Duration::from_secs(1);
+        let (entered, ()) = tokio::join!(queue.enter(Some(soon)), free);
+        assert!(entered.is_ok(), "it was refused for what was an hour ago");
+        assert_eq!(queue.state.shed(), 0);
+    }
 }

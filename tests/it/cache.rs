@@ -104,6 +104,52 @@ async fn twelve_clients_of_the_keys_get_twelve_cookies() {
 }
 
 #[tokio::test]
+async fn a_304_that_says_private_is_used_once_and_no_longer_kept() {
+    let origin = Origin::start(|_, n| match n {
+        2 => answer(304, "etag: \"v\"\r\ncache-control: private, max-age=600\r\n", ""),
+        _ => answer(200, "etag: \"v\"\r\ncache-control: max-age=0\r\n", n.to_string()),
+    })
+    .await;
+    let ravelin = before(&origin, "true");
+    for (text, asked) in [("1", 1), ("1", 2), ("3", 3)] {
+        assert_eq!(ask(&ravelin, get("a", "/x")).await.text(), text);
+        assert_eq!(origin.asked().len(), asked);
+    }
+}
+
+/// What is kept for its validator alone is not for those who happen to ask at the same time
+/// (RFC 9111 §4).
+#[tokio::test]
+async fn who_waits_for_an_answer_that_may_not_be_reused_asks_for_itself() {
+    let origin = Origin::start(|_, n| {
+        let whole = answer(200, "etag: \"v\"\r\ncache-control: no-cache\r\n", n.to_string());
+        let (head, last) = whole[0].split_at(whole[0].len() - 1);
+        vec![head.to_vec(), last.to_vec()]
+    })
+    .await;
+    let ravelin = before(&origin, "true");
+    let asking = async || ask(&ravelin, get("a", "/x")).await.text().to_owned();
+    let both = async { tokio::join!(asking(), asking()) };
+    let held = async {
+        eventually("both have asked", || origin.asked().len() == 2).await;
+        origin.go(2);
+    };
+    let ((one, other), ()) = tokio::join!(both, held);
+    assert_ne!(one, other);
+}
+
+#[tokio::test]
+async fn what_is_not_in_the_key_does_not_reach_upstream() {
+    let origin = Origin::start(|_, n| answer(200, FRESH, n.to_string())).await;
+    let ravelin = before(&origin, "true");
+    for name in ["x-original-url", "x-rewrite-url", "x-http-method-override", "x-host"] {
+        let asked = with(get("a", &format!("/{name}")), name, "/poison");
+        assert_eq!(ask(&ravelin, asked).await.status(), 200);
+    }
+    assert!(origin.asked().iter().all(|head| !head.contains("poison")), "{:?}", origin.asked());
+}
+
+#[tokio::test]
 async fn many_who_want_the_same_ask_once_and_read_it_as_it_comes() {
     const SIZE: usize = 300_000;
     let origin = Origin::start(|_, _| {
