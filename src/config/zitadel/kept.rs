@@ -25,7 +25,8 @@ pub(super) fn assets(site: &Installation) -> Option<Arc<CachePlan>> {
     plan(site, &[], &except, false)
 }
 
-/// A 404 is never kept: during a rollout another replica may have the file (§3.8).
+/// Nothing is written through these addresses: logos are uploaded below others (§3.4). A 404 is never
+/// kept: during a rollout another replica may have the file (§3.8).
 fn plan(
     site: &Installation,
     paths: &[&str],
@@ -39,6 +40,7 @@ fn plan(
             except: list(except),
             with_cookies,
             errors: false,
+            read_only: true,
             ..CachePlan::default()
         })
     })

@@ -26,6 +26,16 @@ pub enum Sight<'a> {
     Detour(String),
 }
 
+impl Sight<'_> {
+    /// The path that is meant.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Clear(path) => path,
+            Self::Detour(path) => path,
+        }
+    }
+}
+
 /// Looks at a request's path, without its query.
 ///
 /// # Errors

@@ -24,6 +24,10 @@ pub struct CachePlan {
     pub heuristic: bool,
     /// Where a single-page application lies (decoded): its generations are learned and kept.
     pub app: Option<Box<str>>,
+    /// Whether nothing behind these addresses is written through them: what is kept then outlives an
+    /// unsafe method that upstream did not refuse (RFC 9111 §4.4). File servers answer a POST as if it
+    /// were a GET, and anybody could empty the cache with it.
+    pub read_only: bool,
     /// For how long a stale answer may be served while upstream fails, where the answer does not
     /// say so itself and does not forbid it. Zero: not at all.
     pub stale_if_error: Duration,
@@ -39,6 +43,7 @@ impl Default for CachePlan {
             errors: true,
             heuristic: false,
             app: None,
+            read_only: false,
             stale_if_error: Duration::ZERO,
         }
     }
@@ -55,6 +60,12 @@ impl CachePlan {
     /// Whether a path (decoded) belongs to the application.
     pub fn in_app(&self, path: &str) -> bool {
         self.app.as_ref().is_some_and(|app| rest_after(app, path).is_some())
+    }
+
+    /// Whether an unsafe method at a path (decoded) may make untrue what is kept of it. The files of an
+    /// application are built, never written.
+    pub fn is_written(&self, path: &str) -> bool {
+        !self.read_only && !self.in_app(path)
     }
 }
 
@@ -115,5 +126,13 @@ mod tests {
             assert_eq!(plan.covers(path), covered, "{path}");
         }
         assert!(CachePlan::default().covers("/anything"));
+    }
+
+    #[test]
+    fn files_are_not_written_through_their_addresses() {
+        let app = CachePlan { app: Some("/app".into()), ..CachePlan::default() };
+        assert!(!app.is_written("/app/main.js") && app.is_written("/api/users"));
+        let files = CachePlan { read_only: true, ..CachePlan::default() };
+        assert!(!files.is_written("/api/users"));
     }
 }
