@@ -215,6 +215,8 @@ kinds! {
     TotalTimeout: Upstream, 504, 14, Never, "total_timeout", "The exchange took longer than allowed.";
     /// The deadline that the caller named (`grpc-timeout`, `connect-timeout-ms`) has passed.
     Deadline: Upstream, 504, 4, Never, "deadline", "The deadline has passed.";
+    /// Upstream failed another who asked for the same, and again when asked once more.
+    Failing: Upstream, 503, 14, Never, "upstream_failing", "The service is failing at the moment.";
     /// Upstream died after its answer began.
     Incomplete: Upstream, 502, 14, Never, "upstream_incomplete", "The service ended its answer before it was whole.";
     /// No endpoint is there to ask.

@@ -26,7 +26,7 @@ use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
 use self::cache::Cache;
 use self::cache::generation::Origin;
-use self::compress::load::Load;
+use self::coding::load::Load;
 use self::forward::Target;
 use self::forward::retry::budget::Retries;
 use self::plan::{Action, RespondPlan, RoutePlan};
@@ -105,6 +105,7 @@ impl Pipeline {
                 route: Arc::clone(route),
                 target: target.cloned(),
                 quotas: self.quotas.clone(),
+                load: Rc::clone(&self.load),
             };
             let hosts = plan.hosts.iter().filter_map(admit::site::exact).take(AHEAD);
             let origins =
@@ -164,7 +165,8 @@ impl Pipeline {
                         && Cache::concerns(kept, exchange.class, request.uri().path())
                     {
                         let (route, target) = (Arc::clone(&route), target.cloned());
-                        let next = Onward { route, target, quotas: quotas.cloned() };
+                        let (quotas, load) = (quotas.cloned(), Rc::clone(&self.load));
+                        let next = Onward { route, target, quotas, load };
                         let (kept, name) = (Arc::clone(kept), Arc::clone(&next.route.name));
                         // Boxed, so that exchanges without a cache do not carry its state.
                         Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await?
@@ -198,6 +200,7 @@ struct Onward {
     route: Arc<RoutePlan>,
     target: Option<Target>,
     quotas: Option<Arc<Quotas>>,
+    load: Rc<Load>,
 }
 
 impl cache::Next for Onward {
@@ -213,6 +216,10 @@ impl cache::Next for Onward {
         let target = self.target.as_ref();
         let answer = forward::forward(plan, path, target, request, exchange).await?;
         Ok(heard(hearing, answer))
+    }
+
+    fn load(&self) -> Rc<Load> {
+        Rc::clone(&self.load)
     }
 }
 

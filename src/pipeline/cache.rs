@@ -31,8 +31,10 @@ pub mod status;
 pub mod store;
 pub mod variants;
 pub mod vary;
+mod wait;
 mod warm;
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -50,17 +52,17 @@ use self::reuse::Reuse;
 use self::status::Told;
 use self::store::{Key, Purge, Store};
 use self::variants::Variants;
+use self::wait::{News, Waiter};
+use super::coding::load::Load;
 use super::coding::shelf::Shelf;
 use super::path::decode::{Sight, sight};
 use super::plan::{CachePlan, StorePlan};
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::exchange::{CacheUse, Class, Exchange};
 
 /// Bytes of variants that a folder holds at most: some hundred Consoles.
 const SHELF: u64 = 1 << 30;
-/// How often another's failure is waited for before one asks for oneself.
-const TRIES: usize = 2;
 
 /// What stands behind the cache: the way to upstream.
 pub trait Next: Clone + 'static {
@@ -70,6 +72,9 @@ pub trait Next: Clone + 'static {
         request: Request<Body>,
         exchange: &mut Exchange,
     ) -> impl Future<Output = Result<Response<Body>, Error>>;
+
+    /// The worker's time for coding.
+    fn load(&self) -> Rc<Load>;
 }
 
 /// The cache of all workers.
@@ -153,10 +158,7 @@ impl Cache {
         request: &Request<Body>,
         exchange: &Exchange,
     ) -> Result<Ask, Error> {
-        let path = match sight(request.uri().path())? {
-            Sight::Clear(path) => path.into_owned(),
-            Sight::Detour(path) => path,
-        };
+        let path = sight(request.uri().path())?.path().to_owned();
         let app = generation::piece(self.store.plan(), plan, &path);
         let (says, address) = (Asked::of(request.headers()), address(request, exchange));
         Ok(Ask { plan: Arc::clone(plan), route: Arc::clone(name), path, address, says, app })
@@ -172,7 +174,7 @@ impl Cache {
     ) -> Result<Response<Body>, Error> {
         let method = request.method();
         if *method != Method::GET && *method != Method::HEAD {
-            return self.unsafe_or_other(request, exchange, next).await;
+            return self.unsafe_or_other(plan, request, exchange, next).await;
         }
         let ask = self.asked(plan, name, &request, exchange)?;
         exchange.elsewhere = ask.app == Some(Piece::Hashed);
@@ -199,19 +201,20 @@ impl Cache {
         exchange: &mut Exchange,
         next: &impl Next,
     ) -> Result<Response<Body>, Error> {
-        let mut failures = 0;
-        let mut waited = false;
+        let mut waiter = Waiter::default();
         loop {
-            let now = moment(exchange, waited);
+            let waited = waiter.has_waited();
             let (found, verdict) = self.find(&ask, request.headers());
             let verdict = match &found {
                 None => verdict,
-                Some(found) => match self.judge(&ask, &found.entry.head, now, waited) {
-                    Ok(usable) => {
-                        return Ok(self.hit(&ask, usable, found, request, exchange, next));
+                Some(found) => {
+                    match self.judge(&ask, &found.entry.head, moment(exchange, waited), waited) {
+                        Ok(usable) => {
+                            return Ok(self.hit(&ask, usable, found, request, exchange, next));
+                        }
+                        Err(verdict) => verdict,
                     }
-                    Err(verdict) => verdict,
-                },
+                }
             };
             if ask.says.only_if_cached {
                 exchange.cache = Some(CacheUse::Only);
@@ -227,34 +230,30 @@ impl Cache {
                 self.hint(&ask, exchange);
             }
             // Whoever wants it anew may take what is on its way: it is newer than what is kept.
-            let alone = failures >= TRIES;
-            let lead = match alone {
-                true => Lead::alone(),
-                false => match self.flights.join(&ask.address) {
-                    Role::Lead(lead) => lead,
-                    Role::Alone => Lead::alone(),
-                    Role::Wait(mut waiting) => {
-                        waited = true;
-                        let client = client(&request);
-                        match flight::news(&mut waiting).await {
-                            Some(Phase::Failed) => {
-                                failures += 1;
-                                continue;
-                            }
-                            Some(phase) => match self.share(&ask, &client, phase, exchange) {
-                                Shared::Answer(response) => return Ok(response),
-                                Shared::Again => {
-                                    failures += 1;
-                                    continue;
-                                }
-                                Shared::Alone => Lead::alone(),
-                            },
+            let client = client(&request);
+            let lead = match self.flights.join(&ask.address) {
+                Role::Lead(lead) => lead,
+                Role::Alone => Lead::alone(),
+                Role::Wait(waiting) => match waiter.news(waiting).await {
+                    News::Again => continue,
+                    News::Alone => Lead::alone(),
+                    News::Told(Phase::Failed(kind)) => {
+                        let kept = self.instead(&ask, &client, found.as_ref(), None, exchange);
+                        match kept {
+                            Some(response) => return Ok(response),
+                            None if waiter.gives_up() => return Err(failing(kind, exchange)),
+                            None => continue,
+                        }
+                    }
+                    News::Told(phase) => {
+                        match self.share(&ask, &client, phase, &next.load(), exchange) {
+                            Some(response) => return Ok(response),
                             None => Lead::alone(),
                         }
                     }
                 },
             };
-            let fetch = Fetch { cache: self, ask, client: client(&request), stale: found, lead };
+            let fetch = Fetch { cache: self, ask, client, stale: found, lead };
             return fetch.run(verdict, request, exchange, next).await;
         }
     }
@@ -329,23 +328,48 @@ impl Cache {
         response
     }
 
-    /// The answer that another asked for.
-    fn share(&self, ask: &Ask, client: &Client, phase: Phase, exchange: &mut Exchange) -> Shared {
+    /// What is kept in the place of a failure, where that is allowed.
+    fn instead(
+        &self,
+        ask: &Ask,
+        client: &Client,
+        found: Option<&Found>,
+        failed: Option<StatusCode>,
+        exchange: &mut Exchange,
+    ) -> Option<Response<Body>> {
+        let found = found?;
+        let head = &found.entry.head;
+        let age = head.age(Instant::now());
+        if !reuse::despite_error(&ask.says, &head.life, age, ask.plan.stale_if_error) {
+            return None;
+        }
+        let fwd_status = failed.map(|status| status.as_u16());
+        let told = Told { fwd_status, detail: Some("stale-if-error"), ..Told::default() };
+        Some(self.kept(client, found, CacheUse::Error, told, exchange))
+    }
+
+    /// The answer that another asked for, if it is for this request too.
+    fn share(
+        &self,
+        ask: &Ask,
+        client: &Client,
+        phase: Phase,
+        load: &Load,
+        exchange: &mut Exchange,
+    ) -> Option<Response<Body>> {
         let told = Told::default();
         match phase {
             Phase::Filling(fill) if applies(&fill.head, ask, &client.headers) => {
-                let now = Instant::now();
-                let Some(made) = answer::filling(client, &fill, now) else { return Shared::Again };
-                let mut response = made.response;
+                let mut response = answer::filling(client, &fill, load.level(), Instant::now());
                 status::tell(response.headers_mut(), CacheUse::Collapsed, told);
                 exchange.cache = Some(CacheUse::Collapsed);
-                Shared::Answer(response)
+                Some(response)
             }
             Phase::Kept(entry, content) if applies(&entry.head, ask, &client.headers) => {
                 let found = Found { entry, content };
-                Shared::Answer(self.kept(client, &found, CacheUse::Collapsed, told, exchange))
+                Some(self.kept(client, &found, CacheUse::Collapsed, told, exchange))
             }
-            _ => Shared::Alone,
+            _ => None,
         }
     }
 
@@ -353,14 +377,16 @@ impl Cache {
     /// (RFC 9111 §4.4).
     async fn unsafe_or_other(
         &self,
+        plan: &CachePlan,
         request: Request<Body>,
         exchange: &mut Exchange,
         next: &impl Next,
     ) -> Result<Response<Body>, Error> {
-        let safe = request.method().is_safe();
+        let path = sight(request.uri().path())?;
+        let writes = !request.method().is_safe() && plan.is_written(path.path());
         let address = address(&request, exchange);
         let response = pass(CacheUse::Method, None, request, exchange, next).await?;
-        if !safe && response.status().as_u16() < 400 {
+        if writes && response.status().as_u16() < 400 {
             let headers = response.headers();
             let named = [LOCATION, CONTENT_LOCATION]
                 .into_iter()
@@ -373,13 +399,10 @@ impl Cache {
     }
 }
 
-/// What another's answer comes to.
-enum Shared {
-    Answer(Response<Body>),
-    /// It has just come to its end: look once more.
-    Again,
-    /// It is not for this request.
-    Alone,
+/// What those are told who waited for another, when upstream has failed it.
+fn failing(kind: Kind, exchange: &mut Exchange) -> Error {
+    exchange.cache = Some(CacheUse::Collapsed);
+    Error::with(kind, "upstream failed those who asked for the same before")
 }
 
 /// Goes past the cache.

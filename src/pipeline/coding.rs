@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod encode;
+pub mod load;
 pub mod media;
 pub mod shelf;
 pub mod stream;

@@ -7,7 +7,6 @@
 pub mod coded;
 pub mod eligible;
 pub mod head;
-pub mod load;
 pub mod secret;
 
 use std::rc::Rc;
@@ -17,8 +16,8 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use self::coded::Coded;
-use self::load::Load;
 use super::coding::accept::Accepted;
+use super::coding::load::Load;
 use super::coding::stream::Encoder;
 use super::plan::CompressPlan;
 use crate::body::Body;

@@ -217,6 +217,65 @@ async fn when_the_one_who_asks_fails_another_tries() {
     assert_eq!(second.await.unwrap().text(), "0123456789");
 }
 
+/// Before `origin`, where every call of upstream counts.
+fn counted(origin: &Origin) -> Ravelin {
+    let config = config_before(&format!("http://{}", origin.address()));
+    let config = config.replace("to: up", "to: up, retry: never, cache: true");
+    let config = config
+        .replace("workers: 1", "workers: 2")
+        .replace("endpoints:", "health: \"off\", endpoints:");
+    Ravelin::start(&config)
+}
+
+/// So many clients at once, all of whom have come before upstream answers the first.
+async fn crowd(ravelin: &Arc<Ravelin>, origin: &Origin, size: usize, asked: usize) -> Vec<Answer> {
+    let asking = (0..size).map(|_| {
+        let ravelin = Arc::clone(ravelin);
+        tokio::spawn(async move { ask(&ravelin, get("a", "/x")).await })
+    });
+    let asking: Vec<_> = asking.collect();
+    let all = || ravelin.metric("ravelin_requests_in_flight") >= size as f64;
+    eventually("all have come", || origin.asked().len() == asked && all()).await;
+    origin.go(size);
+    let mut answers = Vec::new();
+    for one in asking {
+        answers.push(within(10.0, "an answer", one).await.unwrap());
+    }
+    answers
+}
+
+fn held(whole: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let (head, rest) = whole[0].split_at(9);
+    vec![head.to_vec(), rest.to_vec()]
+}
+
+#[tokio::test]
+async fn a_failing_upstream_is_asked_twice_for_a_crowd() {
+    let origin = Origin::start(|_, _| held(answer(500, "", "broken"))).await;
+    let ravelin = Arc::new(counted(&origin));
+    let answers = crowd(&ravelin, &origin, 60, 1).await;
+    assert_eq!(origin.asked().len(), 2, "one asks, and another once more");
+    let own = answers.iter().filter(|answer| (answer.status(), answer.text()) == (500, "broken"));
+    assert_eq!(own.count(), 2);
+    let told = answers.iter().filter(|answer| answer.status() == 503);
+    assert_eq!(told.count(), 58);
+}
+
+#[tokio::test]
+async fn a_crowd_is_served_what_is_stale_when_the_one_who_asks_is_failed() {
+    let origin = Origin::start(|_, n| match n {
+        1 => answer(200, "cache-control: max-age=0, stale-if-error=60\r\netag: \"v\"\r\n", "old"),
+        _ => held(answer(503, "", "broken")),
+    })
+    .await;
+    let ravelin = Arc::new(counted(&origin));
+    assert_eq!(ask(&ravelin, get("a", "/x")).await.text(), "old");
+    let answers = crowd(&ravelin, &origin, 60, 2).await;
+    assert!(answers.iter().all(|answer| (answer.status(), answer.text()) == (200, "old")));
+    assert!(answers.iter().all(|answer| status(answer).ends_with("detail=stale-if-error")));
+    assert_eq!(origin.asked().len(), 2, "one has asked for all");
+}
+
 #[tokio::test]
 async fn what_is_too_large_or_of_unknown_length_comes_through_whole() {
     let size = 3 << 20;
@@ -306,6 +365,30 @@ async fn a_write_or_a_purge_makes_it_be_asked_for_again() {
     assert_eq!(refused.status(), 403);
 }
 
+/// A file server answers a POST with the file; whoever may send one must not be able to empty the
+/// cache (RFC 9111 §4.4: only what was not refused invalidates at all).
+#[tokio::test]
+async fn files_outlive_unsafe_methods_and_nothing_is_forgotten_for_a_refused_one() {
+    let origin = Origin::start(|head, n| {
+        let refused = head.starts_with("post /refused");
+        answer(if refused { 405 } else { 200 }, FRESH, n.to_string())
+    })
+    .await;
+    for (cache, path, kept) in [
+        ("true", "/refused", true),
+        ("true", "/written", false),
+        ("{app: /app}", "/app/main.js", true),
+        ("{app: /app}", "/other", false),
+    ] {
+        let ravelin = before(&origin, cache);
+        let first = ask(&ravelin, get("a", path)).await;
+        let method = ask(&ravelin, faults::post("a", path, "data")).await;
+        assert!(status(&method).starts_with("Ravelin; fwd=method"), "{}", status(&method));
+        let again = ask(&ravelin, get("a", path)).await;
+        assert_eq!(again.text() == first.text(), kept, "{cache} {path}");
+    }
+}
+
 #[tokio::test]
 async fn a_script_is_coded_at_its_first_asking_and_better_afterwards() {
     let script: String = (0..6_000).map(|i| format!("const value{i} = call({i});\n")).collect();
@@ -372,6 +455,11 @@ async fn zitadel_s_files_are_kept_and_its_pages_are_not() {
         let answer = twice(request).await;
         assert!(!status(&answer).contains("hit"), "{answer:?}");
     }
+    let page = ask(&ravelin, get("localhost", "/ui/console/")).await;
+    assert!(
+        status(&page).contains("hit"),
+        "the POSTs, which were answered, have emptied it: {page:?}"
+    );
 }
 
 /// What the cache does not keep is coded by the route's `compress`; what it keeps has its own codings.

@@ -84,6 +84,7 @@ const fn advice(kind: Kind) -> &'static str {
         }
         Kind::Refused
         | Kind::Gateway
+        | Kind::Failing
         | Kind::Missing
         | Kind::Reset
         | Kind::FirstByteTimeout

@@ -200,8 +200,13 @@ fn add_vary(headers: &mut HeaderMap) {
     }
 }
 
-/// The answer from what is on its way in; `None`: it has just come to its end.
-pub fn filling(client: &Client, fill: &Arc<Fill>, now: Instant) -> Option<Made> {
+/// The answer from what is on its way in; `level`: how it may be coded, if nobody wanted that before.
+pub fn filling(
+    client: &Client,
+    fill: &Arc<Fill>,
+    level: Option<Level>,
+    now: Instant,
+) -> Response<Body> {
     let head = &*fill.head;
     let mut headers = head.headers();
     let old = head.age(now);
@@ -216,7 +221,7 @@ pub fn filling(client: &Client, fill: &Arc<Fill>, now: Instant) -> Option<Made> 
         let condition = conditional::judge(&client.headers, head.tag.as_ref(), head.modified);
         let tag = head.tag.clone().or_else(|| headers.get(ETAG).cloned());
         if let Some(tag) = tag.and_then(|tag| tag_of(condition, &tag)) {
-            return Some(Made { response: not_modified(headers, tag), saved: 0 });
+            return not_modified(headers, tag);
         }
     }
     if found && let Some(part) = part(client, head, fill.length) {
@@ -224,15 +229,14 @@ pub fn filling(client: &Client, fill: &Arc<Fill>, now: Instant) -> Option<Made> 
         headers.insert(CONTENT_RANGE, range::content_range(&part, length));
         headers.insert(CONTENT_LENGTH, (part.end - part.start).into());
         let body = Body::boxed(fill.read_part(part));
-        return Some(made(StatusCode::PARTIAL_CONTENT, headers, body));
+        return made(StatusCode::PARTIAL_CONTENT, headers, body);
     }
-    let coding = coding(client, fill);
-    let reader = fill.read(coding)?;
-    match (coding.header(), fill.length) {
+    let reader = fill.read(coding(client, fill), level);
+    match (reader.coding().header(), fill.length) {
         (Some(name), _) => {
             headers.insert(CONTENT_ENCODING, name);
             if let Some(tag) = &head.tag {
-                headers.insert(ETAG, conditional::tag(tag, suffix(coding, Level::Fast)));
+                headers.insert(ETAG, conditional::tag(tag, suffix(reader.coding(), Level::Fast)));
             }
         }
         (None, Some(length)) if head.status != StatusCode::NO_CONTENT => {
@@ -240,14 +244,14 @@ pub fn filling(client: &Client, fill: &Arc<Fill>, now: Instant) -> Option<Made> 
         }
         (None, _) => {}
     }
-    Some(made(head.status, headers, Body::boxed(reader)))
+    made(head.status, headers, Body::boxed(reader))
 }
 
-fn made(status: StatusCode, headers: HeaderMap, body: Body) -> Made {
+fn made(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    Made { response, saved: 0 }
+    response
 }
 
 /// Whether `If-Range` lets ranges of the variant with this tag hold.

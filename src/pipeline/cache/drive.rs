@@ -2,11 +2,12 @@
 //! and at its end into the store. Goes on when the client that asked has left.
 
 use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
@@ -16,11 +17,12 @@ use http_body_util::BodyExt as _;
 use super::Cache;
 use super::content::{Content, Hash, Variant};
 use super::entry::Entry;
-use super::fill::Fill;
+use super::fill::{Fill, Wanted};
 use super::flight::Lead;
 use super::store::{Key, Reserved};
 use crate::body::Body;
 use crate::error::Error;
+use crate::pipeline::coding::load::Load;
 use crate::pipeline::coding::stream::Encoder;
 use crate::pipeline::coding::{Coding, Level, media};
 
@@ -44,6 +46,8 @@ pub(super) struct Drive {
     pub(super) lead: Lead,
     pub(super) room: Arc<Reserved>,
     pub(super) past: Past,
+    /// The worker's time for coding.
+    pub(super) load: Rc<Load>,
 }
 
 /// Tells the readers of a body that it broke off, unless it has come to its end.
@@ -79,7 +83,7 @@ impl Drive {
         let known = self.fill.length.and_then(|length| usize::try_from(length).ok());
         let mut whole = BytesMut::with_capacity(known.unwrap_or(0));
         let mut digest = digest::Context::new(&digest::SHA256);
-        let mut encoders = Encoders::default();
+        let mut encoders = Encoders::new(&self.load);
         while let Some(frame) = encoders.next(&mut self.body, &self.fill).await {
             // Trailers are not kept.
             let Ok(mut data) = frame.ok()?.into_data() else { continue };
@@ -117,11 +121,15 @@ impl Drive {
 }
 
 /// The codings that readers want, each made once.
-#[derive(Default)]
-struct Encoders(Vec<Coder>);
+struct Encoders {
+    all: Vec<Coder>,
+    load: Rc<Load>,
+}
 
 struct Coder {
     coding: Coding,
+    level: Level,
+    /// `None`: it has failed.
     encoder: Option<Encoder>,
     /// How much of the body it has taken.
     taken: usize,
@@ -129,14 +137,18 @@ struct Coder {
 }
 
 impl Encoders {
+    fn new(load: &Rc<Load>) -> Self {
+        Self { all: Vec::new(), load: Rc::clone(load) }
+    }
+
     /// The next frame; where there is none for a while, what is held back goes out.
     async fn next(&mut self, body: &mut Body, fill: &Fill) -> Option<Result<Frame<Bytes>, Error>> {
-        if !self.0.is_empty() {
+        if !self.all.is_empty() {
             if let Ok(frame) = tokio::time::timeout(SILENCE, body.frame()).await {
                 return frame;
             }
-            for coder in &mut self.0 {
-                coder.step(fill, Encoder::flush);
+            for coder in &mut self.all {
+                coder.step(fill, &self.load, Encoder::flush);
             }
         }
         body.frame().await
@@ -144,20 +156,12 @@ impl Encoders {
 
     /// Codes what is there and not yet coded, in every coding that is wanted by now.
     async fn catch_up(&mut self, fill: &Fill, whole: &[u8]) {
-        for coding in fill.wanted() {
-            if !self.0.iter().any(|coder| coder.coding == coding) {
-                let encoder = Encoder::new(coding, Level::Fast, fill.length).ok();
-                if encoder.is_none() {
-                    fill.fail();
-                }
-                self.0.push(Coder { coding, encoder, taken: 0, coded: BytesMut::new() });
-            }
-        }
-        for coder in &mut self.0 {
+        self.all.extend(fill.wanted().into_iter().map(Coder::new));
+        for coder in &mut self.all {
             while let Some(rest) = whole.get(coder.taken..).filter(|rest| !rest.is_empty()) {
                 let piece = rest.get(..PIECE).unwrap_or(rest);
                 coder.taken += piece.len();
-                coder.step(fill, |encoder| encoder.push(piece));
+                coder.step(fill, &self.load, |encoder| encoder.push(piece));
                 tokio::task::yield_now().await;
             }
         }
@@ -167,19 +171,17 @@ impl Encoders {
     async fn finish(&mut self, fill: &Fill, whole: &[u8]) -> Vec<Variant> {
         loop {
             self.catch_up(fill, whole).await;
-            if fill.close(self.0.len()) {
+            if fill.close() {
                 break;
             }
         }
-        let mut variants = Vec::with_capacity(self.0.len());
-        for mut coder in self.0.drain(..) {
-            let Some(Ok(rest)) = coder.encoder.take().map(Encoder::finish) else { continue };
-            coder.coded.extend_from_slice(&rest);
-            fill.push(coder.coding, rest);
-            fill.end(coder.coding);
-            if media::pays(whole.len() as u64, coder.coded.len() as u64) {
-                let bytes = Some(coder.coded.freeze());
-                variants.push(Variant { coding: coder.coding, level: Level::Fast, bytes });
+        let mut variants = Vec::with_capacity(self.all.len());
+        for mut coder in self.all.drain(..) {
+            if let Some(coded) = coder.finish(fill, &self.load)
+                && media::pays(whole.len() as u64, coded.len() as u64)
+            {
+                let Coder { coding, level, .. } = coder;
+                variants.push(Variant { coding, level, bytes: Some(coded) });
             }
             tokio::task::yield_now().await;
         }
@@ -188,17 +190,51 @@ impl Encoders {
 }
 
 impl Coder {
-    /// One step of the encoder; where it fails, those who read this coding are told.
-    fn step(&mut self, fill: &Fill, step: impl FnOnce(&mut Encoder) -> std::io::Result<Bytes>) {
-        let Some(encoder) = &mut self.encoder else { return };
-        match step(encoder) {
+    fn new(wanted: Wanted) -> Self {
+        let Wanted { coding, level, encoder } = wanted;
+        Self { coding, level, encoder: Some(encoder), taken: 0, coded: BytesMut::new() }
+    }
+
+    /// One step of the encoder.
+    fn step(
+        &mut self,
+        fill: &Fill,
+        load: &Load,
+        step: impl FnOnce(&mut Encoder) -> io::Result<Bytes>,
+    ) {
+        let Some(mut encoder) = self.encoder.take() else { return };
+        let started = Instant::now();
+        let coded = step(&mut encoder);
+        load.spent(started, Instant::now());
+        if self.took(fill, coded) {
+            self.encoder = Some(encoder);
+        }
+    }
+
+    /// The whole; `None` where the encoder has failed.
+    fn finish(&mut self, fill: &Fill, load: &Load) -> Option<Bytes> {
+        let encoder = self.encoder.take()?;
+        let started = Instant::now();
+        let rest = encoder.finish();
+        load.spent(started, Instant::now());
+        self.took(fill, rest).then(|| {
+            fill.end(self.coding);
+            std::mem::take(&mut self.coded).freeze()
+        })
+    }
+
+    /// Hands out what the encoder gave; where it has failed, those who read this coding are told.
+    fn took(&mut self, fill: &Fill, coded: io::Result<Bytes>) -> bool {
+        match coded {
             Ok(coded) => {
                 self.coded.extend_from_slice(&coded);
                 fill.push(self.coding, coded);
+                true
             }
             Err(error) => {
                 tracing::warn!(%error, coding = self.coding.name(), "coding failed");
-                self.encoder = None;
+                fill.break_off(self.coding);
+                false
             }
         }
     }

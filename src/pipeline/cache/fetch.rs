@@ -24,8 +24,9 @@ use super::status::{self, Told};
 use super::store::{Key, Reserved};
 use super::{Cache, Next, date, policy, reuse};
 use crate::body::Body;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Origin};
 use crate::exchange::{CacheUse, Exchange};
+use crate::pipeline::coding::load::Load;
 
 /// How many answers one worker asks for anew behind its clients' backs at a time.
 const BEHIND: usize = 32;
@@ -60,7 +61,7 @@ const UNKEYED: [&str; 9] = [
 impl Fetch<'_> {
     /// Asks, keeps what may be kept, and answers the one who asked.
     pub(super) async fn run(
-        self,
+        mut self,
         verdict: CacheUse,
         request: Request<Body>,
         exchange: &mut Exchange,
@@ -70,11 +71,7 @@ impl Fetch<'_> {
         let asked_at = Instant::now();
         let request = self.prepared(request);
         let result = next.send(request, exchange).await;
-        let failing = match &result {
-            Err(_) => true,
-            Ok(response) => matches!(response.status().as_u16(), 500 | 502 | 503 | 504),
-        };
-        if failing && let Some(response) = self.instead(result.as_ref().ok(), exchange) {
+        if let Some(response) = self.despite(&result, exchange) {
             return Ok(response);
         }
         let response = result?;
@@ -84,7 +81,7 @@ impl Fetch<'_> {
         {
             return Ok(self.confirmed(&found, response.headers(), came, exchange));
         }
-        self.take(verdict, response, came, exchange).await
+        self.take(verdict, response, came, exchange, &next.load()).await
     }
 
     /// The request as everybody would ask it.
@@ -113,22 +110,30 @@ impl Fetch<'_> {
         request
     }
 
-    /// What is kept in the place of a failure, where that is allowed.
-    fn instead(
-        &self,
-        failed: Option<&Response<Body>>,
+    /// What is kept in the place of a failure, where that is allowed. Those who wait are told of the
+    /// failure: they may be served the same way, and need not all ask.
+    fn despite(
+        &mut self,
+        result: &Result<Response<Body>, Error>,
         exchange: &mut Exchange,
     ) -> Option<Response<Body>> {
-        let found = self.stale.as_ref()?;
-        let head = &found.entry.head;
-        let age = head.age(Instant::now());
-        let ask = &self.ask;
-        if !reuse::despite_error(&ask.says, &head.life, age, ask.plan.stale_if_error) {
-            return None;
+        let status = result.as_ref().ok().map(Response::status);
+        let kind = match result {
+            Ok(response) if !reuse::is_failure(response.status()) => return None,
+            Ok(_) => Some(Kind::Failing),
+            Err(error) => of_everybody(error.kind()),
+        };
+        let found = self.stale.as_ref();
+        let response = self.cache.instead(&self.ask, &self.client, found, status, exchange);
+        if let Some(kind) = kind.filter(|_| response.is_some() || result.is_err()) {
+            self.let_go().failed(kind);
         }
-        let fwd_status = failed.map(|response| response.status().as_u16());
-        let told = Told { fwd_status, detail: Some("stale-if-error"), ..Told::default() };
-        Some(self.cache.kept(&self.client, found, CacheUse::Error, told, exchange))
+        response
+    }
+
+    /// The lead, so that this goes on for its own client alone.
+    fn let_go(&mut self) -> Lead {
+        std::mem::replace(&mut self.lead, Lead::alone())
     }
 
     /// 304: what is kept lives on (RFC 9111 §4.3.4).
@@ -178,6 +183,7 @@ impl Fetch<'_> {
         response: Response<Body>,
         came: (Instant, date::Seconds),
         exchange: &mut Exchange,
+        load: &Rc<Load>,
     ) -> Result<Response<Body>, Error> {
         let (status, headers) = (response.status(), response.headers());
         let ask = &self.ask;
@@ -206,7 +212,7 @@ impl Fetch<'_> {
                 let fill = Fill::new(head, length);
                 let room = Arc::new(room);
                 fill.hold(Arc::clone(&room));
-                self.fill(verdict, fill, body, room, exchange).await
+                self.fill(verdict, fill, body, room, exchange, load).await
             }
         }
     }
@@ -230,7 +236,10 @@ impl Fetch<'_> {
             verdict,
             Told { detail: Some(why), ..Told::default() },
         );
-        self.lead.pass();
+        match status.is_server_error() {
+            true => self.lead.failed(Kind::Failing),
+            false => self.lead.pass(),
+        }
         response
     }
 
@@ -242,11 +251,12 @@ impl Fetch<'_> {
         body: Body,
         room: Arc<Reserved>,
         exchange: &mut Exchange,
+        load: &Rc<Load>,
     ) -> Result<Response<Body>, Error> {
         let life = &fill.head.life;
         if life.fresh.is_zero() || life.no_cache {
             // Kept for its validator alone: each of those who wait must ask for itself (RFC 9111 §4).
-            std::mem::replace(&mut self.lead, Lead::alone()).pass();
+            self.let_go().pass();
         }
         let told = Told { stored: true, ..Told::default() };
         let small = fill.length.is_some_and(|length| length <= SMALL);
@@ -255,7 +265,7 @@ impl Fetch<'_> {
             self.lead.filling(&fill);
         }
         // Before anything comes, so that the coding that is wanted here is made along.
-        let reading = answer::filling(&self.client, &fill, Instant::now());
+        let mut response = answer::filling(&self.client, &fill, load.level(), Instant::now());
         let past = Rc::default();
         let drive = Drive {
             cache: Arc::clone(self.cache),
@@ -265,6 +275,7 @@ impl Fetch<'_> {
             lead: self.lead,
             room,
             past: Rc::clone(&past),
+            load: Rc::clone(load),
         };
         if small {
             let (entry, content) = drive.run().await.ok_or(Kind::Incomplete)?;
@@ -272,7 +283,6 @@ impl Fetch<'_> {
             return Ok(self.cache.kept(&self.client, &found, verdict, told, exchange));
         }
         tokio::task::spawn_local(drive.run());
-        let mut response = reading.ok_or(Kind::Internal)?.response;
         status::tell(response.headers_mut(), verdict, told);
         if known {
             return Ok(response);
@@ -326,6 +336,12 @@ impl Drop for Asking {
     fn drop(&mut self) {
         ASKING.set(ASKING.get().saturating_sub(1));
     }
+}
+
+/// A failure that everybody who asks would have, not this client alone.
+fn of_everybody(kind: Kind) -> Option<Kind> {
+    let own = matches!(kind, Kind::Deadline | Kind::TotalTimeout | Kind::IdleTimeout);
+    (kind.origin() == Origin::Upstream && !own).then_some(kind)
 }
 
 /// The length of a body as it is sent; `None`: not known before its end.

@@ -17,7 +17,8 @@ use http_body::{Frame, SizeHint};
 use super::entry::Head;
 use super::store::Reserved;
 use crate::error::{Error, Kind};
-use crate::pipeline::coding::Coding;
+use crate::pipeline::coding::stream::Encoder;
+use crate::pipeline::coding::{Coding, Level};
 
 /// A body on its way in.
 pub struct Fill {
@@ -45,18 +46,32 @@ struct Tape {
     coding: Coding,
     pieces: Vec<Bytes>,
     whole: bool,
+    /// Its encoder has failed.
+    broken: bool,
+    /// Who is to code it, until the one who reads the body takes it up.
+    wanted: Option<Wanted>,
+}
+
+/// A coding that somebody wants.
+pub struct Wanted {
+    /// Which.
+    pub coding: Coding,
+    /// How well.
+    pub level: Level,
+    /// By what.
+    pub encoder: Encoder,
 }
 
 impl Tape {
-    const fn new(coding: Coding) -> Self {
-        Self { coding, pieces: Vec::new(), whole: false }
+    const fn new(coding: Coding, wanted: Option<Wanted>) -> Self {
+        Self { coding, pieces: Vec::new(), whole: false, broken: false, wanted }
     }
 }
 
 impl Fill {
     /// Nothing is there yet.
     pub fn new(head: Arc<Head>, length: Option<u64>) -> Arc<Self> {
-        let state = State { tapes: vec![Tape::new(Coding::Identity)], ..State::default() };
+        let state = State { tapes: vec![Tape::new(Coding::Identity, None)], ..State::default() };
         Arc::new(Self { head, length, room: OnceLock::new(), state: Mutex::new(state) })
     }
 
@@ -70,17 +85,24 @@ impl Fill {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A reader of the whole in `coding`; `None` where it is too late to want it.
-    pub fn read(self: &Arc<Self>, coding: Coding) -> Option<Reader> {
+    /// A reader of the whole in `coding`; uncoded where that cannot be had: nobody has wanted it yet,
+    /// and it is too late, `level` is none since the time for coding is used up, or there is no
+    /// memory for an encoder.
+    pub fn read(self: &Arc<Self>, coding: Coding, level: Option<Level>) -> Reader {
         let mut state = self.state();
-        if !state.tapes.iter().any(|tape| tape.coding == coding) {
-            if state.closing {
-                return None;
-            }
-            state.tapes.push(Tape::new(coding));
+        let coding = if self.offers(&mut state, coding, level) { coding } else { Coding::Identity };
+        self.reader(&mut state, coding, 0..u64::MAX)
+    }
+
+    /// Whether there is a tape of `coding`, or from now on.
+    fn offers(&self, state: &mut State, coding: Coding, level: Option<Level>) -> bool {
+        if let Some(tape) = state.tapes.iter().find(|tape| tape.coding == coding) {
+            return !tape.broken;
         }
-        let range = 0..u64::MAX;
-        Some(self.reader(&mut state, coding, range))
+        let Some(level) = level.filter(|_| !state.closing) else { return false };
+        let Ok(encoder) = Encoder::new(coding, level, self.length) else { return false };
+        state.tapes.push(Tape::new(coding, Some(Wanted { coding, level, encoder })));
+        true
     }
 
     /// A reader of some of it, uncoded.
@@ -100,36 +122,39 @@ impl Fill {
         Reader { fill, id: state.readers, coding, next: 0, at: 0, range }
     }
 
-    /// The codings that are wanted.
-    pub fn wanted(&self) -> Vec<Coding> {
-        let state = self.state();
-        state.tapes.iter().skip(1).map(|tape| tape.coding).collect()
+    /// What has come to be wanted since this was last asked.
+    pub fn wanted(&self) -> Vec<Wanted> {
+        self.state().tapes.iter_mut().filter_map(|tape| tape.wanted.take()).collect()
     }
 
-    /// No more codings can be wanted, unless there are more than `known` already.
-    pub fn close(&self, known: usize) -> bool {
+    /// No more codings can be wanted, unless one is that nobody has taken up yet.
+    pub fn close(&self) -> bool {
         let mut state = self.state();
-        state.closing = state.tapes.len() - 1 <= known;
+        state.closing = state.tapes.iter().all(|tape| tape.wanted.is_none());
         state.closing
     }
 
     /// One more piece.
     pub fn push(&self, coding: Coding, piece: Bytes) {
-        if piece.is_empty() {
-            return;
+        if !piece.is_empty() {
+            self.tape(coding, |tape| tape.pieces.push(piece));
         }
-        self.change(|state| {
-            if let Some(tape) = state.tapes.iter_mut().find(|tape| tape.coding == coding) {
-                tape.pieces.push(piece);
-            }
-        });
     }
 
     /// There is no more.
     pub fn end(&self, coding: Coding) {
+        self.tape(coding, |tape| tape.whole = true);
+    }
+
+    /// The encoder has failed: those who read this coding are told, others read another.
+    pub fn break_off(&self, coding: Coding) {
+        self.tape(coding, |tape| tape.broken = true);
+    }
+
+    fn tape(&self, coding: Coding, change: impl FnOnce(&mut Tape)) {
         self.change(|state| {
             if let Some(tape) = state.tapes.iter_mut().find(|tape| tape.coding == coding) {
-                tape.whole = true;
+                change(tape);
             }
         });
     }
@@ -159,6 +184,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// How it is coded.
+    pub const fn coding(&self) -> Coding {
+        self.coding
+    }
+
     /// The next piece of the range; `Ready(None)` at its end.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         let mut state = self.fill.state();
@@ -180,7 +210,7 @@ impl Reader {
         if self.at >= self.range.end || tape.whole {
             return Poll::Ready(None);
         }
-        if *failed {
+        if *failed || tape.broken {
             let why = "the answer that was being stored broke off";
             return Poll::Ready(Some(Err(Error::with(Kind::Incomplete, why))));
         }

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::content::Content;
 use super::entry::Entry;
 use super::fill::Fill;
+use crate::error::Kind;
 
 /// How many may wait for one answer; more ask for themselves.
 const WAITERS: usize = 8_192;
-/// How long one waits for another's answer before it asks for itself.
+/// How long one waits for others' answers before it asks for itself.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How far the one who asks has come.
@@ -27,8 +29,10 @@ pub enum Phase {
     Kept(Arc<Entry>, Arc<Content>),
     /// It is nobody else's.
     Pass,
-    /// It came to nothing: another may try.
-    Failed,
+    /// Upstream failed.
+    Failed(Kind),
+    /// The one who asked has gone: another may try.
+    Gone,
 }
 
 /// Who is asking upstream, by address.
@@ -75,7 +79,7 @@ impl Flights {
 }
 
 /// The right to ask for an address, and the duty to tell the others. Dropped without a word, it
-/// tells them that it came to nothing.
+/// tells them that nobody asks any more.
 pub struct Lead {
     flights: Option<(Arc<Flights>, Arc<str>)>,
     flight: watch::Sender<Phase>,
@@ -102,6 +106,11 @@ impl Lead {
         self.end(Phase::Pass);
     }
 
+    /// Upstream failed.
+    pub fn failed(self, kind: Kind) {
+        self.end(Phase::Failed(kind));
+    }
+
     fn end(mut self, phase: Phase) {
         self.leave();
         self.flight.send_replace(phase);
@@ -121,19 +130,19 @@ impl Drop for Lead {
         self.flight.send_if_modified(|phase| {
             let open = matches!(phase, Phase::Asking | Phase::Filling(_));
             if open {
-                *phase = Phase::Failed;
+                *phase = Phase::Gone;
             }
             open
         });
     }
 }
 
-/// Waits until there is something to do, at most [`PATIENCE`]; `None`: it lasted too long.
-pub async fn news(waiting: &mut watch::Receiver<Phase>) -> Option<Phase> {
+/// Waits until there is something to do, or it is `until`; `None`: it lasted too long.
+pub async fn news(waiting: &mut watch::Receiver<Phase>, until: Instant) -> Option<Phase> {
     let told = waiting.wait_for(|phase| !matches!(phase, Phase::Asking));
-    match tokio::time::timeout(PATIENCE, told).await {
+    match tokio::time::timeout_at(until, told).await {
         Ok(Ok(phase)) => Some(phase.clone()),
-        Ok(Err(_)) => Some(Phase::Failed),
+        Ok(Err(_)) => Some(Phase::Gone),
         Err(_) => None,
     }
 }
@@ -161,13 +170,19 @@ mod tests {
         let flights = Arc::<Flights>::default();
         let first = lead(&flights);
         let mut waiting = wait(&flights);
-        assert!(news(&mut waiting).await.is_none(), "patience ends");
+        let soon = || Instant::now() + PATIENCE;
+        assert!(news(&mut waiting, soon()).await.is_none(), "patience ends");
         drop(first);
-        assert!(matches!(news(&mut waiting).await, Some(Phase::Failed)));
+        assert!(matches!(news(&mut waiting, soon()).await, Some(Phase::Gone)));
         let second = lead(&flights);
         let mut waiting = wait(&flights);
         second.pass();
-        assert!(matches!(news(&mut waiting).await, Some(Phase::Pass)));
+        assert!(matches!(news(&mut waiting, soon()).await, Some(Phase::Pass)));
+        let third = lead(&flights);
+        let mut waiting = wait(&flights);
+        third.failed(Kind::Connect);
+        let told = news(&mut waiting, soon()).await;
+        assert!(matches!(told, Some(Phase::Failed(Kind::Connect))), "once told, it stays told");
         assert!(flights.is_empty());
     }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::directives::Asked;
 use super::policy::Life;
 
@@ -50,6 +52,12 @@ pub fn reuse(asked: &Asked, life: &Life, age: Duration) -> Reuse {
         return Reuse::Stale;
     }
     Reuse::Ask
+}
+
+/// Whether an answer with this status is a failure, which a stale answer may take the place of
+/// (RFC 5861 §4).
+pub fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 /// Whether an answer may be used now that upstream has failed. `allowed` is what the route allows

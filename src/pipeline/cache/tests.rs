@@ -14,10 +14,18 @@ use super::*;
 use crate::exchange::{Connection, Ending, Identity, Protocol};
 
 /// An upstream that names in its answer who asked, and says what it is told.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Upstream {
     asked: Rc<Cell<usize>>,
     says: Rc<RefCell<Vec<(HeaderName, HeaderValue)>>>,
+    load: Rc<Load>,
+}
+
+impl Upstream {
+    fn new() -> Self {
+        let load = Rc::new(Load::new(Instant::now()));
+        Self { asked: Rc::default(), says: Rc::default(), load }
+    }
 }
 
 impl Next for Upstream {
@@ -45,6 +53,10 @@ impl Next for Upstream {
             response.headers_mut().insert(SET_COOKIE, value);
         }
         Ok(response)
+    }
+
+    fn load(&self) -> Rc<Load> {
+        Rc::clone(&self.load)
     }
 }
 
@@ -181,7 +193,7 @@ fn nothing_crosses_hosts_cookies_or_credentials_and_no_cookie_is_kept() {
     runner
         .run(&turns(), |(with_cookies, turns)| {
             let plan = Arc::new(CachePlan { with_cookies, api: true, ..CachePlan::default() });
-            let (cache, upstream) = (Cache::new(StorePlan::default()), Upstream::default());
+            let (cache, upstream) = (Cache::new(StorePlan::default()), Upstream::new());
             let local = tokio::task::LocalSet::new();
             local.block_on(&runtime, async {
                 for turn in &turns {
@@ -192,4 +204,58 @@ fn nothing_crosses_hosts_cookies_or_credentials_and_no_cookie_is_kept() {
         })
         .unwrap();
     assert!(hits.get() > 100, "the cache was used {} times: is the test blind?", hits.get());
+}
+
+/// An answer large enough to be read as it comes, asked for with `br`: how it was coded, and the tag
+/// of the variant that is kept of it.
+async fn coded(cache: &Arc<Cache>, upstream: &Large, path: &str) -> (Option<HeaderValue>, Bytes) {
+    let mut request = Request::new(Body::Empty);
+    *request.uri_mut() = format!("https://a.test{path}").parse().unwrap();
+    request.headers_mut().insert("accept-encoding", HeaderValue::from_static("br"));
+    let plan = Arc::default();
+    let answer =
+        cache.handle(&plan, &"r".into(), request, &mut exchange(), upstream).await.unwrap();
+    let coding = answer.headers().get("content-encoding").cloned();
+    (coding, answer.into_body().collect().await.unwrap().to_bytes())
+}
+
+/// An upstream with one large script.
+#[derive(Clone)]
+struct Large(Rc<Load>);
+
+const LARGE: usize = 300_000;
+
+impl Next for Large {
+    async fn send(&self, _: Request<Body>, _: &mut Exchange) -> Result<Response<Body>, Error> {
+        let mut response = Response::new(Body::from(Bytes::from(vec![b'x'; LARGE])));
+        for (name, value) in [
+            ("cache-control", "max-age=60"),
+            ("content-type", "text/javascript"),
+            ("content-length", "300000"),
+        ] {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        Ok(response)
+    }
+
+    fn load(&self) -> Rc<Load> {
+        Rc::clone(&self.0)
+    }
+}
+
+#[test]
+fn a_first_fetch_is_coded_as_far_as_the_worker_has_time_and_counts_for_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let load = Rc::new(Load::new(Instant::now()));
+        let (cache, upstream) = (Cache::new(StorePlan::default()), Large(Rc::clone(&load)));
+        let (coding, body) = coded(&cache, &upstream, "/idle").await;
+        assert_eq!(coding.unwrap(), "br");
+        assert!(body.len() < LARGE / 10);
+        assert!(!load.is_idle(), "what it took was written down");
+        let now = Instant::now();
+        load.spent(now, now + std::time::Duration::from_millis(600));
+        let (coding, body) = coded(&cache, &Large(load), "/busy").await;
+        assert_eq!((coding, body.len()), (None, LARGE));
+    });
 }

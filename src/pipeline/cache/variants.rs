@@ -7,8 +7,9 @@
 //! Where there is a folder for them, they outlive the process: what it has is read, what is made goes
 //! into it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ use crate::pipeline::coding::{Coding, Level, media};
 const QUEUE: usize = 4_096;
 /// The cheap ones first: gzip and zstd of a large script are there in seconds.
 const ORDER: [Coding; 3] = [Coding::Gzip, Coding::Zstd, Coding::Brotli];
+/// After how long a body is taken up once more for which there was too little memory.
+const LATER: Duration = Duration::from_secs(30);
 /// How long one rest lasts at most, so that the end of the cache is noticed.
 const REST: Duration = Duration::from_millis(250);
 
@@ -43,20 +46,17 @@ struct Bench {
     read: AtomicU64,
     /// Whether it has been said that the folder takes nothing.
     told: AtomicBool,
+    /// Bytes of memory that are free; `None`: nobody says.
+    spare: fn() -> Option<u64>,
+    /// For what there was too little memory, and since when: taken up again when nothing else is to do.
+    later: Mutex<VecDeque<(Instant, Hash)>>,
 }
 
 impl Variants {
     /// Nobody works yet. On `shelf` they outlive the process.
     pub fn new(store: &Arc<Store>, shelf: Option<Shelf>) -> Self {
-        let bench = Bench {
-            store: Arc::downgrade(store),
-            shelf,
-            pending: AtomicU64::new(0),
-            made: AtomicU64::new(0),
-            read: AtomicU64::new(0),
-            told: AtomicBool::new(false),
-        };
-        Self { queue: OnceLock::new(), bench: Arc::new(bench) }
+        let bench = Arc::new(Bench::new(store, shelf, spare::bytes));
+        Self { queue: OnceLock::new(), bench }
     }
 
     /// Asks for the best variants of a body, unless they are there or about to be.
@@ -107,26 +107,69 @@ impl Variants {
 }
 
 impl Bench {
+    fn new(store: &Arc<Store>, shelf: Option<Shelf>, spare: fn() -> Option<u64>) -> Self {
+        Self {
+            store: Arc::downgrade(store),
+            shelf,
+            pending: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+            told: AtomicBool::new(false),
+            spare,
+            later: Mutex::default(),
+        }
+    }
+
     fn work(&self, jobs: &Mutex<Receiver<Hash>>) {
         if let Err(error) = rustix::process::nice(19) {
             tracing::debug!(%error, "the priority of a variants thread stays as it is");
         }
         loop {
-            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(hash) = job else { return };
-            let alive = self.complete(&hash);
-            self.pending.fetch_sub(1, Ordering::Relaxed);
-            if !alive {
-                return;
+            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LATER);
+            let hash = match job {
+                Ok(hash) => hash,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => match self.due(Instant::now()) {
+                    Some(hash) => hash,
+                    None => continue,
+                },
+            };
+            match self.complete(&hash) {
+                Done::All => drop(self.pending.fetch_sub(1, Ordering::Relaxed)),
+                Done::Some => self.postpone(hash, Instant::now()),
+                Done::Gone => return,
             }
         }
     }
 
-    /// Makes what is missing; `false`: the cache has gone.
-    fn complete(&self, hash: &Hash) -> bool {
+    /// A body that has waited long enough for memory.
+    fn due(&self, now: Instant) -> Option<Hash> {
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, hash) = later.pop_front_if(|(since, _)| now.duration_since(*since) >= LATER)?;
+        Some(hash)
+    }
+
+    /// Takes a body up another time. Of more than may wait, the first is asked for with its next use.
+    fn postpone(&self, hash: Hash, now: Instant) {
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        later.push_back((now, hash));
+        if later.len() <= QUEUE {
+            return;
+        }
+        let Some((_, over)) = later.pop_front() else { return };
+        drop(later);
+        self.pending.fetch_sub(1, Ordering::Relaxed);
+        if let Some(content) = self.store.upgrade().and_then(|store| store.content(&over)) {
+            content.queued.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes what is missing.
+    fn complete(&self, hash: &Hash) -> Done {
+        let mut done = Done::All;
         for coding in ORDER {
-            let Some(kept) = self.store.upgrade() else { return false };
-            let Some(content) = kept.content(hash) else { return true };
+            let Some(kept) = self.store.upgrade() else { return Done::Gone };
+            let Some(content) = kept.content(hash) else { return Done::All };
             drop(kept);
             let best = |known: &Variant| known.coding == coding && known.level == Level::Best;
             if content.variants.iter().any(best) {
@@ -136,14 +179,17 @@ impl Bench {
                 Some(bytes) => Some(bytes),
                 None => match self.make(&content, coding) {
                     Made::Best(bytes) => bytes,
-                    Made::Later => continue,
-                    Made::Gone => return false,
+                    Made::Later => {
+                        done = Done::Some;
+                        continue;
+                    }
+                    Made::Gone => return Done::Gone,
                 },
             };
-            let Some(kept) = self.store.upgrade() else { return false };
+            let Some(kept) = self.store.upgrade() else { return Done::Gone };
             kept.put_variant(hash, &Variant { coding, level: Level::Best, bytes });
         }
-        true
+        done
     }
 
     /// What another time or another process has made.
@@ -159,7 +205,7 @@ impl Bench {
         let (plain, size) = (&content.plain, content.plain.len() as u64);
         // Half of what is free: the rest is for those who are served meanwhile.
         let needs = encode::memory(coding, Level::Best, size);
-        if spare::bytes().is_some_and(|free| needs > free / 2) {
+        if (self.spare)().is_some_and(|free| needs > free / 2) {
             let coding = coding.name();
             tracing::debug!(coding, needs, "too little memory for the best variant");
             return Made::Later;
@@ -195,6 +241,17 @@ impl Bench {
     }
 }
 
+/// What came of making all variants of a body.
+#[derive(Debug, PartialEq, Eq)]
+enum Done {
+    /// There is nothing more to make, or nothing to make it of.
+    All,
+    /// For some there was too little memory.
+    Some,
+    /// The cache has gone.
+    Gone,
+}
+
 /// What came of making a variant.
 enum Made {
     /// It; `None` where it does not pay.
@@ -215,4 +272,34 @@ fn rest(store: &Weak<Store>, since: &mut Instant) -> bool {
     }
     *since = Instant::now();
     store.strong_count() > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::cache::content;
+    use crate::pipeline::plan::StorePlan;
+
+    static FREE: AtomicU64 = AtomicU64::new(0);
+
+    #[test]
+    fn what_there_was_too_little_memory_for_is_made_another_time() {
+        let store = Store::new(StorePlan::default());
+        let bench = Bench::new(&store, None, || Some(FREE.load(Ordering::Relaxed)));
+        let text = "const value = call(1);\n".repeat(200);
+        let hash = content::hash(text.as_bytes());
+        store.put_content(Content::new(hash, text.into()));
+        assert_eq!(bench.complete(&hash), Done::Some);
+        assert!(store.content(&hash).unwrap().variants.is_empty());
+        let since = Instant::now();
+        bench.postpone(hash, since);
+        assert_eq!(bench.due(since), None, "not at once");
+        FREE.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(bench.due(since + LATER), Some(hash));
+        assert_eq!(bench.complete(&hash), Done::All);
+        assert!(store.content(&hash).unwrap().is_complete());
+        assert_eq!(bench.due(since + LATER), None, "once");
+        drop(store);
+        assert_eq!(bench.complete(&hash), Done::Gone);
+    }
 }

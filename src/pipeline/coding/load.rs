@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::pipeline::coding::Level;
+use super::Level;
 
 /// Over what the share is taken.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -49,6 +49,12 @@ impl Load {
     pub fn spent(&self, started: Instant, now: Instant) {
         self.roll(now);
         self.spent.set(self.spent.get() + now.saturating_duration_since(started));
+    }
+
+    /// Whether nothing was spent of late.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.before.get().is_zero() && self.spent.get().is_zero()
     }
 
     fn roll(&self, now: Instant) {

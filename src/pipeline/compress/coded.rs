@@ -11,8 +11,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::head;
-use super::load::Load;
 use crate::error::{Error, Kind};
+use crate::pipeline::coding::load::Load;
 use crate::pipeline::coding::stream::Encoder;
 
 /// The most that an encoder looks back, in bytes: with it a stream takes 1 to 3 MiB.
