@@ -189,6 +189,9 @@ kinds! {
     Connect: Upstream, 503, 14, Unsent, "upstream_connect", "The service cannot be reached at the moment.";
     /// Connecting to upstream took too long: nothing was sent.
     ConnectTimeout: Upstream, 503, 14, Unsent, "upstream_connect_timeout", "The service cannot be reached at the moment.";
+    /// Ravelin has no socket to connect with (files, ports or memory are used up): nothing was sent, and
+    /// it says nothing of upstream.
+    NoSocket: Internal, 503, 14, Unsent, "no_socket", "The service is busy.";
     /// The TLS handshake with upstream failed: nothing was sent.
     UpstreamTls: Upstream, 502, 14, Unsent, "upstream_tls", "The service cannot be reached safely.";
     /// Upstream refused the stream unprocessed (REFUSED_STREAM, or GOAWAY below it; RFC 9113 §8.7).

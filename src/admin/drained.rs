@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::upstream::plan::{Address, EndpointPlan};
 use crate::upstream::state::{EndpointState, Health, Need};
+use crate::upstream::transport::is_local;
 
 /// How often it is looked at: no server restarts faster.
 const LOOK: Duration = Duration::from_millis(200);
@@ -97,7 +98,7 @@ async fn connects(address: &Address) -> Option<bool> {
             Address::Dns { .. } | Address::Srv(_) | Address::File(_) => return None,
         }
         // A name that does not resolve is gone as well: Kubernetes and Compose forget it with its pod.
-        .map_or(Some(false), |()| Some(true))
+        .map_or_else(|error| (!is_local(&error)).then_some(false), |()| Some(true))
     };
     timeout(PATIENCE, connecting).await.ok()?
 }

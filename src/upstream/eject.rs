@@ -117,6 +117,7 @@ mod tests {
             (status(200), millis(500), 0.0, Word::Good),
             (status(200), millis(300), 2.0, Word::Good),
             (Err(Kind::ConnectTimeout), None, 0.0, Word::Bad(Charge::Connect)),
+            (Err(Kind::NoSocket), None, 0.0, Word::None),
             (Err(Kind::Reset), millis(3), 1.0, Word::Bad(Charge::Reset)),
             (Err(Kind::Refused), millis(3), 1.0, Word::None),
             (Err(Kind::ClientGone), millis(3), 1.0, Word::None),

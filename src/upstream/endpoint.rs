@@ -18,7 +18,7 @@ use super::plan::{ClusterPlan, EndpointPlan};
 use super::queue::{Queue, Waiting};
 use super::roster::Member;
 use super::state::Burden;
-use super::transport::dial;
+use super::transport::{dial, is_refusal};
 use super::{http1, http2};
 use crate::error::{Error, Kind};
 use crate::telemetry::Telemetry;
@@ -319,7 +319,11 @@ impl Endpoint {
         if times == 0 {
             tracing::warn!(upstream.endpoint = %self.plan.name, why = %why.1, "cannot connect to upstream");
         }
-        self.member.state.refused(&why.1);
+        if is_refusal(error) {
+            self.member.state.refused(&why.1);
+        } else if why.0 != Kind::NoSocket {
+            self.member.state.doubt();
+        }
         let until = Instant::now() + pause;
         *self.failed.borrow_mut() = Some(Failed {
             times: times + 1,

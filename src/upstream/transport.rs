@@ -69,9 +69,9 @@ impl<T: Socket + Send> Wire for T {}
 async fn socket(endpoint: &EndpointPlan) -> Result<Box<dyn Wire>, Error> {
     Ok(match &endpoint.address {
         Address::Tcp { host, port } | Address::Dns { host, port } => {
-            Box::new(tcp(host, *port).await.map_err(refused)?)
+            Box::new(tcp(host, *port).await.map_err(failed)?)
         }
-        Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(refused)?),
+        Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(failed)?),
         Address::Srv(_) | Address::File(_) => {
             return Err(Error::with(Kind::NoEndpoint, "endpoints are found there, it is none"));
         }
@@ -119,15 +119,39 @@ async fn connect(endpoint: &EndpointPlan, tls: Option<&Tls>, h2: bool) -> Result
     Ok(Io::new(socket, Some(session.into()), Bytes::new(), true))
 }
 
-fn refused(error: io::Error) -> Error {
-    Error::with(Kind::Connect, error)
+fn failed(error: io::Error) -> Error {
+    Error::with(if is_local(&error) { Kind::NoSocket } else { Kind::Connect }, error)
+}
+
+/// Whether a connect failed for want of something of our own: files, ports, memory, or leave.
+pub fn is_local(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let ours =
+        [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL, Errno::PERM];
+    Errno::from_io_error(error).is_some_and(|errno| ours.contains(&errno))
+}
+
+/// Whether a failed connect says that nobody is there: the port or the path refused it. Everything
+/// else, a clock that ran out above all, may be the network's fault or chance.
+pub fn is_refusal(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let io = source.and_then(|source| source.downcast_ref::<io::Error>());
+    error.kind() == Kind::Connect && io.is_some_and(refuses)
+}
+
+fn refuses(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    // NOENT is a Unix socket's; a name without an address is no error of the system's.
+    let refusals = [Errno::CONNREFUSED, Errno::CONNRESET, Errno::NOENT];
+    Errno::from_io_error(error).is_some_and(|errno| refusals.contains(&errno))
 }
 
 /// The first address that answers, each given a head start over the next (RFC 8305).
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut addresses = tokio::net::lookup_host((host, port)).await?;
     let mut attempts = FuturesUnordered::new();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    // What is told of several: all of them must refuse before the name does.
+    let mut why: Option<io::Error> = None;
     if let Some(address) = addresses.next() {
         attempts.push(attempt(address));
     }
@@ -136,11 +160,9 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
             Some(outcome) = attempts.next() => match outcome {
                 Ok(stream) => return Ok(stream),
                 Err(error) => {
-                    last = error;
-                    match addresses.next() {
-                        Some(address) => attempts.push(attempt(address)),
-                        None if attempts.is_empty() => return Err(last),
-                        None => {}
+                    why = why.filter(|_| refuses(&error)).or(Some(error));
+                    if let Some(address) = addresses.next() {
+                        attempts.push(attempt(address));
                     }
                 }
             },
@@ -149,7 +171,10 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
                     attempts.push(attempt(address));
                 }
             }
-            else => return Err(last),
+            else => {
+                let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+                return Err(why.unwrap_or_else(none));
+            }
         }
     }
 }
@@ -162,4 +187,48 @@ async fn attempt(address: SocketAddr) -> io::Result<TcpStream> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::plan::Protocol;
+
+    async fn failure(address: Address) -> Error {
+        let plan = EndpointPlan { name: "e".into(), protocol: Protocol::H2c, address };
+        let dialled = dial(&plan, None, true, Duration::from_secs(5)).await;
+        dialled.err().expect("nobody is there")
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_and_a_path_that_is_not_there_refuse() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        assert!(is_refusal(&failure(Address::Tcp { host: "127.0.0.1".into(), port }).await));
+        let folder = tempfile::tempdir().unwrap();
+        assert!(is_refusal(&failure(Address::Unix(folder.path().join("none"))).await));
+        let nowhere = Address::Tcp { host: "nowhere.invalid".into(), port: 1 };
+        assert!(!is_refusal(&failure(nowhere).await), "a name may be unknown for a moment");
+    }
+
+    #[test]
+    fn what_ravelin_itself_lacks_and_what_took_too_long_are_no_refusals() {
+        use rustix::io::Errno;
+        for (errno, refusal, kind) in [
+            (Errno::CONNREFUSED, true, Kind::Connect),
+            (Errno::CONNRESET, true, Kind::Connect),
+            (Errno::NOENT, true, Kind::Connect),
+            (Errno::TIMEDOUT, false, Kind::Connect),
+            (Errno::HOSTUNREACH, false, Kind::Connect),
+            (Errno::MFILE, false, Kind::NoSocket),
+            (Errno::NFILE, false, Kind::NoSocket),
+            (Errno::ADDRNOTAVAIL, false, Kind::NoSocket),
+            (Errno::NOBUFS, false, Kind::NoSocket),
+        ] {
+            let error = failed(errno.into());
+            assert_eq!((is_refusal(&error), error.kind()), (refusal, kind), "{errno:?}");
+        }
+        assert!(!is_refusal(&Error::new(Kind::ConnectTimeout)));
+    }
 }

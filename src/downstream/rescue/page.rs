@@ -93,6 +93,7 @@ const fn advice(kind: Kind) -> &'static str {
         | Kind::Deadline
         | Kind::Incomplete
         | Kind::Overloaded
+        | Kind::NoSocket
         | Kind::UpstreamFull
         | Kind::Draining => {
             "Reload the page in a moment. If it stays like this, tell your administrator."

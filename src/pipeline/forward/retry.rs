@@ -7,7 +7,7 @@
 //!
 //! | Cause | Proof | Sent again |
 //! |---|---|---|
-//! | connect failed | nothing was sent | anything, as long as the route holds requests |
+//! | connect failed, or Ravelin had no socket | nothing was sent | anything, as long as the route holds requests |
 //! | REST 503, `Error while dialing` (`zitadel.md` §13.5) | ZITADEL says so | the same |
 //! | REFUSED_STREAM, GOAWAY (RFC 9113 §8.7, §6.8) | the protocol says so | anything, [`SENT`] times |
 //! | reset or cut before the answer's head | none | reads, [`SENT`] times |
@@ -131,6 +131,7 @@ pub const fn is_absent(cause: Kind) -> bool {
         cause,
         Kind::Connect
             | Kind::ConnectTimeout
+            | Kind::NoSocket
             | Kind::UpstreamTls
             | Kind::NoEndpoint
             | Kind::Starting

@@ -13,6 +13,8 @@ pub enum Finding {
     Bad(String),
     /// It did not answer as it should. Once may be chance.
     Doubtful(String),
+    /// It could not be asked, for want of something of our own.
+    Nothing(String),
 }
 
 impl Finding {
@@ -20,7 +22,7 @@ impl Finding {
     pub fn why(&self) -> Option<&str> {
         match self {
             Self::Good => None,
-            Self::Bad(why) | Self::Doubtful(why) => Some(why),
+            Self::Bad(why) | Self::Doubtful(why) | Self::Nothing(why) => Some(why),
         }
     }
 }
@@ -43,6 +45,7 @@ impl Judge {
                 Some(Health::Ready)
             }
             Finding::Bad(_) => Some(Health::Down),
+            Finding::Nothing(_) => None,
             Finding::Doubtful(_) => {
                 self.doubts = self.doubts.saturating_add(1);
                 if self.doubts >= ENOUGH { Some(Health::Down) } else { None }
@@ -101,6 +104,7 @@ mod tests {
         Good,
         Bad,
         Doubtful,
+        Nothing,
     }
 
     fn is(finding: &Finding) -> Is {
@@ -108,6 +112,7 @@ mod tests {
             Finding::Good => Is::Good,
             Finding::Bad(_) => Is::Bad,
             Finding::Doubtful(_) => Is::Doubtful,
+            Finding::Nothing(_) => Is::Nothing,
         }
     }
 
@@ -125,6 +130,9 @@ mod tests {
             (&doubtful, None),
             (&doubtful, Some(Health::Down)),
             (&Finding::Good, Some(Health::Ready)),
+            (&Finding::Nothing("too many open files".into()), None),
+            (&doubtful, None),
+            (&Finding::Nothing("too many open files".into()), None),
             (&Finding::Bad("refused".into()), Some(Health::Down)),
         ] {
             assert_eq!(judge.hear(finding), verdict, "{finding:?}");

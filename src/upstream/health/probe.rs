@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
 use super::judge::{self, Finding};
+use crate::error::Kind;
 use crate::upstream::plan::{Address, Check, EndpointPlan};
 use crate::upstream::roster::Member;
 use crate::upstream::transport::{self, Wire};
@@ -49,6 +50,8 @@ struct Fetched {
 enum Failure {
     /// Nobody is there.
     Refused(String),
+    /// Ravelin could not ask.
+    Unasked(String),
     /// Something else.
     Other(String),
 }
@@ -61,6 +64,7 @@ impl Failure {
     fn finding(self) -> Finding {
         match self {
             Self::Refused(why) => Finding::Bad(why),
+            Self::Unasked(why) => Finding::Nothing(why),
             Self::Other(why) => Finding::Doubtful(why),
         }
     }
@@ -252,9 +256,14 @@ fn addressed(mut request: Request<Bytes>, endpoint: &EndpointPlan) -> Request<By
 }
 
 async fn open(member: &Member, h2: bool) -> Result<Box<dyn Wire>, Failure> {
-    transport::reach(&member.plan, member.tls.as_ref(), h2)
-        .await
-        .map_err(|error| Failure::Refused(error.detail().unwrap_or_else(|| error.to_string())))
+    transport::reach(&member.plan, member.tls.as_ref(), h2).await.map_err(|error| {
+        let why = error.detail().unwrap_or_else(|| error.to_string());
+        match error.kind() {
+            Kind::NoSocket => Failure::Unasked(why),
+            _ if transport::is_refusal(&error) => Failure::Refused(why),
+            _ => Failure::Other(why),
+        }
+    })
 }
 
 async fn connect(member: &Member) -> Result<Connection, Failure> {

@@ -30,6 +30,7 @@ fn the_policy_decides_which_causes_count() {
         (Kind::Connect, Unsent, false, again),
         (Kind::Connect, Reads, false, again),
         (Kind::ConnectTimeout, Unsent, false, again),
+        (Kind::NoSocket, Unsent, false, again),
         (Kind::Refused, Never, true, give),
         (Kind::Refused, Unsent, false, again),
         (Kind::Refused, Reads, false, again),
