@@ -20,6 +20,8 @@ use super::plan::HashBy;
 const ALIKE: f32 = 2.0;
 /// After this long without a new one, an old latency has lost two thirds of its weight.
 const MEMORY: Duration = Duration::from_secs(5);
+/// Older than this, a latency is no measure for others.
+const VALID: Duration = Duration::from_secs(30);
 /// How long an endpoint that is new or back takes to get its full share.
 const SLOW_START: Duration = Duration::from_secs(10);
 /// Its share at the beginning.
@@ -174,6 +176,13 @@ impl Latency {
             0.0 => 0.0,
             millis => millis * self.kept(now),
         }
+    }
+
+    /// Milliseconds as they were last seen to be, where that is not too long ago to say anything; 0: not
+    /// known. Who is held against it must not be slow only because nobody has asked this one since.
+    pub fn seen(&self, now: Instant) -> f32 {
+        let age = now.saturating_duration_since(self.at.get());
+        if age < VALID { self.millis.get() } else { 0.0 }
     }
 
     fn kept(&self, now: Instant) -> f32 {

@@ -176,7 +176,8 @@ impl Cluster {
                 let now = Instant::now();
                 let choice = choose(drawn.len(), at, ask.key, now);
                 let endpoint = at(choice.chosen).ok_or(Refusal::NoneReady(None))?;
-                let other = choice.other.and_then(at).map_or(0.0, |other| other.latency().at(now));
+                let other =
+                    choice.other.and_then(at).map_or(0.0, |other| other.latency().seen(now));
                 Ok(Attempt::begin(endpoint, ask, Some(now), other))
             }
         }

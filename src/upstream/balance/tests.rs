@@ -75,6 +75,28 @@ async fn a_peak_is_believed_at_once_and_forgotten_slowly() {
     assert!(latency.at(later) < 2.0, "it is asked again");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_was_idle_does_not_make_others_outliers() {
+    use crate::upstream::eject::{Charge, Word, word};
+    let (idle, now) = (Latency::default(), Instant::now());
+    assert_eq!(idle.seen(now), 0.0);
+    idle.observe(Duration::from_millis(300), now);
+    let took = Some(Duration::from_millis(500));
+    let judged = |later: u64| {
+        let now = now + Duration::from_secs(later);
+        word(Ok(http::StatusCode::OK), took, idle.seen(now))
+    };
+    for later in [0, 10, 29, 31, 3_600] {
+        assert_eq!(judged(later), Word::Good, "after {later} s");
+    }
+    let faded = idle.at(now + Duration::from_secs(10));
+    assert!(faded < 50.0, "it is asked again: {faded}");
+    // One that was quick a moment ago is a measure.
+    idle.observe(Duration::from_millis(20), now + Duration::from_secs(3_600));
+    idle.observe(Duration::from_millis(20), now + Duration::from_secs(3_660));
+    assert_eq!(judged(3_670), Word::Bad(Charge::Latency));
+}
+
 #[test]
 fn what_an_exchange_is_hashed_by() {
     let mut headers = HeaderMap::new();
