@@ -286,6 +286,8 @@ pub struct RetryPlan {
     pub policy: RetryPolicy,
     /// What is a read beyond what its method or its name says.
     pub reads: Vec<ReadPattern>,
+    /// What is none, though its method, its name or `reads` says so.
+    pub writes: Vec<ReadPattern>,
     /// How long a request waits while no endpoint of its cluster can be reached; zero: not at all.
     pub hold: Duration,
     /// A read without an answer after so long is asked of a second endpoint too.

@@ -91,6 +91,43 @@ async fn a_read_without_an_answer_is_asked_again_and_a_write_is_not() {
 }
 
 #[tokio::test]
+async fn a_get_of_zitadels_that_brings_a_one_time_code_is_asked_once_and_never_hedged() {
+    let (one, other) = (standin().await, standin().await);
+    let endpoints = h2c(&[&one, &other]).join("\", \"");
+    let more = "retry: {policy: reads, hedge: {after: 20ms}, writes: [\"GET /custom/authorize\"]}";
+    let ravelin = Ravelin::start(&format!(
+        "workers: 1\nlisteners: [{{name: plain, address: \"127.0.0.1:0\"}}]\n\
+         zitadel: {{upstream: [\"{endpoints}\"], domain: localhost, health: \"off\", cache: false}}\n\
+         admin: {{address: \"127.0.0.1:0\"}}\naccess_log: {{format: \"off\"}}\n{more}\n"
+    ));
+    let client = Client::plain(ravelin.plain()).await;
+    let ask = async |path: &str, order: &str| {
+        let before = one.count(path) + other.count(path);
+        let request = with(get("localhost", &format!("{path}?code=1")), "x-standin-order", order);
+        let status = soon(path, client.send(request)).await.unwrap().status();
+        (one.count(path) + other.count(path) - before, status)
+    };
+    for path in [
+        "/idps/callback",
+        "/ui/login/login/externalidp/callback",
+        "/oauth/v2/authorize",
+        "/oauth/v2/authorize/callback",
+        "/custom/authorize",
+    ] {
+        assert_eq!(ask(path, &format!("reset-once={path}")).await, (1, 502), "{path}");
+        // It provably has not been processed: it is sent again all the same.
+        let (asked, status) = ask(path, &format!("refuse-once=refused {path}")).await;
+        assert!(asked > 1 && status != 503, "{path}: {asked} {status}");
+        assert_eq!(ask(path, "slow-head=100").await.0, 1, "{path}");
+    }
+    for path in ["/ui/login/loginname", "/oauth/v2/keys"] {
+        let (asked, status) = ask(path, &format!("reset-once={path}")).await;
+        assert!(asked > 1 && status < 500, "{path}: {asked} {status}");
+    }
+    assert_eq!(ask("/ui/login/loginname", "slow-head=300").await.0, 2, "a read is hedged");
+}
+
+#[tokio::test]
 async fn the_policy_is_the_routes_own() {
     let standin = standin().await;
     for (policy, order, times, status) in [

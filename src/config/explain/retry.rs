@@ -13,12 +13,14 @@ pub(super) fn retry(plan: &RetryPlan) -> Json {
     };
     let mut out = Map::new();
     out.insert("policy".into(), json!(policy));
-    if !plan.reads.is_empty() {
-        let read = |pattern: &ReadPattern| match pattern {
-            ReadPattern::Rpc { service, name } => format!("{service}/{name}"),
-            ReadPattern::Http { method, path } => format!("{method} {path}"),
-        };
-        out.insert("reads".into(), plan.reads.iter().map(read).collect());
+    let word = |pattern: &ReadPattern| match pattern {
+        ReadPattern::Rpc { service, name } => format!("{service}/{name}"),
+        ReadPattern::Http { method, path } => format!("{method} {path}"),
+    };
+    for (key, patterns) in [("reads", &plan.reads), ("writes", &plan.writes)] {
+        if !patterns.is_empty() {
+            out.insert(key.into(), patterns.iter().map(word).collect());
+        }
     }
     let hold = if plan.hold.is_zero() { "off".to_owned() } else { duration(plan.hold) };
     out.insert("hold".into(), json!(hold));

@@ -33,7 +33,7 @@ pub enum RetryPolicy {
     Unsent,
     /// That, and reads that got no answer: GET and HEAD, methods of gRPC, gRPC-Web and Connect whose
     /// names begin with Get, List or Search, Healthz, what ZITADEL has besides (on its routes), and
-    /// `reads`.
+    /// `reads`; but never `writes`, such as the callbacks of ZITADEL's logins.
     Reads,
 }
 
@@ -46,6 +46,10 @@ pub struct RetryForm {
     /// Further requests that only read, by gRPC method (`acme.v1.Shop/Lookup`) or by HTTP method and
     /// path as upstream sees it (`POST /oauth/v2/introspect`; `*` is one segment, `**` one or more).
     pub reads: Option<OneOrMany<ReadText>>,
+    /// Requests that are no reads though their method or their name says so, in the same words: a GET
+    /// that brings a one-time code (`GET /login/callback`; HEAD with it). They win over `reads`.
+    /// ZITADEL's own, on its routes, are among them.
+    pub writes: Option<OneOrMany<ReadText>>,
     /// How long a request waits while no endpoint of its cluster can be reached, 1,024 at once for
     /// each worker; then it is answered with 503 or gRPC's UNAVAILABLE and the time after which to
     /// ask again. Default: 5s for routes of `zitadel`, else `off`.

@@ -8,6 +8,10 @@
 //!
 //! Not here, though they sound like it: `RetrieveIdentityProviderIntent`, which newer versions let
 //! succeed once, and `ExportData`, whose answer is all of an instance.
+//!
+//! And what is asked with GET though it does something: a browser that is sent from page to page brings
+//! codes that hold once, of a login, of another identity provider, of a mail ([`STEPS`]). Asked
+//! twice, the second would be told that its code is spent.
 
 use std::time::Duration;
 
@@ -43,6 +47,34 @@ const SEARCHES: [&str; 13] = [
     "/scim/v2/*/*/.search",
 ];
 
+/// What a browser asks for with GET, and what may be done but once: steps of OIDC and SAML, callbacks
+/// of identity providers, and pages of login v1 (`internal/api/ui/login/router.go`) and v2 that send
+/// a code, take one or end a login. Paths that `OIDC.CustomEndpoints` renames are named in `writes`.
+const STEPS: [&str; 22] = [
+    "/oauth/v2/authorize",
+    "/oauth/v2/authorize/**",
+    "/oidc/v1/end_session",
+    "/saml/v2/SSO",
+    "/saml/v2/SLO",
+    "/saml/v2/login",
+    "/idps/callback",
+    "/idps/jwt",
+    "/idps/*/saml/acs",
+    "/idps/*/saml/slo",
+    "/ui/login/login",
+    "/ui/login/login/**",
+    "/ui/login/register/externalidp/**",
+    "/ui/login/password/**",
+    "/ui/login/user/**",
+    "/ui/login/mfa/**",
+    "/ui/login/mail/verification",
+    "/ui/login/device/**",
+    "/ui/v2/login/login",
+    "/ui/v2/login/idp/**",
+    "/ui/v2/login/saml-post",
+    "/ui/v2/login/signedin",
+];
+
 /// What is sent again of requests to ZITADEL and its login where nothing is said.
 pub fn retry() -> RetryPlan {
     let rpc = METHODS
@@ -51,9 +83,12 @@ pub fn retry() -> RetryPlan {
     let searches = SEARCHES
         .into_iter()
         .map(|path| ReadPattern::Http { method: Method::POST, path: path.into() });
+    let steps =
+        STEPS.into_iter().map(|path| ReadPattern::Http { method: Method::GET, path: path.into() });
     RetryPlan {
         policy: RetryPolicy::Reads,
         reads: rpc.chain(searches).collect(),
+        writes: steps.collect(),
         hold: HOLD,
         hedge: None,
     }
@@ -68,7 +103,8 @@ mod tests {
 
     #[test]
     fn every_pattern_is_one_that_a_file_may_hold() {
-        for pattern in retry().reads {
+        let RetryPlan { reads, writes, .. } = retry();
+        for pattern in reads.into_iter().chain(writes) {
             let text = match &pattern {
                 ReadPattern::Rpc { service, name } => format!("{service}/{name}"),
                 ReadPattern::Http { method, path } => format!("{method} {path}"),
@@ -79,7 +115,7 @@ mod tests {
 
     #[test]
     fn searches_read_and_creations_do_not() {
-        let reads = retry().reads;
+        let reads = retry();
         for (path, expected) in [
             ("/v2/users", true),
             ("/v2beta/users", true),
@@ -121,6 +157,43 @@ mod tests {
             ("/zitadel.session.v2.SessionService/SetSession", false),
         ] {
             assert_eq!(is_read(Class::Grpc, &Method::POST, path, &reads), expected, "{path}");
+        }
+    }
+    #[test]
+    fn steps_of_a_login_that_bring_a_code_are_no_reads_and_what_only_shows_is_one() {
+        let plan = retry();
+        for (path, expected) in [
+            ("/idps/callback", false),
+            ("/idps/230112/saml/acs", false),
+            ("/idps/230112/saml/metadata", true),
+            ("/ui/login/login/externalidp/callback", false),
+            ("/ui/login/login/externalidp/saml/acs", false),
+            ("/ui/login/login/jwt/callback", false),
+            ("/ui/login/register/externalidp/callback", false),
+            ("/ui/login/mail/verification", false),
+            ("/ui/login/password/reset", false),
+            ("/ui/login/user/init", false),
+            ("/ui/login/mfa/otp/verify", false),
+            ("/ui/login/loginname", true),
+            ("/ui/login/resources/themes/zitadel/css/zitadel.css", true),
+            ("/oauth/v2/authorize", false),
+            ("/oauth/v2/authorize/callback", false),
+            ("/oauth/v2/keys", true),
+            ("/oidc/v1/end_session", false),
+            ("/oidc/v1/userinfo", true),
+            ("/saml/v2/SSO", false),
+            ("/saml/v2/metadata", true),
+            ("/.well-known/openid-configuration", true),
+            ("/ui/v2/login/login", false),
+            ("/ui/v2/login/idp/google/success", false),
+            ("/ui/v2/login/loginname", true),
+            ("/ui/console/main.js", true),
+            ("/device", true),
+            ("/v2/users/1", true),
+        ] {
+            for class in [Class::Page, Class::Rest] {
+                assert_eq!(is_read(class, &Method::GET, path, &plan), expected, "{path}");
+            }
         }
     }
 }

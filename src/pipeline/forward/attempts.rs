@@ -299,7 +299,7 @@ impl<'a> Tries<'a> {
         Failed {
             cause,
             policy: retry.policy,
-            read: reads::is_read(exchange.class, method, path.path(), &retry.reads),
+            read: reads::is_read(exchange.class, method, path.path(), retry),
             replayable,
             sent: self.sent,
             asked: self.asked.len(),
@@ -317,7 +317,7 @@ impl<'a> Tries<'a> {
         plan.retry.policy == RetryPolicy::Reads
             && self.asked.is_empty()
             && self.target.cluster.endpoints().len() > 1
-            && reads::is_read(exchange.class, method, path.path(), &plan.retry.reads)
+            && reads::is_read(exchange.class, method, path.path(), &plan.retry)
     }
 
     /// Waits for the first endpoint alone for a while, then also for a second: the first answer

@@ -50,7 +50,8 @@ fn form(form: &RetryForm, default: &RetryPlan, scope: &Scope<'_>) -> RetryPlan {
     }
     RetryPlan {
         policy,
-        reads: reads(form.reads.as_ref(), default, &scope.key("reads")),
+        reads: patterns(form.reads.as_ref(), &default.reads, &scope.key("reads")),
+        writes: patterns(form.writes.as_ref(), &default.writes, &scope.key("writes")),
         hold: hold.map_or(default.hold, Option::unwrap_or_default),
         hedge: after.or(default.hedge),
     }
@@ -65,17 +66,17 @@ const fn policy(word: PolicyText) -> RetryPolicy {
 }
 
 /// Those that are there already, and what is written, each once.
-fn reads(
+fn patterns(
     written: Option<&OneOrMany<ReadText>>,
-    default: &RetryPlan,
+    default: &[ReadPattern],
     scope: &Scope<'_>,
 ) -> Vec<ReadPattern> {
-    let mut reads = default.reads.clone();
+    let mut patterns = default.to_vec();
     for (i, text) in written.iter().flat_map(|written| written.iter()) {
         let one = item(scope, i).parsed(text, read(text), ReadText::EXPECTED);
-        reads.extend(one.filter(|one| !reads.contains(one)));
+        patterns.extend(one.filter(|one| !patterns.contains(one)));
     }
-    reads
+    patterns
 }
 
 /// `package.Service/Method`, or `POST /path`.
@@ -84,8 +85,9 @@ pub fn read(text: &str) -> Option<ReadPattern> {
         let method = Method::from_bytes(method.as_bytes()).ok()?;
         let upper = method.as_str().bytes().all(|byte| byte.is_ascii_uppercase());
         let wild = path.matches("**").count();
-        // One or more segments stand alone, and between two slashes.
-        let alone = || path.contains("/**/") && path.matches('*').count() == 2;
+        // One or more segments stand alone, between two slashes or at the end.
+        let between = path.contains("/**/") || path.ends_with("/**");
+        let alone = || between && path.matches('*').count() == 2;
         let sound = wild == 0 || (wild == 1 && alone());
         let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
         return (upper && sound && plain && path.starts_with('/'))
@@ -109,6 +111,7 @@ mod tests {
             ("acme.v1.Shop/Lookup", rpc("acme.v1.Shop", "Lookup")),
             ("POST /shop/*/_find", post("/shop/*/_find")),
             ("POST /shop/**/_find", post("/shop/**/_find")),
+            ("POST /shop/**", post("/shop/**")),
             ("acme.v1.Shop", None),
             ("/shop", None),
             ("POST shop", None),

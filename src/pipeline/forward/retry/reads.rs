@@ -4,16 +4,23 @@
 use http::Method;
 
 use crate::exchange::Class;
-use crate::pipeline::plan::ReadPattern;
+use crate::pipeline::path::decode::{Sight, sight};
+use crate::pipeline::plan::{ReadPattern, RetryPlan};
 
 /// Verbs with which names of reading methods begin.
 const VERBS: [&str; 3] = ["Get", "List", "Search"];
 
-/// Whether a request reads. `path` is the one that upstream sees, without query; `also` are what
-/// the route declares beyond names and methods that say it themselves.
+/// Whether a request reads. `path` is the one that upstream sees, without query; the plan's `reads`
+/// are what the route declares beyond names and methods that say it themselves, its `writes` what
+/// those say wrongly: a GET that brings a one-time code may be asked once.
 ///
-/// Paths are taken as they are sent: an encoded letter makes a name that nobody has declared.
-pub fn is_read(class: Class, method: &Method, path: &str, also: &[ReadPattern]) -> bool {
+/// `reads` take paths as they are sent: an encoded letter makes a name that nobody has declared.
+/// `writes` take them as upstream reads them: no spelling makes a read of what is none.
+pub fn is_read(class: Class, method: &Method, path: &str, plan: &RetryPlan) -> bool {
+    says_read(class, method, path, &plan.reads) && !is_write(class, method, path, &plan.writes)
+}
+
+fn says_read(class: Class, method: &Method, path: &str, also: &[ReadPattern]) -> bool {
     match class {
         Class::WebSocket => return false,
         // GET is safe by its definition (RFC 9110 §9.2.1), Connect's GET too.
@@ -30,6 +37,19 @@ pub fn is_read(class: Class, method: &Method, path: &str, also: &[ReadPattern]) 
         Class::Rest | Class::Asset | Class::Page => {}
     }
     also.iter().any(|pattern| matches(pattern, class, method, path))
+}
+
+fn is_write(class: Class, method: &Method, path: &str, writes: &[ReadPattern]) -> bool {
+    if writes.is_empty() {
+        return false;
+    }
+    match sight(path) {
+        Ok(Sight::Clear(seen)) => {
+            writes.iter().any(|pattern| matches(pattern, class, method, &seen))
+        }
+        // What upstream makes of it, nobody knows.
+        _ => true,
+    }
 }
 
 /// `/package.Service/Method`.
@@ -53,7 +73,9 @@ fn matches(pattern: &ReadPattern, class: Class, method: &Method, path: &str) -> 
             is_unary(class) && rpc(path).is_some_and(|(s, n)| s == &**service && n == &**name)
         }
         ReadPattern::Http { method: declared, path: pattern } => {
-            !is_rpc(class) && method == declared && is_path(pattern, path)
+            // Where HEAD is served it is served as GET (RFC 9110 §9.3.2).
+            let asked = if *method == Method::HEAD { &Method::GET } else { method };
+            !is_rpc(class) && asked == declared && is_path(pattern, path)
         }
     }
 }
@@ -85,6 +107,41 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn is_read(class: Class, method: &Method, path: &str, also: &[ReadPattern]) -> bool {
+        let plan = RetryPlan { reads: also.to_vec(), ..RetryPlan::default() };
+        super::is_read(class, method, path, &plan)
+    }
+
+    #[test]
+    fn what_is_declared_a_write_is_one_whatever_else_says_and_however_it_is_spelt() {
+        let http = |method: Method, path: &str| ReadPattern::Http { method, path: path.into() };
+        let plan = RetryPlan {
+            reads: vec![http(Method::POST, "/shop/_find")],
+            writes: vec![
+                http(Method::GET, "/idps/callback"),
+                http(Method::GET, "/login/**"),
+                http(Method::POST, "/shop/_find"),
+                ReadPattern::Rpc { service: "a.B".into(), name: "GetTicket".into() },
+            ],
+            ..RetryPlan::default()
+        };
+        for (class, method, path, expected) in [
+            (Class::Page, Method::GET, "/idps/callback", false),
+            (Class::Rest, Method::HEAD, "/idps/callback", false),
+            (Class::Page, Method::GET, "/%69dps/call%62ack", false),
+            (Class::Page, Method::GET, "/idps//callback", false),
+            (Class::Page, Method::GET, "/idps/callback/x", true),
+            (Class::Page, Method::GET, "/idps/other%20one", true),
+            (Class::Page, Method::GET, "/login/a/b", false),
+            (Class::Page, Method::GET, "/login", true),
+            (Class::Rest, Method::POST, "/shop/_find", false),
+            (Class::Grpc, Method::POST, "/a.B/GetTicket", false),
+            (Class::Grpc, Method::POST, "/a.B/GetOther", true),
+        ] {
+            assert_eq!(super::is_read(class, &method, path, &plan), expected, "{method} {path}");
+        }
+    }
 
     #[test]
     fn names_of_methods_say_whether_they_read() {
