@@ -41,7 +41,8 @@
 //!
 //! - **Workers**, one for each processor ([`worker`]): a thread with a `current_thread` runtime, a
 //!   listening socket of its own for each listener (`SO_REUSEPORT`), its own upstream connections
-//!   and counters. A request never changes threads, so nothing on its path is `Send` or locked.
+//!   and counters. A request never changes threads, so nothing on its path is `Send` or locked, but for
+//!   the places of an endpoint with `max_in_flight` (`upstream::places`).
 //! - **Control** ([`server`], the main thread): start, signals, drain, the [`admin`] listener, and what
 //!   looks for endpoints and checks them (`upstream::discovery`, `upstream::health`).
 //! - Beside them: one thread writes access records, a few of low priority code what the cache keeps, one
@@ -66,7 +67,8 @@
 //! | why it came from the cache or not | the files that `pipeline::cache` names |
 //! | what is sent again, and why not | `pipeline::forward::retry`; doing it: `forward::attempts` |
 //! | clocks, WebSocket | `pipeline::forward` and its `deadline`, `relay`, `websocket` |
-//! | which endpoint, and why not another | `upstream::cluster`, `balance`, `eject`, `health` |
+//! | which endpoint, and why not another | `upstream::cluster`, `balance`, `eject`, `health`; whose turn: `queue`, `places` |
+//! | that a cluster has no endpoint left | `upstream::availability` |
 //! | a status or a gRPC code of Ravelin's own | the table in [`error`]; its looks: `downstream::rescue` |
 //! | a field of the record, a metric | `telemetry::access::record`, `telemetry::metrics::families` |
 //! | what is redacted | `telemetry::redact` |

@@ -5,6 +5,7 @@
 
 pub mod plan;
 pub mod state;
+pub mod availability;
 pub mod roster;
 pub mod cluster;
 pub mod attempt;
@@ -12,6 +13,7 @@ pub mod balance;
 pub mod eject;
 pub mod health;
 pub mod discovery;
+pub mod places;
 pub mod queue;
 pub mod endpoint;
 pub mod alive;

@@ -66,13 +66,13 @@ impl Attempt {
 
     /// Waits for a place, where the endpoint's are counted.
     pub(super) async fn enter(&mut self) -> Result<(), Error> {
-        if let Some(place) = self.endpoint.queue().enter(self.deadline).await?
-            && let Some(carried) = &mut self.carried
-        {
-            carried.place = Some(place);
-            // What it waited here is not the endpoint's latency.
-            self.begun = self.begun.map(|_| Instant::now());
+        // What it waits here is not the endpoint's latency, nor is giving up a word on it.
+        let measured = self.begun.take().is_some();
+        let place = self.endpoint.queue().enter(self.need, self.deadline).await?;
+        if let Some(carried) = &mut self.carried {
+            carried.place = place;
         }
+        self.begun = measured.then(Instant::now);
         Ok(())
     }
 

@@ -166,7 +166,10 @@ impl Cluster {
                 endpoints.iter().for_each(|one| one.state().count_shed());
                 Err(Refusal::Full)
             }
-            [] => Err(Refusal::NoneReady(endpoints.iter().find_map(|one| one.state().why()))),
+            [] => {
+                let why = |one: &Rc<Endpoint>| one.state().why(ask.need);
+                Err(Refusal::NoneReady(endpoints.iter().find_map(why)))
+            }
             [_] => {
                 let measured = endpoints.len() > 1;
                 let endpoint = at(0).ok_or(Refusal::NoneReady(None))?;

@@ -1,50 +1,34 @@
 //! Whose turn it is at an endpoint that carries as much as it may.
 //!
-//! The cap is counted over all workers, in one shared number that only capped clusters touch; the
-//! queue is each worker's own, first come first served. It is bounded, and who cannot be served
-//! before its deadline is told so at once rather than when it is too late.
+//! Places and the line before them are of all workers ([`places`](super::places)), first come first
+//! served. The line is bounded, and who cannot be served before its deadline is told so at once rather
+//! than when it is too late. When the endpoint goes down or is drained, all who wait there leave: they
+//! were never sent, so they go elsewhere like anybody who could not connect.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::state::{Burden, EndpointState};
+use super::places::{Entry, Told};
+use super::state::{Burden, EndpointState, Need};
 use crate::error::{Error, Kind};
 
-/// How often the first in the queue looks whether another worker has left a place.
-const LOOK: Duration = Duration::from_millis(5);
-/// How much a new pause between two places weighs in the mean.
-const NEW: f32 = 0.2;
-
-/// The queue of one worker at one endpoint.
+/// One worker's way to the places of one endpoint.
 pub struct Queue {
     /// Exchanges that an endpoint carries at once; `None`: as many as its connections do.
     cap: Option<u32>,
     state: Arc<EndpointState>,
     burden: Arc<Burden>,
-    /// Held by the first in the queue; tokio's is fair, which makes it the queue.
-    first: Mutex<()>,
-    left: Notify,
-    pace: Pace,
 }
 
 /// A place at an endpoint, until this is dropped.
-pub struct Place(Rc<Queue>);
+pub struct Place(Arc<EndpointState>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let queue = &self.0;
-        queue.state.leave();
-        if queue.burden.waiting() > 0 {
-            queue.pace.left(Instant::now());
-            queue.left.notify_one();
-        } else {
-            queue.pace.rest();
-        }
+        self.0.places().leave();
     }
 }
 
@@ -65,93 +49,89 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Stands in the line until this is dropped.
+struct Ticket<'a> {
+    state: &'a Arc<EndpointState>,
+    number: u64,
+    told: oneshot::Receiver<Told>,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.state.places().give_up(self.number);
+        // Told in the moment in which it gave up: the place is the next one's.
+        if let Ok(Told::Come) = self.told.try_recv() {
+            self.state.places().leave();
+        }
+    }
+}
+
 impl Queue {
     /// Nobody waits.
     pub fn new(cap: Option<u32>, state: &Arc<EndpointState>, burden: &Arc<Burden>) -> Rc<Self> {
-        Rc::new(Self {
-            cap,
-            state: Arc::clone(state),
-            burden: Arc::clone(burden),
-            first: Mutex::new(()),
-            left: Notify::new(),
-            pace: Pace::default(),
-        })
+        Rc::new(Self { cap, state: Arc::clone(state), burden: Arc::clone(burden) })
     }
 
     /// A place, now or when it is one's turn; none where places are not counted.
     ///
     /// # Errors
-    /// [`Kind::UpstreamFull`] where `deadline` would pass before.
-    pub async fn enter(self: &Rc<Self>, deadline: Option<Instant>) -> Result<Option<Place>, Error> {
+    /// [`Kind::UpstreamFull`] where `deadline` would pass before, [`Kind::NoEndpoint`] where the endpoint
+    /// has gone before.
+    pub async fn enter(
+        &self,
+        need: Need,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Place>, Error> {
         let Some(cap) = self.cap else { return Ok(None) };
-        let ahead = self.burden.waiting();
-        if ahead == 0 && self.state.occupy(cap) {
-            return Ok(Some(Place(Rc::clone(self))));
-        }
-        // What was measured before everybody had gone says nothing of now.
-        let full = |deadline| deadline < Instant::now() + self.pace.wait(ahead + 1);
-        if ahead > 0 && deadline.is_some_and(full) {
-            self.state.count_shed();
-            return Err(Error::with(Kind::UpstreamFull, "its deadline would pass in the queue"));
-        }
+        let (number, told) = match self.state.places().enter(cap, need, deadline) {
+            Entry::Taken => return Ok(Some(Place(Arc::clone(&self.state)))),
+            Entry::Wait(number, told) => (number, told),
+            Entry::Late => {
+                self.state.count_shed();
+                return Err(Error::with(
+                    Kind::UpstreamFull,
+                    "its deadline would pass in the queue",
+                ));
+            }
+        };
         let _waiting = Waiting::new(&self.burden);
-        let _first = self.first.lock().await;
-        while !self.state.occupy(cap) {
-            let _ = tokio::time::timeout(LOOK, self.left.notified()).await;
+        let mut ticket = Ticket { state: &self.state, number, told };
+        // Looked at once it stands in the line: else nobody would tell it of what was just before.
+        if self.state.takes(need) && (&mut ticket.told).await == Ok(Told::Come) {
+            return Ok(Some(Place(Arc::clone(&self.state))));
         }
-        Ok(Some(Place(Rc::clone(self))))
-    }
-}
-
-/// How quickly places become free while somebody waits.
-#[derive(Debug, Default)]
-struct Pace {
-    last: Cell<Option<Instant>>,
-    /// Seconds between two, on average; 0: not known.
-    between: Cell<f32>,
-}
-
-impl Pace {
-    /// A place has become free.
-    fn left(&self, now: Instant) {
-        if let Some(last) = self.last.replace(Some(now)) {
-            let pause = now.saturating_duration_since(last).as_secs_f32();
-            let mean = self.between.get();
-            let mean = if mean == 0.0 { pause } else { mean + (pause - mean) * NEW };
-            self.between.set(mean);
-        }
-    }
-
-    /// Nobody waits: the pause until somebody does is not one between two places.
-    fn rest(&self) {
-        self.last.set(None);
-    }
-
-    /// How long the next so many places take.
-    fn wait(&self, places: u64) -> Duration {
-        Duration::try_from_secs_f32(self.between.get() * places as f32).unwrap_or(Duration::MAX / 4)
+        Err(Error::with(Kind::NoEndpoint, "the endpoint went away while it waited for its turn"))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::state::Health;
     use super::*;
 
-    fn queue(cap: u32) -> Rc<Queue> {
-        let state = EndpointState::new("c".into(), "e".into());
-        let burden = state.burden();
-        Queue::new(Some(cap), &state, &burden)
+    fn worker(state: &Arc<EndpointState>) -> Rc<Queue> {
+        Queue::new(Some(1), state, &state.burden())
+    }
+
+    fn queue() -> Rc<Queue> {
+        worker(&EndpointState::new("c".into(), "e".into()))
+    }
+
+    async fn enter(queue: &Queue, deadline: Option<Instant>) -> Result<Option<Place>, Kind> {
+        queue.enter(Need::Rpc, deadline).await.map_err(|error| error.kind())
     }
 
     #[tokio::test(start_paused = true)]
     async fn places_go_to_those_who_came_first_and_given_up_turns_are_not_lost() {
-        let queue = queue(1);
-        let place = queue.enter(None).await.unwrap();
-        let gone = tokio::time::timeout(Duration::from_secs(1), queue.enter(None)).await;
+        let queue = queue();
+        let place = enter(&queue, None).await.unwrap();
+        let gone = tokio::time::timeout(Duration::from_secs(1), enter(&queue, None)).await;
         assert!(gone.is_err() && queue.burden.waiting() == 0, "who gives up no longer waits");
         let order = std::cell::RefCell::new(Vec::new());
         let one = async |name: &'static str| {
-            let place = queue.enter(None).await.unwrap();
+            let place = enter(&queue, None).await.unwrap();
             order.borrow_mut().push(name);
             tokio::time::sleep(Duration::from_secs(1)).await;
             drop(place);
@@ -162,14 +142,57 @@ mod tests {
         };
         tokio::join!(one("first"), one("second"), one("third"), free);
         assert_eq!(*order.borrow(), ["first", "second", "third"]);
-        assert_eq!(queue.state.in_flight_capped(), 0);
+        assert_eq!(queue.state.places().taken(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_with_much_to_do_does_not_keep_another_one_waiting() {
+        let busy = queue();
+        let other = worker(&busy.state);
+        let place = enter(&busy, None).await.unwrap();
+        let began = Instant::now();
+        let hold = async |queue: &Queue| {
+            let place = enter(queue, None).await.unwrap();
+            let waited = began.elapsed();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(place);
+            waited
+        };
+        let free = async { drop(place) };
+        let all = tokio::join!(hold(&busy), hold(&other), hold(&busy), hold(&busy), free);
+        assert_eq!(all.1, Duration::from_secs(1), "it came second");
+        assert_eq!(all.3, Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_at_an_endpoint_that_goes_leaves_and_who_has_a_place_stays() {
+        for drained in [false, true] {
+            let queue = queue();
+            let place = enter(&queue, None).await.unwrap();
+            let goes = async {
+                tokio::task::yield_now().await;
+                assert_eq!(queue.burden.waiting(), 1);
+                if drained {
+                    queue.state.set_draining(true);
+                } else {
+                    queue.state.set_health(Need::Rpc, Health::Down, Some("412"));
+                }
+            };
+            let (left, ()) = tokio::join!(enter(&queue, None), goes);
+            assert_eq!(left.err(), Some(Kind::NoEndpoint), "drained: {drained}");
+            // Who comes in the same moment is not forgotten either.
+            assert_eq!(enter(&queue, None).await.err(), Some(Kind::NoEndpoint));
+            assert_eq!((queue.burden.waiting(), queue.state.places().taken()), (0, 1));
+            drop(place);
+            assert_eq!(queue.state.places().taken(), 0);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_cannot_be_served_before_its_deadline_is_told_at_once() {
-        let queue = queue(1);
+        let queue = queue();
         let one = async |deadline: Option<Instant>| {
-            let place = queue.enter(deadline).await.map_err(|error| error.kind())?;
+            let place = enter(&queue, deadline).await?;
             tokio::time::sleep(Duration::from_secs(1)).await;
             drop(place);
             Ok::<_, Kind>(())
@@ -191,21 +214,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pace_from_before_everybody_had_gone_refuses_nobody() {
-        let queue = queue(1);
+        let queue = queue();
         let slow = async || {
-            let place = queue.enter(None).await.unwrap();
+            let place = enter(&queue, None).await.unwrap();
             tokio::time::sleep(Duration::from_secs(30)).await;
             drop(place);
         };
         tokio::join!(slow(), slow(), slow(), slow());
         tokio::time::sleep(Duration::from_secs(3_600)).await;
-        let place = queue.enter(None).await.unwrap();
+        let place = enter(&queue, None).await.unwrap();
         let free = async {
             tokio::time::sleep(Duration::from_millis(100)).await;
             drop(place);
         };
         let soon = Instant::now() + Duration::from_secs(1);
-        let (entered, ()) = tokio::join!(queue.enter(Some(soon)), free);
+        let (entered, ()) = tokio::join!(enter(&queue, Some(soon)), free);
         assert!(entered.is_ok(), "it was refused for what was an hour ago");
         assert_eq!(queue.state.shed(), 0);
     }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use super::availability;
 use super::discovery::{self, Found};
 use super::eject::Charge;
 use super::health;
@@ -25,12 +26,16 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The state of every endpoint, by the names of its cluster and its own. The server keeps one as
 /// long as it lives.
 #[derive(Debug, Default)]
-pub struct Roster(Mutex<Vec<Arc<EndpointState>>>);
+pub struct Roster {
+    known: Mutex<Vec<Arc<EndpointState>>>,
+    /// That an endpoint has come, gone, gone down or come back.
+    news: watch::Sender<()>,
+}
 
 impl Roster {
     /// The state of an endpoint: the one it had before, or a new one.
     pub fn state(&self, cluster: &Arc<str>, endpoint: &Arc<str>) -> Arc<EndpointState> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let same =
             |state: &&Arc<EndpointState>| *state.cluster == **cluster && *state.name == **endpoint;
         if let Some(state) = known.iter().find(same) {
@@ -38,7 +43,8 @@ impl Roster {
         }
         // Whom nobody else holds any more has left its cluster, and its last exchange has ended.
         known.retain(|state| Arc::strong_count(state) > 1);
-        let state = EndpointState::new(Arc::clone(cluster), Arc::clone(endpoint));
+        let (cluster, endpoint) = (Arc::clone(cluster), Arc::clone(endpoint));
+        let state = EndpointState::telling(cluster, endpoint, self.news.clone());
         known.push(Arc::clone(&state));
         state
     }
@@ -46,7 +52,7 @@ impl Roster {
     /// Every endpoint with this cluster's name and this name; `None` stands for all. Those that
     /// have left their cluster are among them while exchanges are in flight there.
     pub fn find(&self, cluster: Option<&str>, endpoint: Option<&str>) -> Vec<Arc<EndpointState>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let meant = |state: &&Arc<EndpointState>| {
             cluster.is_none_or(|name| *state.cluster == *name)
                 && endpoint.is_none_or(|name| *state.name == *name)
@@ -189,10 +195,11 @@ impl Members {
         }))
     }
 
-    /// Begins to look for endpoints and to check them, where the plan says so. Must be called on the control runtime;
+    /// Begins to look for endpoints and to check them, where the plan says so, and to say when none is left. Must be called on the control runtime;
     /// it ends when nobody has these members any more.
     pub fn tend(self: &Arc<Self>) {
-        let mut tasks = Vec::new();
+        let told = availability::tell(Arc::downgrade(self), self.roster.news.subscribe());
+        let mut tasks = vec![tokio::spawn(told).abort_handle()];
         if self.plan.health.is_some() {
             let checks = health::supervise(Arc::downgrade(self), Arc::clone(&self.changed));
             tasks.push(tokio::spawn(checks).abort_handle());
@@ -241,6 +248,7 @@ impl Members {
         self.list.store(Arc::new(list));
         self.version.fetch_add(1, Ordering::Release);
         self.changed.notify_one();
+        self.roster.news.send_replace(());
     }
 }
 

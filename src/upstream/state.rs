@@ -8,65 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+pub use self::burden::Burden;
+pub use self::need::Need;
 use super::eject::Charge;
-use crate::exchange::Class;
+use super::places::Places;
 
-/// What an exchange needs of ZITADEL. A replica that has just started serves gRPC for about a
-/// second before its REST gateway has dialled it (`zitadel.md` §13.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Need {
-    /// gRPC, gRPC-Web, Connect, OIDC, files and pages: served directly.
-    Rpc,
-    /// REST, which ZITADEL's gateway turns into a gRPC call to itself.
-    Rest,
-}
-
-impl Need {
-    /// Both, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Rpc, Self::Rest];
-
-    /// What an exchange needs. Much has the class of REST that ZITADEL's gateway has no part in: OIDC
-    /// and SCIM, a file or a page that is fetched without a browser's fields. None of it must wait for
-    /// the gateway.
-    pub fn of(class: Class, path: &str) -> Self {
-        match class {
-            Class::Rest if is_gateways(path) => Self::Rest,
-            Class::Rest => Self::Rpc,
-            Class::Grpc
-            | Class::GrpcWeb
-            | Class::GrpcWebText
-            | Class::Connect
-            | Class::ConnectStream
-            | Class::Asset
-            | Class::Page
-            | Class::WebSocket => Self::Rpc,
-        }
-    }
-
-    /// The stable word for logs and metrics.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Rpc => "rpc",
-            Self::Rest => "rest",
-        }
-    }
-}
-
-/// Whether ZITADEL's REST gateway answers this path (`zitadel.md` §1): `/management/v1/…` and its
-/// like, `/v2/…` and every other version, `/resources/…`, `/healthz`.
-fn is_gateways(path: &str) -> bool {
-    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
-    let is_version = |segment: &str| {
-        segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    match segments.next() {
-        Some("admin" | "auth" | "management" | "system") => segments.next().is_some_and(is_version),
-        Some("resources" | "healthz") => true,
-        first => first.is_some_and(is_version),
-    }
-}
+mod burden;
+mod need;
 
 /// What checks say of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,13 +47,13 @@ pub struct EndpointState {
     pub cluster: Arc<str>,
     /// Its own.
     pub name: Arc<str>,
+    news: watch::Sender<()>,
     known: [Known; 2],
     draining: AtomicBool,
     /// When it was last seen to be new or back, in milliseconds of [`now`]; 0: it is warm.
     began: AtomicU64,
     burdens: Mutex<Vec<Arc<Burden>>>,
-    taken: AtomicU32,
-    why: Mutex<Option<Arc<str>>>,
+    places: Places,
     /// How many check it: two, while one plan takes the place of another.
     checkers: AtomicU32,
     doubt: Notify,
@@ -122,23 +72,30 @@ struct Told {
 #[derive(Debug, Default)]
 struct Known {
     health: AtomicU8,
+    /// Why it is down.
+    why: Mutex<Option<Arc<str>>>,
     /// Not asked before this, in milliseconds of [`now`]; 0: not ejected.
     ejected_until: AtomicU64,
     ejections: AtomicU32,
 }
 
 impl EndpointState {
-    /// An endpoint of which nothing is known.
+    /// An endpoint of which nothing is known, and nobody waits for news.
     pub fn new(cluster: Arc<str>, name: Arc<str>) -> Arc<Self> {
+        Self::telling(cluster, name, watch::Sender::default())
+    }
+
+    /// An endpoint of which nothing is known. `news` is told when it goes down, is drained or comes back.
+    pub fn telling(cluster: Arc<str>, name: Arc<str>, news: watch::Sender<()>) -> Arc<Self> {
         Arc::new(Self {
             cluster,
             name,
+            news,
             known: Default::default(),
             draining: AtomicBool::new(false),
             began: AtomicU64::new(0),
             burdens: Mutex::default(),
-            taken: AtomicU32::new(0),
-            why: Mutex::default(),
+            places: Places::default(),
             checkers: AtomicU32::new(0),
             doubt: Notify::new(),
             told: Told::default(),
@@ -166,23 +123,33 @@ impl EndpointState {
     /// Returns whether that is news.
     pub fn set_health(&self, need: Need, health: Health, why: Option<&str>) -> bool {
         let known = self.of(need);
-        if let Some(why) = why {
-            *lock(&self.why) = Some(why.into());
+        *lock(&known.why) = why.filter(|_| health == Health::Down).map(Into::into);
+        let before = known.health.swap(health as u8, Ordering::SeqCst);
+        if before == health as u8 {
+            return false;
         }
-        let before = known.health.swap(health as u8, Ordering::Relaxed);
-        if before == Health::Down as u8 && health == Health::Ready && need == Need::Rpc {
-            self.begin();
+        match health {
+            Health::Ready => {
+                if before == Health::Down as u8 && need == Need::Rpc {
+                    self.begin();
+                }
+                // The check has seen it serve: what was held against it is over.
+                known.ejected_until.store(0, Ordering::Relaxed);
+            }
+            Health::Down => self.places.dismiss(Some(need)),
+            Health::Unknown => {}
         }
-        if health == Health::Ready && before != Health::Ready as u8 {
-            // The check has seen it serve: what was held against it is over.
-            known.ejected_until.store(0, Ordering::Relaxed);
-        }
-        before != health as u8
+        self.news.send_replace(());
+        true
     }
 
-    /// The last reason for which it was not ready.
-    pub fn why(&self) -> Option<Arc<str>> {
-        lock(&self.why).clone()
+    /// Why it is not asked for this now, where that is known.
+    pub fn why(&self, need: Need) -> Option<Arc<str>> {
+        if self.is_draining() { Some("it is drained".into()) } else { self.why_down(need) }
+    }
+
+    fn why_down(&self, need: Need) -> Option<Arc<str>> {
+        lock(&self.of(need).why).clone()
     }
 
     /// Whether somebody checks it.
@@ -199,7 +166,7 @@ impl EndpointState {
     pub fn check_ends(&self) {
         if self.checkers.fetch_sub(1, Ordering::Relaxed) == 1 {
             for need in Need::ALL {
-                self.of(need).health.store(Health::Unknown as u8, Ordering::Relaxed);
+                self.set_health(need, Health::Unknown, None);
             }
         }
     }
@@ -304,17 +271,27 @@ impl EndpointState {
         if before && !draining {
             self.begin();
         }
+        if draining {
+            self.places.dismiss(None);
+        }
+        if before != draining {
+            self.news.send_replace(());
+        }
+    }
+
+    /// Whether it may be asked at all: not down, not taken down on purpose.
+    pub fn takes(&self, need: Need) -> bool {
+        !self.is_draining() && self.health(need) != Health::Down
     }
 
     /// Whether it is asked: not down, not ejected, not taken down on purpose.
     pub fn is_asked(&self, need: Need) -> bool {
-        !self.is_draining() && self.health(need) != Health::Down && !self.is_ejected(need)
+        self.takes(need) && !self.is_ejected(need)
     }
 
     /// How it stands, in words.
     pub fn words(&self) -> String {
-        let why = self.why();
-        let because = |word: &str| match &why {
+        let because = |word: &str, need| match self.why_down(need) {
             Some(why) => format!("{word}: {why}"),
             None => word.to_owned(),
         };
@@ -322,9 +299,9 @@ impl EndpointState {
         if self.is_draining() {
             "draining".into()
         } else if all(&|need| self.health(need) == Health::Down) {
-            because("down")
+            because("down", Need::Rpc)
         } else if self.health(Need::Rest) == Health::Down {
-            because("ready, but not for REST")
+            because("ready, but not for REST", Need::Rest)
         } else if all(&|need| self.is_ejected(need)) {
             "left alone for a while".into()
         } else if Need::ALL.iter().any(|need| self.is_ejected(*need)) {
@@ -345,20 +322,9 @@ impl EndpointState {
         lock(&self.burdens).iter().map(|burden| burden.waiting()).fold(0, u64::wrapping_add)
     }
 
-    /// Takes a place, where fewer than `cap` are taken. Only capped clusters count these.
-    pub fn occupy(&self, cap: u32) -> bool {
-        let more = |taken: u32| (taken < cap).then(|| taken + 1);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    /// Leaves a place.
-    pub fn leave(&self) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Places that are taken; 0 where they are not counted.
-    pub fn in_flight_capped(&self) -> u32 {
-        self.taken.load(Ordering::Relaxed)
+    /// Its places; only capped clusters count them.
+    pub const fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Counts an exchange that was refused because it carried as much as it may.
@@ -379,47 +345,6 @@ impl EndpointState {
         burdens.retain(|burden| Arc::strong_count(burden) > 1 || burden.get() > 0);
         burdens.push(Arc::clone(&burden));
         burden
-    }
-}
-
-/// How many exchanges one worker has in flight at an endpoint. A cache line of its own: nobody
-/// else writes it, and readers are few.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub struct Burden {
-    in_flight: AtomicU64,
-    waiting: AtomicU64,
-}
-
-impl Burden {
-    /// How many.
-    pub fn get(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// How many of these wait for a place.
-    pub fn waiting(&self) -> u64 {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    /// One more waits. Only the worker that owns it may call this.
-    pub fn wait(&self) {
-        self.waiting.store(self.waiting().wrapping_add(1), Ordering::Relaxed);
-    }
-
-    /// One less waits. Only the worker that owns it may call this.
-    pub fn wait_no_more(&self) {
-        self.waiting.store(self.waiting().saturating_sub(1), Ordering::Relaxed);
-    }
-
-    /// One more. Only the worker that owns it may call this.
-    pub fn more(&self) {
-        self.in_flight.store(self.get().wrapping_add(1), Ordering::Relaxed);
-    }
-
-    /// One less. Only the worker that owns it may call this.
-    pub fn less(&self) {
-        self.in_flight.store(self.get().saturating_sub(1), Ordering::Relaxed);
     }
 }
 
@@ -465,35 +390,6 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_gateway_answers_waits_for_it() {
-        for (class, path, need) in [
-            (Class::Rest, "/auth/v1/users/me", Need::Rest),
-            (Class::Rest, "/management/v1/projects/_search", Need::Rest),
-            (Class::Rest, "/v2/users", Need::Rest),
-            (Class::Rest, "/v2beta/users/1", Need::Rest),
-            (Class::Rest, "/v3alpha/debug_events", Need::Rest),
-            (Class::Rest, "/resources/v3alpha/users", Need::Rest),
-            (Class::Rest, "/healthz", Need::Rest),
-            (Class::Rest, "/ui/console/", Need::Rpc),
-            (Class::Rest, "/ui/v2/login/security", Need::Rpc),
-            (Class::Rest, "/.well-known/openid-configuration", Need::Rpc),
-            (Class::Rest, "/oauth/v2/token", Need::Rpc),
-            (Class::Rest, "/oidc/v1/userinfo", Need::Rpc),
-            (Class::Rest, "/saml/v2/metadata", Need::Rpc),
-            (Class::Rest, "/scim/v2/1/Users", Need::Rpc),
-            (Class::Rest, "/assets/v1/users/me/avatar", Need::Rpc),
-            (Class::Rest, "/idps/callback", Need::Rpc),
-            (Class::Rest, "/", Need::Rpc),
-            (Class::Rest, "*", Need::Rpc),
-            (Class::Rest, "/vx", Need::Rpc),
-            (Class::Connect, "/v2/users", Need::Rpc),
-            (Class::Page, "/v2/users", Need::Rpc),
-        ] {
-            assert_eq!(Need::of(class, path), need, "{class:?} {path}");
-        }
-    }
-
-    #[test]
     fn a_refused_connect_is_down_at_once_only_where_somebody_checks() {
         let state = state();
         state.refused("connection refused");
@@ -503,10 +399,27 @@ mod tests {
         state.refused("connection refused");
         assert_eq!(state.health(Need::Rpc), Health::Down);
         assert_eq!(state.health(Need::Rest), Health::Down);
-        assert_eq!(state.why().as_deref(), Some("connection refused"));
+        assert_eq!(state.why(Need::Rpc).as_deref(), Some("connection refused"));
         assert!(state.set_health(Need::Rpc, Health::Ready, None) && state.age().is_some());
         state.check_ends();
         assert_eq!(state.health(Need::Rest), Health::Unknown);
+    }
+
+    #[test]
+    fn what_is_told_of_a_drained_one_is_that_and_not_what_was_before() {
+        let state = state();
+        state.check_begins();
+        state.set_health(Need::Rpc, Health::Down, Some("412"));
+        assert_eq!(state.why(Need::Rpc).as_deref(), Some("412"));
+        state.set_health(Need::Rpc, Health::Ready, None);
+        assert_eq!(state.why(Need::Rpc), None, "what is over is no reason");
+        state.set_health(Need::Rest, Health::Down, Some("no gateway"));
+        assert_eq!(state.words(), "ready, but not for REST: no gateway");
+        state.set_draining(true);
+        assert_eq!(
+            (state.why(Need::Rest).as_deref(), &*state.words()),
+            (Some("it is drained"), "draining")
+        );
     }
 
     #[test]

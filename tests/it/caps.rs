@@ -1,6 +1,9 @@
 //! What one endpoint is given at most, and what becomes of the rest.
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use ravelin::upstream::state::{Health, Need};
 
 use crate::support::faults::{config, eventually, within};
 use crate::support::h2::Client;
@@ -59,4 +62,45 @@ async fn http1_is_capped_too_and_who_gives_up_leaves_the_queue() {
     }
     assert_eq!(standin.connections_total(), 1, "one after the other");
     eventually("nobody waits", || ravelin.metric("ravelin_upstream_queue_waiting") == 0.0).await;
+}
+
+#[tokio::test]
+async fn who_waits_at_a_replica_that_goes_down_or_is_drained_is_served_by_another() {
+    for drained in [false, true] {
+        let (going, staying) = (standin().await, standin().await);
+        let names = [&going, &staying].map(|one| format!("h2c://{}", one.address()));
+        let cluster = "max_in_flight: 1, health: {check: zitadel, interval: 50ms}";
+        let ravelin = Ravelin::start(&config(&names, cluster, ""));
+        let [state, other] =
+            names.each_ref().map(|name| ravelin.roster().find(None, Some(name)).remove(0));
+        eventually("both are ready", || {
+            [&state, &other].iter().all(|one| one.health(Need::Rpc) == Health::Ready)
+        })
+        .await;
+        let client = Client::plain(ravelin.plain()).await;
+        // The first to come there never leaves, so that those behind it would wait for ever.
+        let stall = format!("slow-head=20,stall-at={}", going.address().port());
+        let order = [("x-standin-order", &*stall)];
+        let mut calls: FuturesUnordered<_> =
+            (0..12).map(|_| client.grpc(UNARY, &order, b"m")).collect();
+        let mut served = 0;
+        let take_down = async {
+            eventually("somebody waits there", || state.waiting() > 0).await;
+            if drained {
+                ravelin.roster().set_draining(None, Some(&names[0]), true);
+            } else {
+                going.set_ready(false);
+            }
+            eventually("all have left", || state.waiting() == 0).await;
+        };
+        let serving = async {
+            while served < 11 {
+                let answer = calls.next().await.unwrap().unwrap();
+                assert_eq!(answer.trailer("grpc-status"), "0", "{answer:?}");
+                served += 1;
+            }
+        };
+        within(10.0, "served", futures_util::future::join(take_down, serving)).await;
+        assert_eq!(going.count(UNARY), 1, "who is there stays there");
+    }
 }

@@ -44,9 +44,11 @@ impl Endpoint {
         self.burden.waiting() >= self.pending
     }
 
-    /// It has left its cluster: connections end with what is under way on them.
+    /// It has left its cluster: connections end with what is under way on them, and what waits for a
+    /// place goes elsewhere.
     pub(in crate::upstream) fn retire(&self) {
         self.h1.borrow_mut().clear();
+        self.state().places().dismiss(None);
         for connection in self.h2.take() {
             connection.retire();
         }
