@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::Admin;
 use super::calls::{Ask, answer};
+use crate::upstream::availability::Availability;
 use crate::upstream::roster::idle;
 use crate::upstream::state::EndpointState;
 
@@ -91,7 +92,8 @@ pub(super) async fn drain(State(admin): State<Admin>, RawQuery(query): RawQuery)
 
 async fn run(admin: Admin, query: Query, endpoints: Vec<Arc<EndpointState>>) -> Response {
     tokio::time::sleep(query.delay).await;
-    if leaves_nobody(&admin, &endpoints) {
+    let emptied = emptied(&admin, &endpoints);
+    if !emptied.is_empty() {
         part(&admin).await;
     }
     for endpoint in &endpoints {
@@ -104,22 +106,47 @@ async fn run(admin: Admin, query: Query, endpoints: Vec<Arc<EndpointState>>) -> 
     let seconds = (began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     tracing::info!(endpoints = endpoints.len(), in_flight, seconds, drained, "drain: waited");
     let status = if drained { StatusCode::OK } else { StatusCode::GATEWAY_TIMEOUT };
+    let warnings: Vec<_> = emptied.iter().map(|cluster| warning(cluster)).collect();
     let told = json!({
         "drained": drained,
         "in_flight": in_flight,
         "seconds": seconds,
         "endpoints": told(&endpoints),
+        "warnings": warnings,
+        "undo": undo(&query),
+        "until": format!(
+            "each has been away and is back, or {} are over",
+            humantime::format_duration(query.lasting)
+        ),
     });
     answer(status, &told)
 }
 
-/// Whether a cluster has no endpoint any more without these.
-fn leaves_nobody(admin: &Admin, endpoints: &[Arc<EndpointState>]) -> bool {
-    let meant = |other: &Arc<EndpointState>| endpoints.iter().any(|one| Arc::ptr_eq(one, other));
-    endpoints.iter().any(|endpoint| {
-        let cluster = admin.roster.find(Some(&endpoint.cluster), None);
-        cluster.iter().all(|other| meant(other) || other.is_draining())
-    })
+fn warning(cluster: &str) -> String {
+    format!(
+        "cluster {cluster} has no endpoint left: its requests wait, or are refused, until one is back"
+    )
+}
+
+/// The command that takes them back.
+fn undo(query: &Query) -> String {
+    let given = |name: &str, value: &Option<String>| {
+        value.as_ref().map(|value| format!(" --{name} {value}")).unwrap_or_default()
+    };
+    let (cluster, endpoint) =
+        (given("cluster", &query.cluster), given("endpoint", &query.endpoint));
+    format!("ravelin undrain{cluster}{endpoint}")
+}
+
+/// The clusters that have no endpoint left without these.
+fn emptied(admin: &Admin, endpoints: &[Arc<EndpointState>]) -> Vec<Arc<str>> {
+    let meant = |state: &Arc<EndpointState>| endpoints.iter().any(|one| Arc::ptr_eq(one, state));
+    let clusters = (admin.clusters)();
+    let emptied = clusters.iter().filter(|members| {
+        let list = members.list();
+        list.iter().any(|member| meant(&member.state)) && Availability::of(&list, meant).is_none()
+    });
+    emptied.map(|members| Arc::clone(&members.plan.name)).collect()
 }
 
 /// Asks clients to go, and gives them time for it.

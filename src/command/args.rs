@@ -309,7 +309,11 @@ fn reload() -> Command {
 
 fn drain() -> Command {
     let flag = |name: &'static str, value| Arg::new(name).long(name).value_name(value);
+    let all = Arg::new("all").long("all").action(ArgAction::SetTrue);
+    let what = ArgGroup::new("what").args(["cluster", "endpoint", "all"]);
     meant(calling("drain", "Give endpoints nothing new, and wait until nothing is in flight there"))
+        .arg(all.conflicts_with_all(["cluster", "endpoint"]).help("Every endpoint of every cluster"))
+        .group(what.multiple(true).required(true))
         .arg(flag("delay", "DURATION").help("Serve on for this long first [default: 0s]"))
         .arg(flag("timeout", "DURATION").help("How long to wait [default: 30s]"))
         .arg(
@@ -318,7 +322,8 @@ fn drain() -> Command {
         )
         .after_help(
             "Exit code 0 when nothing is in flight, 1 when the time is over before.\n\
-             An endpoint that goes away and comes back is taken back by itself.",
+             An endpoint that goes away and comes back is taken back by itself; `ravelin undrain` does it\n\
+             at once. A cluster that has no endpoint left is warned of: its clients are told 503.",
         )
 }
 

@@ -58,14 +58,35 @@ pub(super) fn tell(who: &str, target: &str, patience: Duration, matches: &ArgMat
         Err(code) => return code,
     };
     match call::call(address, "POST", target, patience) {
-        Ok((200, body)) => print(&body),
+        Ok((200, body)) => {
+            let code = print(&body);
+            remark(who, &body);
+            code
+        }
         Ok((status, body)) => {
             eprint!("{who}: {address} answered {status}: {body}");
+            remark(who, &body);
             ExitCode::FAILURE
         }
         Err(error) => {
             eprintln!("{who}: {address}: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what in an answer is not to be missed: warnings, and how to undo what was done.
+fn remark(who: &str, body: &str) {
+    let Ok(answer) = serde_json::from_str::<serde_json::Value>(body) else { return };
+    let text = |key: &str| answer.get(key).and_then(serde_json::Value::as_str);
+    let warnings = answer.get("warnings").and_then(serde_json::Value::as_array);
+    for warning in warnings.into_iter().flatten().filter_map(serde_json::Value::as_str) {
+        eprintln!("{who}: warning: {warning}");
+    }
+    if let Some(undo) = text("undo") {
+        match text("until") {
+            Some(until) => eprintln!("{who}: until {until}; undone at once by: {undo}"),
+            None => eprintln!("{who}: undone by: {undo}"),
         }
     }
 }

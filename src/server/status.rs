@@ -16,6 +16,7 @@ use crate::downstream::certificates::Store;
 use crate::downstream::plan::Address;
 use crate::pipeline::plan::{Action, HostPattern, Matcher, PathPattern};
 use crate::telemetry::metrics::{CacheState, CertificateLeft, Metrics};
+use crate::upstream::availability::Availability;
 use crate::upstream::roster::{Member, Members};
 use crate::upstream::state::{EndpointState, Health, Need};
 use crate::worker::Live;
@@ -74,7 +75,7 @@ pub(super) fn reporter(
             version: env!("CARGO_PKG_VERSION").into(),
             uptime: metrics.started().elapsed().unwrap_or_default(),
             in_flight: metrics.in_flight(),
-            warnings: warnings(plan),
+            warnings: warnings(plan, &live.clusters),
             listeners: listeners(plan, &face.listening, &metrics),
             routes: plan
                 .routes
@@ -91,16 +92,20 @@ pub(super) fn reporter(
     })
 }
 
-fn warnings(plan: &Plan) -> Vec<String> {
+fn warnings(plan: &Plan, clusters: &[Arc<Members>]) -> Vec<String> {
     let insecure = plan.clusters.iter().filter(|cluster| cluster.tls.insecure_skip_verify);
-    insecure
-        .map(|cluster| {
-            format!(
-                "The certificates of cluster {} are not verified (tls.insecure_skip_verify).",
-                cluster.name
-            )
-        })
-        .collect()
+    let insecure = insecure.map(|cluster| {
+        format!(
+            "The certificates of cluster {} are not verified (tls.insecure_skip_verify).",
+            cluster.name
+        )
+    });
+    let emptied = clusters.iter().filter_map(|members| {
+        let now = Availability::of(&members.list(), |_| false);
+        let name = &members.plan.name;
+        now.is_none().then(|| format!("Cluster {name} has no endpoint left: {now}."))
+    });
+    insecure.chain(emptied).collect()
 }
 
 fn listeners(

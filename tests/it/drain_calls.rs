@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join;
-use ravelin::standin::Standin;
+use ravelin::standin::{Options, Standin};
 
-use crate::support::faults::{Http1, config, get, http1, post, soon, with, within};
+use crate::support::faults::{Http1, config, eventually, get, http1, post, soon, with, within};
 use crate::support::h2::{Answer, Client};
 use crate::support::process::Process;
 use crate::support::{Ravelin, standin};
@@ -55,6 +55,7 @@ async fn a_drain_answers_when_the_stream_in_flight_has_ended_and_others_serve_me
     assert_eq!(stream.unwrap().trailer("grpc-status"), "0");
     assert_eq!(answer.status(), 200, "{}", answer.text());
     assert!(answer.text().contains("\"in_flight\": 0"), "{}", answer.text());
+    assert!(answer.text().contains("\"warnings\": []"), "another one is left: {}", answer.text());
     assert!(took > Duration::from_millis(200), "{took:?}");
     // Taken back, it serves again.
     let before = busy.count("/admin/v1/healthz");
@@ -135,5 +136,75 @@ async fn a_drain_that_leaves_nobody_asks_clients_to_go_first_and_serves_what_the
     let (code, said) = ravelin(&["reload"]);
     assert!(code == Some(0) && said.contains("\"reloaded\": true"), "{code:?} {said}");
     assert_eq!(ravelin(&["drain", "--endpoint", "h2c://nobody:1"]).0, Some(1));
-    assert_eq!(ravelin(&["drain", "--timeout", "soon"]).0, Some(64));
+    assert_eq!(ravelin(&["drain", "--all", "--timeout", "soon"]).0, Some(64));
+}
+
+#[tokio::test]
+async fn a_drain_that_empties_a_cluster_is_warned_of_everywhere_and_ravelin_stays_ready() {
+    let standin = standin().await;
+    let record = "access_log: {format: json, output: \"{folder}/access.log\"}";
+    let yaml = config(&[format!("h2c://{}", standin.address())], "", record);
+    let process = Process::start(&yaml).await;
+    let admin = process.address("\"admin\"");
+    let asked = async |path: &str| http1(admin, get("localhost", path)).await.unwrap();
+    let ravelin = async |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ravelin"));
+        command.args(arguments).args(["--admin", &admin.to_string()]);
+        let running = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let outcome = within(10.0, "the command", running).await.unwrap();
+        (outcome.status.code(), String::from_utf8(outcome.stderr).unwrap())
+    };
+    // Not all of them without being asked to.
+    let (code, said) = ravelin(&["drain"]).await;
+    assert!(code == Some(64) && said.contains("--all"), "{code:?} {said}");
+    assert_eq!(process.heard("no endpoint of the cluster is left"), 0);
+    let (code, said) = ravelin(&["drain", "--cluster", "up", "--for", "1h"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    for words in
+        ["warning: cluster up has no endpoint left", "1h are over", "ravelin undrain --cluster up"]
+    {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    eventually("it is logged", || {
+        process.heard("no endpoint of the cluster is left") == 1
+            && process.heard("1 of 1 endpoints drained") == 1
+    })
+    .await;
+    assert_eq!(asked("/readyz").await.status(), 200, "no server behind makes the edge unready");
+    let page = asked("/").await;
+    assert!(page.text().contains("Cluster up has no endpoint left"), "{}", page.text());
+    let metrics = asked("/metrics").await;
+    let gauge = metrics.text().lines().find(|line| line.contains("_endpoint_healthy{")).unwrap();
+    assert!(gauge.ends_with(" 0"), "{gauge}");
+    let refused = http1(process.address("plain"), get("localhost", "/admin/v1/healthz")).await;
+    assert_eq!(refused.unwrap().status(), 503);
+    let file = process.folder.path().join("access.log");
+    eventually("it is recorded why", || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("it is drained"))
+    })
+    .await;
+    assert_eq!(ravelin(&["undrain"]).await.0, Some(0));
+    eventually("it is back", || process.heard("the cluster has an endpoint again") == 1).await;
+    assert!(!asked("/").await.text().contains("has no endpoint left"));
+    let answer = http1(process.address("plain"), get("localhost", "/admin/v1/healthz")).await;
+    assert_eq!(answer.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_cluster_whose_last_endpoint_dies_is_warned_of_once_and_so_is_its_return() {
+    let (first, second) = (standin().await, standin().await);
+    let addresses = [first.address(), second.address()];
+    let endpoints = addresses.map(|address| format!("h2c://{address}"));
+    let process = Process::start(&config(&endpoints, "health: zitadel", "")).await;
+    let [gone, back] = ["no endpoint of the cluster is left", "the cluster has an endpoint again"];
+    first.kill();
+    eventually("the first is down", || process.heard("upstream is down") >= 1).await;
+    assert_eq!(process.heard(gone), 0);
+    second.kill();
+    eventually("none is left", || process.heard(gone) == 1).await;
+    assert_eq!(process.heard("2 of 2 endpoints down"), 1);
+    let options = Options { address: addresses[0], ..Options::default() };
+    let _first = Standin::start(options).await.unwrap();
+    eventually("one is back", || process.heard(back) == 1).await;
+    assert_eq!(process.heard(gone), 1);
 }
