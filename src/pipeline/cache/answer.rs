@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::conditional::{self, Condition, IfRange};
-use super::content::Content;
+use super::content::{Coded, Content};
 use super::date::Seconds;
 use super::entry::{Entry, Head};
 use super::fill::{Fill, Pieces};
@@ -52,34 +52,49 @@ pub fn kept(client: &Client, entry: &Entry, content: &Content, now: Instant) -> 
     if head.codable && content.plain.len() as u64 >= media::MIN_SIZE {
         add_vary(&mut headers);
     }
-    if head.status == StatusCode::OK {
-        let condition = conditional::judge(&client.headers, Some(&entry.tag), Some(head.dated()));
-        if let Some(tag) = tag_of(condition, &entry.tag) {
+    let found = head.status == StatusCode::OK;
+    if found {
+        let tag = head.tag.as_ref().unwrap_or(&content.tag);
+        let condition = conditional::judge(&client.headers, Some(tag), Some(head.dated()));
+        if let Some(tag) = tag_of(condition, tag) {
             return Made { response: not_modified(headers, tag), saved: 0 };
         }
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
-    let (bytes, coding, suffix) = representation(client, entry, content);
-    if head.status == StatusCode::OK || head.tag.is_some() {
-        headers.insert(ETAG, conditional::tag(&entry.tag, suffix));
-    }
-    if let Some(coding) = coding.header() {
-        headers.insert(CONTENT_ENCODING, coding);
-    }
-    let ranged = head.status == StatusCode::OK
+    let coded = representation(client, head, content);
+    let (bytes, tag) = match coded {
+        None => (&content.plain, head.tag.clone().unwrap_or_else(|| content.tag.clone())),
+        Some((coding, coded)) => {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+            (&coded.bytes, variant_tag(head, coded))
+        }
+    };
+    let ranged = found
         && client.method == Method::GET
-        && holds(&client.headers, &conditional::tag(&entry.tag, suffix), head.modified);
+        && client.headers.contains_key(RANGE)
+        && holds(&client.headers, &tag, head.modified);
     let asked = match ranged {
         true => range::ranges(&client.headers, bytes.len() as u64),
         false => Ranges::Whole,
     };
+    if found || head.tag.is_some() {
+        headers.insert(ETAG, tag);
+    }
     let whole = if head.codable { content.plain.len() } else { bytes.len() };
     let saved = whole.saturating_sub(bytes.len()) as u64;
-    let mut made = Made { response: parts(head.status, headers, &bytes, asked), saved };
+    let mut made = Made { response: parts(head.status, headers, bytes, asked), saved };
     if client.method == Method::HEAD {
         *made.response.body_mut() = Body::Empty;
     }
     made
+}
+
+/// The tag of a coded form under this head.
+fn variant_tag(head: &Head, coded: &Coded) -> HeaderValue {
+    match &head.tag {
+        None => coded.tag.clone(),
+        Some(base) => conditional::tag(base, &coded.suffix),
+    }
 }
 
 /// The tag that a 304 repeats; `None`: the client is to be sent it.
@@ -91,46 +106,26 @@ fn tag_of(condition: Condition, tag: &HeaderValue) -> Option<HeaderValue> {
     }
 }
 
-/// Which bytes, how coded, and the suffix of their tag. A range without `If-Range` is one of the
-/// identity, since the coded bytes are replaced by better ones after a while.
-fn representation(
+/// Which coded form is sent; `None`: the identity. A range without `If-Range` is one of the identity,
+/// since the coded bytes are replaced by better ones after a while.
+fn representation<'a>(
     client: &Client,
-    entry: &Entry,
-    content: &Content,
-) -> (Bytes, Coding, &'static str) {
-    let plain = || (content.plain.clone(), Coding::Identity, "");
-    if !entry.head.codable {
-        return plain();
+    head: &Head,
+    content: &'a Content,
+) -> Option<(Coding, &'a Coded)> {
+    if !head.codable {
+        return None;
     }
-    let mut variants = content.variants.iter().filter_map(|variant| {
-        let bytes = variant.bytes.as_ref()?;
-        Some((bytes.clone(), variant.coding, suffix(variant.coding, variant.level)))
-    });
     if client.headers.contains_key(RANGE) {
-        let IfRange::Tag(tag) = conditional::if_range(&client.headers) else { return plain() };
-        let same = |suffix| conditional::tag(&entry.tag, suffix) == tag;
-        return variants.find(|(_, _, suffix)| same(suffix)).unwrap_or_else(plain);
+        let IfRange::Tag(tag) = conditional::if_range(&client.headers) else { return None };
+        let mut forms =
+            content.variants.iter().filter_map(|one| Some((one.coding, one.coded.as_ref()?)));
+        return forms.find(|(_, coded)| variant_tag(head, coded) == tag);
     }
-    let accepted = Accepted::of(&client.headers);
-    let order: Vec<Coding> =
-        Coding::BY_SIZE.into_iter().filter(|coding| content.variant(*coding).is_some()).collect();
-    match accepted.choose(&order) {
-        None | Some(Coding::Identity) => plain(),
-        Some(coding) => variants.find(|(_, known, _)| *known == coding).unwrap_or_else(plain),
-    }
-}
-
-/// What tells a variant's tag from the identity's.
-const fn suffix(coding: Coding, level: Level) -> &'static str {
-    match (coding, level) {
-        (Coding::Identity, _) => "",
-        (Coding::Brotli, Level::Best) => "br",
-        (Coding::Brotli, _) => "brq",
-        (Coding::Zstd, Level::Best) => "zstd",
-        (Coding::Zstd, _) => "zstdq",
-        (Coding::Gzip, Level::Best) => "gzip",
-        (Coding::Gzip, _) => "gzipq",
-    }
+    let has = |coding: &Coding| content.variant(*coding).is_some();
+    let order: Vec<Coding> = Coding::BY_SIZE.into_iter().filter(has).collect();
+    let coding = Accepted::of(&client.headers).choose(&order)?;
+    Some((coding, content.variant(coding)?))
 }
 
 /// 200, 206 or 416, with as many bytes as are asked for.
@@ -236,7 +231,11 @@ pub fn filling(
         (Some(name), _) => {
             headers.insert(CONTENT_ENCODING, name);
             if let Some(tag) = &head.tag {
-                headers.insert(ETAG, conditional::tag(tag, suffix(reader.coding(), Level::Fast)));
+                // What its bytes will come to is not known yet: no strong tag can name them.
+                match conditional::weak(tag) {
+                    Some(tag) => headers.insert(ETAG, tag),
+                    None => headers.remove(ETAG),
+                };
             }
         }
         (None, Some(length)) if head.status != StatusCode::NO_CONTENT => {
@@ -289,3 +288,6 @@ fn coding(client: &Client, fill: &Fill) -> Coding {
     }
     Accepted::of(&client.headers).choose(&Coding::BY_SIZE).unwrap_or(Coding::Identity)
 }
+
+#[cfg(test)]
+mod tests;

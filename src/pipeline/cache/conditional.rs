@@ -1,29 +1,39 @@
 //! Entity tags of what is kept, and conditional requests about it (RFC 9110 §8.8, §13).
 //!
 //! A tag is strong where upstream's is, or where there is none and the body's hash takes its place.
-//! Each coded variant has a tag of its own (RFC 9110 §8.8.3.3): the identity's with a suffix. Whoever
-//! has any of them has the present content, and need not be sent it again.
+//! Each coded variant has a tag of its own (RFC 9110 §8.8.3.3): the identity's with a suffix, which
+//! names its bytes. Whoever has any of them has the present content, and need not be sent it again.
+//! Where bytes are sent before it is known what they will come to, their tag is weak.
 
 use http::HeaderMap;
 use http::header::{HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE};
 
 use super::date::{self, Seconds};
+use crate::pipeline::coding::Coding;
 
-/// What every suffix begins with.
-const SEAM: u8 = b'-';
-/// The codings that can stand in a suffix, at the fast level and at the best one.
-const SUFFIXES: [&[u8]; 6] = [b"-br", b"-brq", b"-zstd", b"-zstdq", b"-gzip", b"-gzipq"];
+/// How a hash of coded bytes is written: this many letters.
+const HASH: usize = 11;
 
-/// The tag of a variant. `suffix`: empty for identity, else the coding, with a `q` behind it at a
-/// quick level. A weak tag is that of all variants alike.
+/// The tag of a variant: that of the identity with its suffix ([`super::content::Coded::suffix`]). A
+/// weak tag is that of all variants alike.
 pub fn tag(base: &HeaderValue, suffix: &str) -> HeaderValue {
     let bytes = base.as_bytes();
     match bytes.strip_suffix(b"\"") {
-        Some(open) if !suffix.is_empty() && bytes.starts_with(b"\"") => {
-            let text = [open, &[SEAM], suffix.as_bytes(), b"\""].concat();
+        Some(open) if bytes.starts_with(b"\"") => {
+            let text = [open, suffix.as_bytes(), b"\""].concat();
             HeaderValue::from_bytes(&text).unwrap_or_else(|_| base.clone())
         }
         _ => base.clone(),
+    }
+}
+
+/// The tag of something that has the meaning of `base`, and other bytes (RFC 9110 §8.8.1). What is no
+/// tag is none of this.
+pub fn weak(base: &HeaderValue) -> Option<HeaderValue> {
+    match base.as_bytes() {
+        [b'W', b'/', ..] => Some(base.clone()),
+        strong @ [b'"', ..] => HeaderValue::from_bytes(&[b"W/", strong].concat()).ok(),
+        _ => None,
     }
 }
 
@@ -114,7 +124,20 @@ fn same(base: &[u8], tag: &[u8]) -> bool {
     if base == tag {
         return true;
     }
-    tag.strip_prefix(base).is_some_and(|suffix| SUFFIXES.contains(&suffix))
+    tag.strip_prefix(base).is_some_and(is_suffix)
+}
+
+/// `-br-x7Qk0ExampL`
+fn is_suffix(text: &[u8]) -> bool {
+    let Some((name, hash)) = text
+        .strip_prefix(b"-")
+        .and_then(|text| text.split_at_checked(text.len().checked_sub(HASH + 1)?))
+    else {
+        return false;
+    };
+    let letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    Coding::BY_SIZE.iter().any(|coding| coding.name().as_bytes() == name)
+        && hash.strip_prefix(b"-").is_some_and(|hash| hash.iter().all(letter))
 }
 
 /// What stands between the quotes; quotes that upstream or client forgot are forgiven.
@@ -151,10 +174,14 @@ mod tests {
             ("\"a\"", "W/\"a\"", true),
             ("a", "\"a\"", true),
             ("\"a\"", "a", true),
-            ("\"a-br\"", "\"a\"", true),
-            ("\"a-zstdq\"", "\"a\"", true),
-            ("\"a-xz\"", "\"a\"", false),
-            ("\"a\"", "\"a-br\"", false),
+            ("\"a-br-x7Qk0ExampL\"", "\"a\"", true),
+            ("W/\"a-zstd--7Qk0Examp_\"", "\"a\"", true),
+            ("\"a-br-x7Qk0Examp\"", "\"a\"", false),
+            ("\"a-br-x7Qk0ExampL1\"", "\"a\"", false),
+            ("\"a-br-x7Qk0Exam=L\"", "\"a\"", false),
+            ("\"a-br\"", "\"a\"", false),
+            ("\"a-xz-x7Qk0ExampL\"", "\"a\"", false),
+            ("\"a\"", "\"a-br-x7Qk0ExampL\"", false),
             ("", "\"a\"", false),
         ] {
             assert_eq!(has(list, base), expected, "{list} {base}");
@@ -164,8 +191,9 @@ mod tests {
     #[test]
     fn a_304_repeats_the_client_s_own_tag() {
         let base = HeaderValue::from_static("\"a\"");
-        let found = judge(&asks("if-none-match", "\"x\", \"a-br\""), Some(&base), None);
-        assert_eq!(found, Condition::Tagged(HeaderValue::from_static("\"a-br\"")));
+        let found = judge(&asks("if-none-match", "\"x\", \"a-br-x7Qk0ExampL\""), Some(&base), None);
+        let own = HeaderValue::from_static("\"a-br-x7Qk0ExampL\"");
+        assert_eq!(found, Condition::Tagged(own));
     }
 
     #[test]
@@ -184,12 +212,17 @@ mod tests {
     fn variants_have_tags_of_their_own_unless_the_tag_is_weak() {
         for (base, suffix, expected) in [
             ("\"a\"", "", "\"a\""),
-            ("\"a\"", "br", "\"a-br\""),
-            ("\"a\"", "gzipq", "\"a-gzipq\""),
-            ("W/\"a\"", "br", "W/\"a\""),
-            ("a", "br", "a"),
+            ("\"a\"", "-br-x", "\"a-br-x\""),
+            ("W/\"a\"", "-br-x", "W/\"a\""),
+            ("a", "-br-x", "a"),
         ] {
             assert_eq!(tag(&HeaderValue::from_static(base), suffix), expected);
+        }
+        for (base, expected) in
+            [("\"a\"", Some("W/\"a\"")), ("W/\"a\"", Some("W/\"a\"")), ("a", None)]
+        {
+            let weak = weak(&HeaderValue::from_static(base));
+            assert_eq!(weak.as_ref().map(|tag| tag.to_str().unwrap()), expected);
         }
     }
 

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use http::header::HeaderValue;
 
 use crate::pipeline::coding::{Coding, Level};
 
@@ -20,6 +23,36 @@ pub fn hash(bytes: &[u8]) -> Hash {
     out
 }
 
+/// An entity tag made of all that it stands for; strong (RFC 9110 §8.8.3).
+fn tag_of(hash: &Hash, suffix: &str) -> HeaderValue {
+    let (half, _) = hash.split_at(16);
+    let text = BASE64_URL_SAFE_NO_PAD.encode(half);
+    HeaderValue::try_from(format!("\"{text}{suffix}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// The bytes of a coded form, and what tells its entity tag from the identity's: the coding's name and
+/// a hash of these very bytes. The same coder makes other bytes of another cut or in another version,
+/// so nothing less would do for `If-Range` across replicas and restarts.
+#[derive(Clone, Debug)]
+pub struct Coded {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// `-br-x7Qk0ExampL`.
+    pub suffix: Box<str>,
+    /// The tag, where the identity's is [`Content::tag`].
+    pub tag: HeaderValue,
+}
+
+impl Coded {
+    /// A form of the body with the hash `plain`; `own` is the hash of `bytes`.
+    pub fn new(plain: &Hash, coding: Coding, bytes: Bytes, own: &Hash) -> Self {
+        let (start, _) = own.split_at(8);
+        let suffix = format!("-{}-{}", coding.name(), BASE64_URL_SAFE_NO_PAD.encode(start));
+        let tag = tag_of(plain, &suffix);
+        Self { bytes, suffix: suffix.into(), tag }
+    }
+}
+
 /// One coded form of a body.
 #[derive(Clone, Debug)]
 pub struct Variant {
@@ -28,7 +61,7 @@ pub struct Variant {
     /// How well.
     pub level: Level,
     /// `None`: it was tried, and does not pay.
-    pub bytes: Option<Bytes>,
+    pub coded: Option<Coded>,
 }
 
 /// A body, with its coded forms; shared by all entries that have these bytes.
@@ -36,6 +69,8 @@ pub struct Variant {
 pub struct Content {
     /// Its name.
     pub hash: Hash,
+    /// The entity tag of the identity, where upstream gives none.
+    pub tag: HeaderValue,
     /// As upstream sent it.
     pub plain: Bytes,
     /// Coded; each coding at most once.
@@ -45,9 +80,10 @@ pub struct Content {
 }
 
 impl Content {
-    /// A body without variants.
-    pub fn new(hash: Hash, plain: Bytes) -> Self {
-        Self { hash, plain, variants: Box::default(), queued: AtomicBool::new(false) }
+    /// A body with these variants.
+    pub fn new(hash: Hash, plain: Bytes, variants: Box<[Variant]>) -> Self {
+        let tag = tag_of(&hash, "");
+        Self { hash, tag, plain, variants, queued: AtomicBool::new(false) }
     }
 
     /// The same with one more variant, or a better one in its place.
@@ -57,22 +93,22 @@ impl Content {
         if known.is_none_or(|known| known.level <= variant.level) {
             let mut better = variant.clone();
             // More work does not always make it shorter.
-            if let Some(bytes) = known.and_then(|known| known.bytes.clone())
-                && better.bytes.as_ref().is_none_or(|better| better.len() > bytes.len())
+            if let Some(known) = known.and_then(|known| known.coded.as_ref())
+                && better.coded.as_ref().is_none_or(|new| new.bytes.len() > known.bytes.len())
             {
-                better.bytes = Some(bytes);
+                better.coded = Some(known.clone());
             }
             variants.retain(|known| known.coding != variant.coding);
             variants.push(better);
         }
         let queued = AtomicBool::new(self.queued.load(Ordering::Relaxed));
-        Self { hash: self.hash, plain: self.plain.clone(), variants: variants.into(), queued }
+        let (plain, tag) = (self.plain.clone(), self.tag.clone());
+        Self { hash: self.hash, tag, plain, variants: variants.into(), queued }
     }
 
     /// A coding's variant, where it has been made and pays.
-    pub fn variant(&self, coding: Coding) -> Option<(&Variant, &Bytes)> {
-        let variant = self.variants.iter().find(|variant| variant.coding == coding)?;
-        Some((variant, variant.bytes.as_ref()?))
+    pub fn variant(&self, coding: Coding) -> Option<&Coded> {
+        self.variants.iter().find(|variant| variant.coding == coding)?.coded.as_ref()
     }
 
     /// Whether each coding has been tried at the best level.
@@ -85,7 +121,7 @@ impl Content {
 
     /// Bytes in memory, about.
     pub fn weight(&self) -> usize {
-        let coded = self.variants.iter().filter_map(|variant| variant.bytes.as_ref());
-        CONTENT + self.plain.len() + coded.map(Bytes::len).sum::<usize>()
+        let coded = self.variants.iter().filter_map(|variant| variant.coded.as_ref());
+        CONTENT + self.plain.len() + coded.map(|coded| coded.bytes.len()).sum::<usize>()
     }
 }

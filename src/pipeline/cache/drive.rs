@@ -15,7 +15,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use super::Cache;
-use super::content::{Content, Hash, Variant};
+use super::content::{Coded, Content, Hash, Variant};
 use super::entry::Entry;
 use super::fill::{Fill, Wanted};
 use super::flight::Lead;
@@ -66,8 +66,8 @@ impl Drive {
         let (plain, hash) = self.read().await?;
         let (plain, mut encoders) = plain;
         self.fill.end(Coding::Identity);
-        let variants = encoders.finish(&self.fill, &plain).await;
-        let content = Content { variants: variants.into(), ..Content::new(hash, plain) };
+        let variants = encoders.finish(&self.fill, &plain, &hash).await;
+        let content = Content::new(hash, plain, variants.into());
         let content = self.cache.store.put_content(content);
         let entry = Arc::new(Entry::new(Arc::clone(&self.fill.head), &content));
         self.cache.store.put(Key::Address(self.address.into()), Arc::clone(&entry));
@@ -106,9 +106,7 @@ impl Drive {
         if known.is_some_and(|known| whole.len() != known) {
             return None;
         }
-        let mut hash = Hash::default();
-        hash.copy_from_slice(digest.finish().as_ref());
-        Some(((whole.freeze(), encoders), hash))
+        Some(((whole.freeze(), encoders), finished(digest)))
     }
 
     /// Its one reader goes on with the rest.
@@ -134,6 +132,7 @@ struct Coder {
     /// How much of the body it has taken.
     taken: usize,
     coded: BytesMut,
+    digest: digest::Context,
 }
 
 impl Encoders {
@@ -168,7 +167,7 @@ impl Encoders {
     }
 
     /// Brings every coding to its end; those that pay.
-    async fn finish(&mut self, fill: &Fill, whole: &[u8]) -> Vec<Variant> {
+    async fn finish(&mut self, fill: &Fill, whole: &[u8], hash: &Hash) -> Vec<Variant> {
         loop {
             self.catch_up(fill, whole).await;
             if fill.close() {
@@ -176,12 +175,13 @@ impl Encoders {
             }
         }
         let mut variants = Vec::with_capacity(self.all.len());
-        for mut coder in self.all.drain(..) {
-            if let Some(coded) = coder.finish(fill, &self.load)
+        for coder in self.all.drain(..) {
+            let (coding, level) = (coder.coding, coder.level);
+            if let Some((coded, own)) = coder.finish(fill, &self.load)
                 && media::pays(whole.len() as u64, coded.len() as u64)
             {
-                let Coder { coding, level, .. } = coder;
-                variants.push(Variant { coding, level, bytes: Some(coded) });
+                let coded = Some(Coded::new(hash, coding, coded, &own));
+                variants.push(Variant { coding, level, coded });
             }
             tokio::task::yield_now().await;
         }
@@ -192,7 +192,8 @@ impl Encoders {
 impl Coder {
     fn new(wanted: Wanted) -> Self {
         let Wanted { coding, level, encoder } = wanted;
-        Self { coding, level, encoder: Some(encoder), taken: 0, coded: BytesMut::new() }
+        let digest = digest::Context::new(&digest::SHA256);
+        Self { coding, level, encoder: Some(encoder), taken: 0, coded: BytesMut::new(), digest }
     }
 
     /// One step of the encoder.
@@ -211,15 +212,15 @@ impl Coder {
         }
     }
 
-    /// The whole; `None` where the encoder has failed.
-    fn finish(&mut self, fill: &Fill, load: &Load) -> Option<Bytes> {
+    /// The whole, and its hash; `None` where the encoder has failed.
+    fn finish(mut self, fill: &Fill, load: &Load) -> Option<(Bytes, Hash)> {
         let encoder = self.encoder.take()?;
         let started = Instant::now();
         let rest = encoder.finish();
         load.spent(started, Instant::now());
         self.took(fill, rest).then(|| {
             fill.end(self.coding);
-            std::mem::take(&mut self.coded).freeze()
+            (self.coded.freeze(), finished(self.digest))
         })
     }
 
@@ -227,6 +228,7 @@ impl Coder {
     fn took(&mut self, fill: &Fill, coded: io::Result<Bytes>) -> bool {
         match coded {
             Ok(coded) => {
+                self.digest.update(&coded);
                 self.coded.extend_from_slice(&coded);
                 fill.push(self.coding, coded);
                 true
@@ -238,6 +240,12 @@ impl Coder {
             }
         }
     }
+}
+
+fn finished(digest: digest::Context) -> Hash {
+    let mut hash = Hash::default();
+    hash.copy_from_slice(digest.finish().as_ref());
+    hash
 }
 
 /// The body of an answer whose length is not known: what is being stored, and where that became too

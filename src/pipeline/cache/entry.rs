@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
 use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
     CONTENT_SECURITY_POLICY_REPORT_ONLY, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName,
@@ -198,26 +197,16 @@ pub struct Entry {
     pub body: Hash,
     /// The body's length, uncoded.
     pub length: u64,
-    /// The entity tag of the identity: upstream's, else made of the hash.
-    pub tag: HeaderValue,
 }
 
 impl Entry {
     /// A head with its body.
     pub fn new(head: Arc<Head>, content: &Content) -> Self {
-        let tag = head.tag.clone().unwrap_or_else(|| tag_of(&content.hash));
-        Self { head, body: content.hash, length: content.plain.len() as u64, tag }
+        Self { head, body: content.hash, length: content.plain.len() as u64 }
     }
 
     /// Bytes in memory, about.
     pub fn weight(&self) -> usize {
         self.head.weight()
     }
-}
-
-/// Strong, since it is made of every byte (RFC 9110 §8.8.3).
-fn tag_of(hash: &Hash) -> HeaderValue {
-    let (half, _) = hash.split_at(16);
-    let text = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(half);
-    HeaderValue::try_from(format!("\"{text}\"")).unwrap_or(HeaderValue::from_static("\"\""))
 }

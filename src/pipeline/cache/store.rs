@@ -144,6 +144,7 @@ impl Store {
                 }
                 _ => Op::Put(Item::Content(Arc::new(Content {
                     hash: content.hash,
+                    tag: content.tag.clone(),
                     plain: content.plain.clone(),
                     variants: content.variants.clone(),
                     queued: std::sync::atomic::AtomicBool::new(false),

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::content::{Content, Hash, Variant};
+use super::content::{self, Coded, Content, Hash, Variant};
 use super::spare;
 use super::store::Store;
 use crate::pipeline::coding::encode::{self, Unfinished, encode};
@@ -187,7 +187,11 @@ impl Bench {
                 },
             };
             let Some(kept) = self.store.upgrade() else { return Done::Gone };
-            kept.put_variant(hash, &Variant { coding, level: Level::Best, bytes });
+            let coded = bytes.map(|bytes| {
+                let own = content::hash(&bytes);
+                Coded::new(hash, coding, bytes, &own)
+            });
+            kept.put_variant(hash, &Variant { coding, level: Level::Best, coded });
         }
         done
     }
@@ -277,7 +281,6 @@ fn rest(store: &Weak<Store>, since: &mut Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::cache::content;
     use crate::pipeline::plan::StorePlan;
 
     static FREE: AtomicU64 = AtomicU64::new(0);
@@ -288,7 +291,7 @@ mod tests {
         let bench = Bench::new(&store, None, || Some(FREE.load(Ordering::Relaxed)));
         let text = "const value = call(1);\n".repeat(200);
         let hash = content::hash(text.as_bytes());
-        store.put_content(Content::new(hash, text.into()));
+        store.put_content(Content::new(hash, text.into(), Box::default()));
         assert_eq!(bench.complete(&hash), Done::Some);
         assert!(store.content(&hash).unwrap().variants.is_empty());
         let since = Instant::now();

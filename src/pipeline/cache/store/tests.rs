@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::*;
+use crate::pipeline::cache::content::Coded;
 use crate::pipeline::cache::directives::Answer;
 use crate::pipeline::cache::policy;
 use crate::pipeline::coding::{Coding, Level};
@@ -33,7 +34,7 @@ fn head(store: &Store, request: &[(&'static str, &str)], answer: &[(&'static str
 }
 
 fn keep(store: &Arc<Store>, host: &str, path: &str, body: &[u8], fields: &[(&'static str, &str)]) {
-    let content = Content::new(content::hash(body), Bytes::copy_from_slice(body));
+    let content = Content::new(content::hash(body), Bytes::copy_from_slice(body), Box::default());
     let content = store.put_content(content);
     let head = Arc::new(head(store, &[], fields));
     store.put(key(host, path), Arc::new(Entry::new(head, &content)));
@@ -113,14 +114,18 @@ fn what_is_kept_comes_back_as_it_came() {
 #[test]
 fn answers_of_one_address_are_told_apart_by_what_they_were_chosen_by() {
     let store = store(1 << 20);
-    let content = store.put_content(Content::new(content::hash(b"x"), Bytes::from_static(b"x")));
+    let content = store.put_content(Content::new(
+        content::hash(b"x"),
+        Bytes::from_static(b"x"),
+        Box::default(),
+    ));
     for (language, tag) in [("en", "\"1\""), ("de", "\"2\""), ("en", "\"3\"")] {
         let fields = [("vary", "Accept-Language"), ("etag", tag)];
         let head = head(&store, &[("accept-language", language)], &fields);
         store.put(key("a", "/"), Arc::new(Entry::new(Arc::new(head), &content)));
     }
-    let tags: Vec<_> =
-        store.entries(&key("a", "/")).unwrap().iter().map(|e| e.tag.clone()).collect();
+    let entries = store.entries(&key("a", "/")).unwrap();
+    let tags: Vec<_> = entries.iter().map(|e| e.head.tag.clone().unwrap()).collect();
     assert_eq!(tags, ["\"3\"", "\"2\""], "the newest first, and each once");
     for i in 0..40 {
         let head = head(&store, &[("x", &i.to_string())], &[("vary", "x")]);
@@ -153,18 +158,20 @@ fn variants_are_weighed_and_the_better_one_stays() {
     let store = store(1 << 20);
     let plain = vec![b'a'; 100_000];
     let hash = content::hash(&plain);
-    store.put_content(Content::new(hash, plain.clone().into()));
+    store.put_content(Content::new(hash, plain.clone().into(), Box::default()));
     let before = store.used();
-    let variant =
-        |level, size| Variant { coding: Coding::Brotli, level, bytes: Some(vec![0; size].into()) };
+    let variant = |level, size| {
+        let coded = Coded::new(&hash, Coding::Brotli, vec![0; size].into(), &[size as u8; 32]);
+        Variant { coding: Coding::Brotli, level, coded: Some(coded) }
+    };
     store.put_variant(&hash, &variant(Level::Fast, 50_000));
     assert_eq!(store.used() - before, 50_000);
     store.put_variant(&hash, &variant(Level::Best, 30_000));
     store.put_variant(&hash, &variant(Level::Fast, 50_000));
     assert_eq!(store.used() - before, 30_000);
     // The same body again, from another host or a new asking: nothing is made anew.
-    let again = store.put_content(Content::new(hash, plain.into()));
-    assert_eq!(again.variant(Coding::Brotli).unwrap().1.len(), 30_000);
+    let again = store.put_content(Content::new(hash, plain.into(), Box::default()));
+    assert_eq!(again.variant(Coding::Brotli).unwrap().bytes.len(), 30_000);
     store.put_variant(&content::hash(b"gone"), &variant(Level::Best, 10));
     assert_eq!(store.items(), 1, "a body that is gone does not come back as a variant");
 }
