@@ -25,6 +25,7 @@ use http::{Request, Response, StatusCode};
 use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
 use self::cache::Cache;
+use self::cache::entry::Source;
 use self::cache::generation::Origin;
 use self::coding::load::Load;
 use self::forward::Target;
@@ -50,6 +51,8 @@ pub struct Pipeline {
     rates: Arc<Rates>,
     /// By route: its number in the metrics.
     ids: Vec<usize>,
+    /// By route: as what it is known to the cache; `None` where it keeps nothing.
+    sources: Vec<Option<Arc<Source>>>,
     /// Shared by all workers; `None`: no route has one.
     cache: Option<Arc<Cache>>,
     /// Shared by all workers; `None`: no route asks for it.
@@ -80,9 +83,10 @@ impl Pipeline {
             })
             .collect();
         let ids = routes.iter().map(|route| metrics.route(&route.name).0).collect();
+        let sources = routes.iter().map(|route| source(route)).collect();
         let load = Rc::new(Load::new(std::time::Instant::now()));
         let table = RouteTable::new(routes.to_vec());
-        Self { table, targets, rates, ids, load, cache: None, quotas: None }
+        Self { table, targets, rates, ids, sources, load, cache: None, quotas: None }
     }
 
     /// The same, with the cache of all workers.
@@ -100,6 +104,7 @@ impl Pipeline {
             let Some(kept) = plan.cache.as_ref().filter(|kept| kept.app.is_some()) else {
                 continue;
             };
+            let Some(source) = self.sources.get(index).and_then(Option::as_ref) else { continue };
             let target = self.targets.get(index).and_then(Option::as_ref);
             let next = Onward {
                 route: Arc::clone(route),
@@ -110,7 +115,7 @@ impl Pipeline {
             let hosts = plan.hosts.iter().filter_map(admit::site::exact).take(AHEAD);
             let origins =
                 hosts.map(|host| Origin { host: host.clone(), authority: Some(host), https });
-            let one = cache.tend(kept, &route.name, origins, &next).await;
+            let one = cache.tend(kept, source, origins, &next).await;
             known = Some(known.unwrap_or(true) && one);
         }
         known
@@ -161,15 +166,17 @@ impl Pipeline {
                     let asked = compress.and_then(|compress| {
                         Some((compress, compress::Asked::of(exchange.class, &request)?))
                     });
-                    let response = if let (Some(cache), Some(kept)) = (&self.cache, &plan.cache)
+                    let source = self.sources.get(index).and_then(Option::as_ref);
+                    let response = if let (Some(cache), Some(kept), Some(source)) =
+                        (&self.cache, &plan.cache, source)
                         && Cache::concerns(kept, exchange.class, request.uri().path())
                     {
                         let (route, target) = (Arc::clone(&route), target.cloned());
                         let (quotas, load) = (quotas.cloned(), Rc::clone(&self.load));
                         let next = Onward { route, target, quotas, load };
-                        let (kept, name) = (Arc::clone(kept), Arc::clone(&next.route.name));
+                        let kept = Arc::clone(kept);
                         // Boxed, so that exchanges without a cache do not carry its state.
-                        Box::pin(cache.handle(&kept, &name, request, exchange, &next)).await?
+                        Box::pin(cache.handle(&kept, source, request, exchange, &next)).await?
                     } else {
                         let hearing =
                             quotas.and_then(|quotas| quotas.hear(plan, &request, exchange));
@@ -192,6 +199,13 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// As what a route is known to the cache.
+fn source(route: &RoutePlan) -> Option<Arc<Source>> {
+    let Action::Forward(plan) = &route.action else { return None };
+    plan.cache.as_ref()?;
+    Some(Arc::new(Source { route: Arc::clone(&route.name), print: route.print() }))
 }
 
 /// The way to upstream, for the cache.

@@ -42,9 +42,9 @@ use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use self::answer::{Client, Made};
-use self::ask::{Ask, Found, address, applies, client, moment};
+use self::ask::{Ask, Found, address, applied, applies, client, moment};
 use self::directives::Asked;
-use self::entry::Head;
+use self::entry::{Entry, Head, Source};
 use self::fetch::Fetch;
 use self::flight::{Flights, Lead, Phase, Role};
 use self::generation::{Generations, Piece};
@@ -126,24 +126,24 @@ impl Cache {
         page && matches!(sight(path), Ok(Sight::Clear(path)) if plan.covers(&path))
     }
 
-    /// Answers a request that [`Cache::concerns`] the route `name`.
+    /// Answers a request that [`Cache::concerns`] the route `source`.
     ///
     /// # Errors
     /// Those of `next`.
     pub async fn handle(
         self: &Arc<Self>,
         plan: &Arc<CachePlan>,
-        name: &Arc<str>,
+        source: &Arc<Source>,
         request: Request<Body>,
         exchange: &mut Exchange,
         next: &impl Next,
     ) -> Result<Response<Body>, Error> {
         let is_get = *request.method() == Method::GET;
         let page = match plan.app.is_some() && is_get {
-            true => Some(self.asked(plan, name, &request, exchange)?),
+            true => Some(self.asked(plan, source, &request, exchange)?),
             false => None,
         };
-        let mut response = self.serve(plan, name, request, exchange, next).await?;
+        let mut response = self.serve(plan, source, request, exchange, next).await?;
         if let Some(ask) = page.filter(|ask| ask.app == Some(Piece::Page)) {
             self.learn(&ask, exchange, &mut response, next);
         }
@@ -154,20 +154,20 @@ impl Cache {
     fn asked(
         &self,
         plan: &Arc<CachePlan>,
-        name: &Arc<str>,
+        source: &Arc<Source>,
         request: &Request<Body>,
         exchange: &Exchange,
     ) -> Result<Ask, Error> {
         let path = sight(request.uri().path())?.path().to_owned();
         let app = generation::piece(self.store.plan(), plan, &path);
         let (says, address) = (Asked::of(request.headers()), address(request, exchange));
-        Ok(Ask { plan: Arc::clone(plan), route: Arc::clone(name), path, address, says, app })
+        Ok(Ask { plan: Arc::clone(plan), source: Arc::clone(source), path, address, says, app })
     }
 
     async fn serve(
         self: &Arc<Self>,
         plan: &Arc<CachePlan>,
-        name: &Arc<str>,
+        source: &Arc<Source>,
         request: Request<Body>,
         exchange: &mut Exchange,
         next: &impl Next,
@@ -176,7 +176,7 @@ impl Cache {
         if *method != Method::GET && *method != Method::HEAD {
             return self.unsafe_or_other(plan, request, exchange, next).await;
         }
-        let ask = self.asked(plan, name, &request, exchange)?;
+        let ask = self.asked(plan, source, &request, exchange)?;
         exchange.elsewhere = ask.app == Some(Piece::Hashed);
         let (path, says) = (&ask.path, &ask.says);
         let empty = http_body::Body::is_end_stream(request.body());
@@ -253,7 +253,8 @@ impl Cache {
                     }
                 },
             };
-            let fetch = Fetch { cache: self, ask, client, stale: found, lead };
+            let former = if found.is_none() { self.former(&ask, request.headers()) } else { None };
+            let fetch = Fetch { cache: self, ask, client, stale: found, former, lead };
             return fetch.run(verdict, request, exchange, next).await;
         }
     }
@@ -262,7 +263,7 @@ impl Cache {
     /// generation of its application than the one that is served.
     fn judge(&self, ask: &Ask, head: &Head, now: Instant, waited: bool) -> Result<Reuse, CacheUse> {
         let mutable = matches!(ask.app, Some(Piece::Page | Piece::Plain));
-        if mutable && self.generations.app(&ask.route).outdates(head.since, now) {
+        if mutable && self.generations.app(&ask.source.route).outdates(head.since, now) {
             return Err(CacheUse::Expired);
         }
         match reuse::reuse(&ask.says, &head.life, head.age(now)) {
@@ -278,10 +279,24 @@ impl Cache {
         let Some(entries) = self.store.entries(&key) else { return (None, CacheUse::Miss) };
         let entry = entries.iter().find(|entry| applies(&entry.head, ask, headers));
         let Some(entry) = entry else { return (None, CacheUse::VaryMiss) };
-        match self.store.content(&entry.body) {
-            Some(content) => (Some(Found { entry: Arc::clone(entry), content }), CacheUse::Expired),
+        match self.whole(entry) {
+            Some(found) => (Some(found), CacheUse::Expired),
             None => (None, CacheUse::Miss),
         }
+    }
+
+    /// What the route kept before it was configured anew, of a file that never changes.
+    fn former(&self, ask: &Ask, headers: &HeaderMap) -> Option<Found> {
+        if ask.app != Some(Piece::Hashed) {
+            return None;
+        }
+        let entries = self.store.entries(&Key::Address(ask.address.as_str().into()))?;
+        self.whole(entries.iter().find(|entry| applied(&entry.head, ask, headers))?)
+    }
+
+    fn whole(&self, entry: &Arc<Entry>) -> Option<Found> {
+        let content = self.store.content(&entry.body)?;
+        Some(Found { entry: Arc::clone(entry), content })
     }
 
     /// Answers from what is kept.

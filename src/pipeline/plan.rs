@@ -2,6 +2,7 @@
 
 mod cache;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,26 @@ pub struct RoutePlan {
     pub matcher: Matcher,
     /// What then.
     pub action: Action,
+}
+
+impl RoutePlan {
+    /// What decides on the answers of this route, in short: the same for two plans of which neither
+    /// asks elsewhere, or makes something else of what it is told.
+    pub fn print(&self) -> u64 {
+        let Action::Forward(plan) = &self.action else { return 0 };
+        let mut hasher = DefaultHasher::new();
+        plan.cluster.hash(&mut hasher);
+        plan.rewrite_path.hash(&mut hasher);
+        plan.authority.hash(&mut hasher);
+        plan.request_headers.hash(&mut hasher);
+        plan.response_headers.hash(&mut hasher);
+        plan.identity.instance_host.hash(&mut hasher);
+        // An expression has no hash; nor is anything secret in these.
+        let rest = (&self.matcher.path, &plan.hosts, &plan.cache);
+        let identity = (plan.identity.zitadel, plan.identity.login);
+        format!("{rest:?}{identity:?}").hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// When a route applies: every part that is given must hold; an empty list holds always.
@@ -326,7 +347,7 @@ pub enum ReadPattern {
 }
 
 /// Edits of headers: removals first, then sets, then additions.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub struct HeaderEdits {
     /// Names that go.
     pub remove: Vec<HeaderName>,
@@ -384,4 +405,32 @@ pub struct RespondPlan {
     pub content_type: HeaderValue,
     /// Its body.
     pub body: bytes::Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_print_tells_what_decides_on_answers_from_what_does_not() {
+        let edited = |value| {
+            let mut plan = ForwardPlan::to("up".into());
+            let mut value = HeaderValue::from_static(value);
+            value.set_sensitive(true);
+            plan.response_headers.set.push((HeaderName::from_static("x-tag"), value));
+            plan
+        };
+        let print = |plan| {
+            let (name, matcher) = ("r".into(), Matcher::default());
+            RoutePlan { name, matcher, action: Action::Forward(plan) }.print()
+        };
+        assert_eq!(print(edited("a")), print(edited("a")));
+        let elsewhere = ForwardPlan { cluster: "other".into(), ..edited("a") };
+        let kept = ForwardPlan { cache: Some(Arc::default()), ..edited("a") };
+        for other in [edited("b"), elsewhere, kept] {
+            assert_ne!(print(edited("a")), print(other));
+        }
+        let timeouts = Timeouts { total: Some(Duration::from_secs(1)), ..Timeouts::default() };
+        assert_eq!(print(edited("a")), print(ForwardPlan { timeouts, ..edited("a") }));
+    }
 }

@@ -10,6 +10,7 @@ use crate::support::faults::{
 };
 use crate::support::h2::{Answer, Client};
 use crate::support::load::Load;
+use crate::support::origin::{Origin, answer};
 use crate::support::process::Process;
 use crate::support::standin;
 
@@ -188,6 +189,47 @@ async fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     assert_eq!(asked(&process).await, "two");
     let said = "reloaded: route mine changed; needs a restart: workers";
     eventually("it says so", || process.heard(said) == 1).await;
+}
+
+/// What is kept was edited by the route as it was; a changed one answers with its new edits.
+#[tokio::test]
+async fn a_changed_route_answers_with_its_new_edits_and_an_unchanged_one_from_the_cache() {
+    const LAZY: &str = "/app/622.a1a1a1a1a1a1a1a1.js";
+    let origin = Origin::start(|head, n| match head.contains("/app/622") && n > 2 {
+        true => answer(404, "", "gone with its build"),
+        false => answer(
+            200,
+            "cache-control: max-age=600\r\ncontent-type: text/javascript\r\n",
+            n.to_string(),
+        ),
+    })
+    .await;
+    let yaml = |tag: &str, more| {
+        let route =
+            "to: up, cache: {paths: [/x, /app/622.a1a1a1a1a1a1a1a1.js], app: /app}, retry: never";
+        let route = format!("{route}, response_headers: {{set: {{x-tag: {tag}}}}}");
+        let yaml = config(&[format!("http://{}", origin.address())], "health: \"off\"", more);
+        yaml.replace("to: up", &route)
+    };
+    let process = Process::start(&yaml("one", "")).await;
+    let plain = process.address("plain");
+    let asked = async |path| {
+        let answer = within(5.0, path, http1(plain, get("localhost", path))).await.unwrap();
+        (answer.header("x-tag").to_owned(), answer.text().to_owned())
+    };
+    let told = |tag: &str, text: &str| (tag.to_owned(), text.to_owned());
+    assert_eq!(asked("/x").await, told("one", "1"));
+    assert_eq!(asked(LAZY).await, told("one", "2"));
+    // Something else changes: all stays.
+    process.configure(&yaml("one", "timeouts: {total: 50s}"));
+    assert_eq!(reload(&process).await.status(), 200);
+    assert_eq!(asked("/x").await, told("one", "1"));
+    process.configure(&yaml("two", ""));
+    assert_eq!(reload(&process).await.status(), 200);
+    assert_eq!(asked("/x").await, told("two", "3"));
+    assert_eq!(asked("/x").await, told("two", "3"), "kept anew");
+    // Of a file that never changes, and that upstream has no more, the old is better than nothing.
+    assert_eq!(asked(LAZY).await, told("one", "2"));
 }
 
 #[tokio::test]

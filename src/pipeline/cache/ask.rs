@@ -9,7 +9,7 @@ use http::{HeaderMap, Request};
 use super::answer::Client;
 use super::content::Content;
 use super::directives::Asked;
-use super::entry::{Entry, Head};
+use super::entry::{Entry, Head, Source};
 use super::generation::Piece;
 use super::vary;
 use crate::body::Body;
@@ -22,7 +22,7 @@ use crate::pipeline::plan::CachePlan;
 #[derive(Clone)]
 pub(super) struct Ask {
     pub(super) plan: Arc<CachePlan>,
-    pub(super) route: Arc<str>,
+    pub(super) source: Arc<Source>,
     /// Decoded, without query.
     pub(super) path: String,
     /// Scheme, authority, path and query.
@@ -45,14 +45,23 @@ pub(super) fn moment(exchange: &Exchange, waited: bool) -> Instant {
     if waited { Instant::now() } else { exchange.started.into_std() }
 }
 
-/// Whether an answer is for this request.
+/// Whether an answer is for this request, and of its route as that is now.
 pub(super) fn applies(head: &Head, ask: &Ask, headers: &HeaderMap) -> bool {
+    head.source == ask.source && suits(head, headers)
+}
+
+/// Whether an answer is for this request, but of its route as that was before.
+pub(super) fn applied(head: &Head, ask: &Ask, headers: &HeaderMap) -> bool {
+    head.source.route == ask.source.route && suits(head, headers)
+}
+
+fn suits(head: &Head, headers: &HeaderMap) -> bool {
     let readable = || match head.coded.as_ref().filter(|_| head.by_coding) {
         Some(coded) => Coding::named(coded.as_bytes())
             .is_some_and(|coding| Accepted::of(headers).allows(coding)),
         None => true,
     };
-    head.route == ask.route && vary::matches(&head.chosen, headers) && readable()
+    vary::matches(&head.chosen, headers) && readable()
 }
 
 pub(super) fn client(request: &Request<Body>) -> Client {

@@ -24,6 +24,16 @@ use crate::pipeline::coding::media;
 /// What is weighed beside the bytes of an entry: the map's own and ours.
 const ENTRY: usize = 640;
 
+/// Whose answer something is: a route, as it was configured when it asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The route's name: another may lead elsewhere.
+    pub route: Arc<str>,
+    /// [`crate::pipeline::plan::RoutePlan::print`]: after a change it may lead elsewhere too, and edits
+    /// heads in another way.
+    pub print: u64,
+}
+
 /// Fields that many heads have in common.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fields {
@@ -48,8 +58,8 @@ impl Fields {
 /// All of an answer but its body.
 #[derive(Clone, Debug)]
 pub struct Head {
-    /// The route whose answer it is: another may lead elsewhere.
-    pub route: Arc<str>,
+    /// Whose answer it is.
+    pub source: Arc<Source>,
     /// The request's fields that it was chosen by.
     pub chosen: Chosen,
     /// Its status.
@@ -83,7 +93,7 @@ pub struct Head {
 impl Head {
     /// What is kept of `headers`, an answer to `request`. The fields are not shared yet.
     pub fn new(
-        route: &Arc<str>,
+        source: &Arc<Source>,
         request: &HeaderMap,
         status: StatusCode,
         mut headers: HeaderMap,
@@ -117,7 +127,7 @@ impl Head {
             place.push((name.clone(), value.clone()));
         }
         Self {
-            route: Arc::clone(route),
+            source: Arc::clone(source),
             chosen: vary::choose(&headers, request),
             status,
             fields: Arc::new(Fields { list: list.into() }),

@@ -41,6 +41,8 @@ pub(super) struct Fetch<'a> {
     pub(super) ask: Ask,
     pub(super) client: Client,
     pub(super) stale: Option<Found>,
+    /// What the route kept as it was configured before, of a file that never changes.
+    pub(super) former: Option<Found>,
     pub(super) lead: Lead,
 }
 
@@ -163,8 +165,8 @@ impl Fetch<'_> {
         if !news.contains_key(http::header::AGE) && !news.contains_key(http::header::DATE) {
             life.age = std::time::Duration::ZERO;
         }
-        let route = &self.ask.route;
-        let head = Head::new(route, &self.client.headers, old.status, headers, life, came);
+        let source = &self.ask.source;
+        let head = Head::new(source, &self.client.headers, old.status, headers, life, came);
         let head = Arc::new(self.cache.store.shared(head));
         let entry = Arc::new(Entry::new(head, &found.content));
         let key = Key::Address(self.ask.address.as_str().into());
@@ -189,8 +191,7 @@ impl Fetch<'_> {
         let ask = &self.ask;
         let hashed = ask.app == Some(Piece::Hashed);
         if hashed && status.is_client_error() {
-            // Another replica may have it, or the next generation.
-            return Ok(self.let_pass(verdict, "status", response));
+            return Ok(self.missing(verdict, response, exchange));
         }
         let length = length(headers, response.body());
         let room = policy::keep(&ask.plan, &ask.path, status, headers, came.1).and_then(|life| {
@@ -207,7 +208,7 @@ impl Fetch<'_> {
                     false => life,
                 };
                 let client = &self.client.headers;
-                let head = Head::new(&ask.route, client, status, parts.headers, life, came);
+                let head = Head::new(&ask.source, client, status, parts.headers, life, came);
                 let head = Arc::new(self.cache.store.shared(head));
                 let fill = Fill::new(head, length);
                 let room = Arc::new(room);
@@ -215,6 +216,20 @@ impl Fetch<'_> {
                 self.fill(verdict, fill, body, room, exchange, load).await
             }
         }
+    }
+
+    /// A file that never changes, which upstream lacks: of the generation before, or another replica
+    /// may have it. What is kept of it by a route that has been configured anew since is as good.
+    fn missing(
+        self,
+        verdict: CacheUse,
+        response: Response<Body>,
+        exchange: &mut Exchange,
+    ) -> Response<Body> {
+        let Some(former) = &self.former else { return self.let_pass(verdict, "status", response) };
+        let fwd_status = Some(response.status().as_u16());
+        let told = Told { fwd_status, detail: Some("former"), ..Told::default() };
+        self.cache.kept(&self.client, former, CacheUse::Error, told, exchange)
     }
 
     fn let_pass(
@@ -315,7 +330,7 @@ pub(super) fn behind(
     let next = next.clone();
     let one = Asking::new();
     tokio::task::spawn_local(async move {
-        let fetch = Fetch { cache: &cache, ask, client, stale, lead };
+        let fetch = Fetch { cache: &cache, ask, client, stale, former: None, lead };
         // Whatever is kept of it is kept; the client has its answer.
         let _ = fetch.run(CacheUse::Revalidating, request, &mut own, &next).await;
         drop(one);

@@ -122,8 +122,8 @@ impl Store {
                 Some(Item::Entries(entries)) => entries.to_vec(),
                 Some(Item::Content(_)) | None => Vec::new(),
             };
-            let (route, chosen) = (&entry.head.route, &entry.head.chosen);
-            all.retain(|one| one.head.route != *route || one.head.chosen != *chosen);
+            let (route, chosen) = (&entry.head.source.route, &entry.head.chosen);
+            all.retain(|one| one.head.source.route != *route || one.head.chosen != *chosen);
             // The newest first: where two apply, it does (RFC 9111 §4.1).
             all.insert(0, Arc::clone(&entry));
             all.truncate(CHOICES);

@@ -60,6 +60,10 @@ impl Next for Upstream {
     }
 }
 
+fn source() -> Arc<Source> {
+    Arc::new(Source { route: "r".into(), print: 0 })
+}
+
 fn exchange() -> Exchange {
     let connection = Rc::new(Connection {
         ending: Ending::channel().1,
@@ -153,8 +157,7 @@ async fn play(
     *request.uri_mut() = format!("https://{}{}", turn.host, turn.path).parse().unwrap();
     request.headers_mut().extend(fields(&turn.asks));
     let before = upstream.asked.get();
-    let response =
-        cache.handle(plan, &"r".into(), request, &mut exchange(), upstream).await.unwrap();
+    let response = cache.handle(plan, &source(), request, &mut exchange(), upstream).await.unwrap();
     let asked = upstream.asked.get() > before;
     let (head, body) = response.into_parts();
     if let Some(set) = head.headers.get(SET_COOKIE) {
@@ -213,8 +216,7 @@ async fn coded(cache: &Arc<Cache>, upstream: &Large, path: &str) -> (Option<Head
     *request.uri_mut() = format!("https://a.test{path}").parse().unwrap();
     request.headers_mut().insert("accept-encoding", HeaderValue::from_static("br"));
     let plan = Arc::default();
-    let answer =
-        cache.handle(&plan, &"r".into(), request, &mut exchange(), upstream).await.unwrap();
+    let answer = cache.handle(&plan, &source(), request, &mut exchange(), upstream).await.unwrap();
     let coding = answer.headers().get("content-encoding").cloned();
     (coding, answer.into_body().collect().await.unwrap().to_bytes())
 }

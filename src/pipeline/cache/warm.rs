@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 
 use super::ask::Ask;
 use super::content::{Content, Hash};
-use super::entry::Entry;
+use super::entry::{Entry, Source};
 use super::generation::{App, Origin, Piece, is_html, piece};
 use super::store::Key;
 use super::{Cache, Next};
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 struct Errand<'a, N> {
     cache: &'a Arc<Cache>,
     plan: &'a Arc<CachePlan>,
-    route: &'a Arc<str>,
+    source: &'a Arc<Source>,
     origin: &'a Origin,
     next: &'a N,
 }
@@ -59,7 +59,7 @@ impl Cache {
             return;
         }
         let Some((entry, content)) = self.page(ask) else { return };
-        let (app, now) = (self.generations.app(&ask.route), Instant::now());
+        let (app, now) = (self.generations.app(&ask.source.route), Instant::now());
         if app.outdates(entry.head.since, now) {
             return;
         }
@@ -78,8 +78,8 @@ impl Cache {
         {
             let (cache, ask, next) = (Arc::clone(self), ask.clone(), next.clone());
             tokio::task::spawn_local(async move {
-                let Ask { plan, route, path, .. } = &ask;
-                let errand = Errand { cache: &cache, plan, route, origin: &origin, next: &next };
+                let Ask { plan, source, path, .. } = &ask;
+                let errand = Errand { cache: &cache, plan, source, origin: &origin, next: &next };
                 errand.fetch_all(&app, &entry.body, &content, path).await;
             });
         }
@@ -91,7 +91,7 @@ impl Cache {
     /// The index that is kept for a request.
     fn page(&self, ask: &Ask) -> Option<(Arc<Entry>, Arc<Content>)> {
         let entries = self.store.entries(&Key::Address(ask.address.as_str().into()))?;
-        let entry = entries.iter().find(|entry| entry.head.route == ask.route)?;
+        let entry = entries.iter().find(|entry| entry.head.source == ask.source)?;
         let page = entry.head.status == StatusCode::OK
             && entry.head.content_type.as_ref().is_some_and(is_html)
             && entry.length <= INDEX as u64;
@@ -103,7 +103,7 @@ impl Cache {
     pub(super) fn hint(&self, ask: &Ask, exchange: &Exchange) {
         let page = ask.app == Some(Piece::Page) && exchange.class == Class::Page;
         let Some(interim) = exchange.interim.as_ref().filter(|_| page) else { return };
-        let now = self.generations.app(&ask.route).now();
+        let now = self.generations.app(&ask.source.route).now();
         if exchange.connection.protocol != Protocol::H2 || now.links.is_empty() {
             return;
         }
@@ -116,7 +116,7 @@ impl Cache {
     pub async fn tend(
         self: &Arc<Self>,
         plan: &Arc<CachePlan>,
-        route: &Arc<str>,
+        source: &Arc<Source>,
         hosts: impl Iterator<Item = Origin>,
         next: &impl Next,
     ) -> bool {
@@ -125,14 +125,14 @@ impl Cache {
         };
         let root =
             format!("{}/", crate::pipeline::path::decode::encoded(root.trim_end_matches('/')));
-        let app = self.generations.app(route);
+        let app = self.generations.app(&source.route);
         let lapsed = app.lapsed(Instant::now());
         if !lapsed.is_empty() {
             self.store.forget_paths(&lapsed);
         }
         let known = app.asked_as();
         if let Some(origin) = &known {
-            let errand = Errand { cache: self, plan, route, origin, next };
+            let errand = Errand { cache: self, plan, source, origin, next };
             errand.index(&root, true).await;
             for path in app.earlier() {
                 errand.kept(&path);
@@ -141,7 +141,7 @@ impl Cache {
         }
         if known.is_none() || app.now().index.is_none() {
             for origin in hosts {
-                let errand = Errand { cache: self, plan, route, origin: &origin, next };
+                let errand = Errand { cache: self, plan, source, origin: &origin, next };
                 errand.index(&root, false).await;
             }
         }
@@ -194,7 +194,7 @@ impl<N: Next> Errand<'_, N> {
                 }
             }
             if room == 0 {
-                tracing::info!(route = %self.route, "an application larger than the cache's memory: the rest is not asked for ahead");
+                tracing::info!(route = %self.source.route, "an application larger than the cache's memory: the rest is not asked for ahead");
                 return;
             }
         }
@@ -214,7 +214,7 @@ impl<N: Next> Errand<'_, N> {
         let host = self.origin.host.to_str().ok()?;
         let entries =
             self.cache.store.entries(&Key::Address(format!("{scheme}://{host}{path}").into()))?;
-        let entry = entries.iter().find(|entry| entry.head.route == *self.route)?;
+        let entry = entries.iter().find(|entry| entry.head.source == *self.source)?;
         self.cache.store.content(&entry.body)
     }
 
@@ -259,12 +259,12 @@ impl<N: Next> Errand<'_, N> {
         }));
         exchange.class = class;
         exchange.authority.clone_from(&self.origin.authority);
-        exchange.route = Some(Arc::clone(self.route));
+        exchange.route = Some(Arc::clone(&self.source.route));
         let ask = match class {
-            Class::Page => self.cache.asked(self.plan, self.route, &request, &exchange).ok(),
+            Class::Page => self.cache.asked(self.plan, self.source, &request, &exchange).ok(),
             _ => None,
         };
-        let sent = self.cache.serve(self.plan, self.route, request, &mut exchange, self.next);
+        let sent = self.cache.serve(self.plan, self.source, request, &mut exchange, self.next);
         let mut response = sent.await.ok()?;
         while let Some(frame) = response.body_mut().frame().await {
             frame.ok()?;

@@ -4,6 +4,7 @@ use http_body_util::BodyExt as _;
 use super::*;
 use crate::pipeline::cache::content::{self, Variant};
 use crate::pipeline::cache::directives::Answer;
+use crate::pipeline::cache::entry::Source;
 use crate::pipeline::cache::policy;
 use crate::pipeline::coding::stream::Encoder;
 use crate::pipeline::plan::CachePlan;
@@ -19,8 +20,9 @@ fn head(fields: &[(&'static str, &str)]) -> Arc<Head> {
     let answer = headers(&[&[("content-type", "text/javascript")], fields].concat());
     let life =
         policy::life(&CachePlan::default(), &Answer::of(&answer), StatusCode::OK, &answer, 0);
+    let source = Arc::new(Source { route: "r".into(), print: 0 });
     let (request, came) = (HeaderMap::new(), (Instant::now(), 0));
-    Arc::new(Head::new(&"r".into(), &request, StatusCode::OK, answer, life, came))
+    Arc::new(Head::new(&source, &request, StatusCode::OK, answer, life, came))
 }
 
 fn client(fields: &[(&'static str, &str)]) -> Client {

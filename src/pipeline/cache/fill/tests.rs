@@ -5,6 +5,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 
 use super::*;
+use crate::pipeline::cache::entry::Source;
 use crate::pipeline::cache::policy;
 use crate::pipeline::plan::CachePlan;
 
@@ -12,8 +13,9 @@ fn head() -> Arc<Head> {
     let headers = HeaderMap::new();
     let says = crate::pipeline::cache::directives::Answer::default();
     let life = policy::life(&CachePlan::default(), &says, StatusCode::OK, &headers, 0);
+    let source = Arc::new(Source { route: "r".into(), print: 0 });
     let came = (Instant::now(), 0);
-    Arc::new(Head::new(&"r".into(), &headers, StatusCode::OK, headers.clone(), life, came))
+    Arc::new(Head::new(&source, &headers, StatusCode::OK, headers.clone(), life, came))
 }
 
 fn polled(reader: &mut Reader) -> Poll<Option<Result<Bytes, Error>>> {

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use super::*;
 use crate::pipeline::cache::content::Coded;
 use crate::pipeline::cache::directives::Answer;
+use crate::pipeline::cache::entry::Source;
 use crate::pipeline::cache::policy;
 use crate::pipeline::coding::{Coding, Level};
 use crate::pipeline::plan::CachePlan;
@@ -29,8 +30,9 @@ fn head(store: &Store, request: &[(&'static str, &str)], answer: &[(&'static str
     let (request, answer) = (headers(request), headers(answer));
     let life =
         policy::life(&CachePlan::default(), &Answer::of(&answer), StatusCode::OK, &answer, 0);
+    let source = Arc::new(Source { route: "r".into(), print: 0 });
     let came = (Instant::now(), 0);
-    store.shared(Head::new(&"r".into(), &request, StatusCode::OK, answer, life, came))
+    store.shared(Head::new(&source, &request, StatusCode::OK, answer, life, came))
 }
 
 fn keep(store: &Arc<Store>, host: &str, path: &str, body: &[u8], fields: &[(&'static str, &str)]) {
