@@ -30,7 +30,7 @@ use self::cache::generation::Origin;
 use self::coding::load::Load;
 use self::forward::Target;
 use self::forward::retry::budget::Retries;
-use self::plan::{Action, RespondPlan, RoutePlan};
+use self::plan::{Action, CachePlan, ForwardPlan, RespondPlan, RoutePlan};
 use self::quota::{Hearing, Met, Quotas};
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -126,6 +126,16 @@ impl Pipeline {
         Self { quotas, ..self }
     }
 
+    /// The cache, what a route keeps in it, and as what; `None`: nothing.
+    fn kept<'a>(
+        &'a self,
+        index: usize,
+        plan: &'a ForwardPlan,
+    ) -> Option<(&'a Arc<Cache>, &'a Arc<CachePlan>, &'a Arc<Source>)> {
+        let source = self.sources.get(index)?.as_ref()?;
+        Some((self.cache.as_ref()?, plan.cache.as_ref()?, source))
+    }
+
     /// Answers one request.
     ///
     /// # Errors
@@ -166,9 +176,7 @@ impl Pipeline {
                     let asked = compress.and_then(|compress| {
                         Some((compress, compress::Asked::of(exchange.class, &request)?))
                     });
-                    let source = self.sources.get(index).and_then(Option::as_ref);
-                    let response = if let (Some(cache), Some(kept), Some(source)) =
-                        (&self.cache, &plan.cache, source)
+                    let response = if let Some((cache, kept, source)) = self.kept(index, plan)
                         && Cache::concerns(kept, exchange.class, request.uri().path())
                     {
                         let (route, target) = (Arc::clone(&route), target.cloned());
