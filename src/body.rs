@@ -16,6 +16,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::error::{Error, Kind};
+use crate::http2;
+use crate::http2::ends::Receiver;
+use crate::http2::error::Reason;
 
 /// What the rooms hand each other as a body.
 #[derive(Default)]
@@ -35,26 +38,13 @@ pub enum Body {
     Dyn(Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error>>>),
 }
 
-/// Bytes whose window goes back at once: small against every window, large against a message.
-const OWED: usize = 8 * 1024;
-
 /// The receiving half of an HTTP/2 stream.
 pub struct Http2 {
-    stream: h2::RecvStream,
-    data_done: bool,
-    /// Bytes given out whose window the peer has not got back yet.
-    owed: usize,
+    stream: Receiver,
     /// Bytes of data so far, for the record.
     bytes: Option<Rc<Cell<u64>>>,
     /// What a failure means: the client has gone, or upstream's answer is incomplete.
     on_error: Kind,
-}
-
-impl Drop for Http2 {
-    /// What is owed is the connection's window too, which outlives the stream.
-    fn drop(&mut self) {
-        self.give_back();
-    }
 }
 
 /// The body of an HTTP/1.1 message.
@@ -72,20 +62,20 @@ fn count(bytes: Option<&Rc<Cell<u64>>>, data: &Bytes) {
 
 impl Body {
     /// The body of a stream that ended with its head is empty.
-    pub fn http2(stream: h2::RecvStream, on_error: Kind) -> Self {
+    pub fn http2(stream: Receiver, on_error: Kind) -> Self {
         Self::from_http2(stream, on_error, None)
     }
 
     /// The same, with its bytes counted.
-    pub fn http2_counted(stream: h2::RecvStream, on_error: Kind, bytes: Rc<Cell<u64>>) -> Self {
+    pub fn http2_counted(stream: Receiver, on_error: Kind, bytes: Rc<Cell<u64>>) -> Self {
         Self::from_http2(stream, on_error, Some(bytes))
     }
 
-    fn from_http2(stream: h2::RecvStream, on_error: Kind, bytes: Option<Rc<Cell<u64>>>) -> Self {
-        if stream.is_end_stream() {
+    fn from_http2(stream: Receiver, on_error: Kind, bytes: Option<Rc<Cell<u64>>>) -> Self {
+        if stream.is_end() {
             return Self::Empty;
         }
-        Self::Http2(Http2 { stream, data_done: false, owed: 0, bytes, on_error })
+        Self::Http2(Http2 { stream, bytes, on_error })
     }
 
     /// The body of an HTTP/1.1 message.
@@ -159,7 +149,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => true,
             Self::Full(_) => false,
-            Self::Http2(body) => body.stream.is_end_stream(),
+            Self::Http2(body) => body.stream.is_end(),
             Self::Http1(body) => body.incoming.is_end_stream(),
             Self::Replay(body) => body.is_end_stream(),
             Self::Dyn(body) => body.is_end_stream(),
@@ -179,46 +169,16 @@ impl http_body::Body for Body {
 
 impl Http2 {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if !self.data_done {
-            match self.stream.poll_data(cx) {
-                Poll::Ready(Some(Ok(data))) => {
-                    // The window opens as the other leg takes the frame: whoever polls has room.
-                    // Not for each of many small ones, since h2 takes its lock for it.
-                    count(self.bytes.as_ref(), &data);
-                    self.owed += data.len();
-                    if self.owed >= OWED {
-                        self.give_back();
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+        match ready!(self.stream.poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    count(self.bytes.as_ref(), data);
                 }
-                Poll::Ready(Some(Err(error))) => return self.failed(error),
-                Poll::Ready(None) => self.data_done = true,
-                Poll::Pending => {
-                    self.give_back();
-                    return Poll::Pending;
-                }
+                Poll::Ready(Some(Ok(frame)))
             }
-            self.give_back();
+            // A peer that has said all it wants ends the other half with NO_ERROR (RFC 9113 §8.1).
+            Some(Err(http2::error::Error::Reset(Reason::NO_ERROR, _))) | None => Poll::Ready(None),
+            Some(Err(error)) => Poll::Ready(Some(Err(Error::with(self.on_error, error)))),
         }
-        match ready!(self.stream.poll_trailers(cx)) {
-            Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-            Ok(None) => Poll::Ready(None),
-            Err(error) => self.failed(error),
-        }
-    }
-
-    fn give_back(&mut self) {
-        let owed = std::mem::take(&mut self.owed);
-        if owed > 0 {
-            let _ = self.stream.flow_control().release_capacity(owed);
-        }
-    }
-
-    fn failed(&mut self, error: h2::Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        // A peer that has said all it wants ends the other half with NO_ERROR (RFC 9113 §8.1).
-        if error.is_reset() && error.reason() == Some(h2::Reason::NO_ERROR) {
-            return Poll::Ready(None);
-        }
-        Poll::Ready(Some(Err(Error::with(self.on_error, error))))
     }
 }

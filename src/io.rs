@@ -97,6 +97,22 @@ impl Handle {
         self.inner.borrow_mut().poll_drain(cx)
     }
 
+    /// Appends to what is collected. Small things only: nothing bounds it but [`Handle::room`].
+    pub fn with_out<T>(&self, append: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        append(self.inner.borrow_mut().out())
+    }
+
+    /// Collects `head` and `payload`, of which what is large is not copied: it is encrypted, or
+    /// written, at once. A failure shows itself at the next drain.
+    pub fn put(&self, head: &[u8], payload: &[u8]) {
+        self.inner.borrow_mut().put(head, payload);
+    }
+
+    /// How many bytes more may be collected before the socket has taken some.
+    pub fn room(&self) -> usize {
+        self.inner.borrow().room()
+    }
+
     /// Looks for what the peer sends while nobody reads, a little of which is kept to be read later.
     /// Ready with an error when the connection is gone, and without one when the peer sends no more.
     pub fn read_ahead(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

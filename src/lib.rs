@@ -27,7 +27,7 @@
 //!
 //! ```text
 //! main → command → server → worker → config → {admin, downstream, pipeline} → upstream
-//!      → telemetry → exchange → body → io → error
+//!      → telemetry → exchange → body → http2 → io → error
 //! ```
 //!
 //! A room names only rooms to its right; those in braces never name each other, and neither do the
@@ -69,6 +69,7 @@
 //! | clocks, WebSocket | `pipeline::forward` and its `deadline`, `relay`, `websocket` |
 //! | which endpoint, and why not another | `upstream::cluster`, `balance`, `eject`, `health`; whose turn: `queue`, `places` |
 //! | that a cluster has no endpoint left | `upstream::availability` |
+//! | what HTTP/2 allows, and what a frame does | [`http2`] |
 //! | a status or a gRPC code of Ravelin's own | the table in [`error`]; its looks: `downstream::rescue` |
 //! | a field of the record, a metric | `telemetry::access::record`, `telemetry::metrics::families` |
 //! | what is redacted | `telemetry::redact` |
@@ -85,6 +86,7 @@ pub mod upstream;
 pub mod telemetry;
 pub mod exchange;
 pub mod body;
+pub mod http2;
 pub mod io;
 pub mod error;
 pub mod standin;

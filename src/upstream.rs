@@ -32,6 +32,7 @@ use self::attempt::Carried;
 use crate::body::Body;
 use crate::body::pump::{Pump, Stopped};
 use crate::error::Error;
+use crate::http2::error::Reason;
 use crate::io::Io;
 
 /// What comes back from upstream behind the head: the body, the rest of the request that is still
@@ -77,7 +78,7 @@ impl http_body::Body for Answer {
             && let Poll::Ready(done) = pump.poll(cx)
         {
             if let Err(Stopped::Body(error)) = done {
-                pump.stream().send_reset(h2::Reason::CANCEL);
+                pump.stream().send_reset(Reason::CANCEL);
                 self.pump = None;
                 return Poll::Ready(Some(Err(error)));
             }

@@ -8,10 +8,8 @@ use http_body::Frame;
 
 use super::Body;
 use crate::error::Error;
-
-/// The first piece of a body that goes without asking for window: what a peer whose window is shut
-/// can make a stream hold.
-const AT_ONCE: usize = 4 * 1024;
+use crate::http2;
+use crate::http2::ends::Sender;
 
 /// Pieces up to this length are put together with what follows at once: a stream of small gRPC
 /// messages leaves in few DATA frames, each of which costs far more than its bytes' copy.
@@ -25,7 +23,7 @@ type Said = Option<Result<Frame<Bytes>, Error>>;
 /// A body under way into an HTTP/2 stream.
 pub struct Pump<B = Body> {
     body: B,
-    stream: h2::SendStream<Bytes>,
+    stream: Sender,
     /// Data taken from the body that waits for window.
     pending: Bytes,
     /// `pending` is the body's last data.
@@ -41,20 +39,19 @@ pub struct Pump<B = Body> {
 pub enum Stopped {
     /// The body failed.
     Body(Error),
-    /// The peer wants no more, or the connection is gone.
-    Stream(h2::Error),
-    /// The peer reset the stream; with NO_ERROR it only needs no more of the body.
-    Reset(h2::Reason),
+    /// The peer reset the stream (with NO_ERROR it only needs no more of the body), or the connection
+    /// is gone.
+    Stream(http2::error::Error),
 }
 
 impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
     /// Sends `body` into `stream`, whose head is already sent.
-    pub fn new(body: B, stream: h2::SendStream<Bytes>) -> Self {
+    pub fn new(body: B, stream: Sender) -> Self {
         Self { body, stream, pending: Bytes::new(), last: false, next: None, sent: 0 }
     }
 
     /// The stream, for a reset with a reason of one's own.
-    pub fn stream(&mut self) -> &mut h2::SendStream<Bytes> {
+    pub fn stream(&mut self) -> &mut Sender {
         &mut self.stream
     }
 
@@ -90,12 +87,11 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
                 None => Pin::new(&mut self.body).poll_frame(cx),
             };
             let Poll::Ready(said) = said else {
-                let reset = ready!(self.stream.poll_reset(cx));
-                return Poll::Ready(Err(reset.map_or_else(Stopped::Stream, Stopped::Reset)));
+                return self.stream.poll_reset(cx).map(|error| Err(Stopped::Stream(error)));
             };
             match said {
                 None => {
-                    self.stream.send_data(Bytes::new(), true).map_err(Stopped::Stream)?;
+                    self.stream.send_data(&Bytes::new(), true).map_err(Stopped::Stream)?;
                     return Poll::Ready(Ok(()));
                 }
                 Some(Err(error)) => return Poll::Ready(Err(Stopped::Body(error))),
@@ -104,7 +100,7 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
                     Ok(data) => {
                         self.last = self.body.is_end_stream();
                         if data.is_empty() {
-                            self.stream.send_data(data, true).map_err(Stopped::Stream)?;
+                            self.stream.send_data(&data, true).map_err(Stopped::Stream)?;
                             return Poll::Ready(Ok(()));
                         }
                         self.pending = data;
@@ -114,7 +110,7 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
                     }
                     Err(frame) => {
                         let trailers = frame.into_trailers().unwrap_or_default();
-                        self.stream.send_trailers(trailers).map_err(Stopped::Stream)?;
+                        self.stream.send_trailers(&trailers).map_err(Stopped::Stream)?;
                         return Poll::Ready(Ok(()));
                     }
                 },
@@ -162,37 +158,15 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
 
     /// Sends what waits, as the window allows; `true` when it was the end of the stream.
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Stopped>> {
-        if self.sent == 0 && self.pending.len() <= AT_ONCE {
-            // Nearly every gRPC message: h2 holds it until the window is there, and asking for the
-            // window first would take its lock twice more.
-            return Poll::Ready(self.send(AT_ONCE));
-        }
-        self.stream.reserve_capacity(self.pending.len());
-        let mut capacity = self.stream.capacity();
-        if capacity == 0 {
-            match self.stream.poll_capacity(cx) {
-                Poll::Ready(Some(granted)) => capacity = granted.map_err(Stopped::Stream)?,
-                Poll::Ready(None) => {
-                    let reset = ready!(self.stream.poll_reset(cx));
-                    return Poll::Ready(Err(reset.map_or_else(Stopped::Stream, Stopped::Reset)));
-                }
-                Poll::Pending => {
-                    let reset = ready!(self.stream.poll_reset(cx));
-                    return Poll::Ready(Err(reset.map_or_else(Stopped::Stream, Stopped::Reset)));
-                }
-            }
-            if capacity == 0 {
-                return self.poll_pending(cx);
-            }
-        }
-        Poll::Ready(self.send(capacity))
+        let most = ready!(self.stream.poll_capacity(cx)).map_err(Stopped::Stream)?;
+        Poll::Ready(self.send(most))
     }
 
     fn send(&mut self, most: usize) -> Result<bool, Stopped> {
         let chunk = self.pending.split_to(most.min(self.pending.len()));
         let end = self.last && self.pending.is_empty();
         self.sent += chunk.len() as u64;
-        self.stream.send_data(chunk, end).map_err(Stopped::Stream)?;
+        self.stream.send_data(&chunk, end).map_err(Stopped::Stream)?;
         Ok(end)
     }
 }

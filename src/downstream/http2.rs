@@ -1,20 +1,14 @@
-//! HTTP/2 with a client, on the `h2` server itself: one task for the connection, one for each
-//! stream.
-//!
-//! hyper's server would hide what a proxy needs: interim answers, resets with a reason, and the
-//! moment at which collected writes should go out.
+//! HTTP/2 with a client: one task for the connection, one for each stream.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use h2::server::SendResponse;
 use http::header::DATE;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::time::{Instant, Sleep};
 
 use super::Peer;
@@ -23,17 +17,17 @@ use crate::body::Body;
 use crate::body::pump::{Pump, Stopped};
 use crate::error::{Error, Kind};
 use crate::exchange::Exchange;
-use crate::io::{Driven, Handle, Io};
+use crate::http2::ends::Sender;
+use crate::http2::error::Reason;
+use crate::http2::server::{Accepted, Connection};
+use crate::http2::{Bounds, Local};
+use crate::io::Io;
 use crate::telemetry::recorder::{Recorder, Subject};
 
 /// Window of one stream: an upload over 100 ms of distance runs at 10 MB/s.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 /// Window of the connection.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-/// Bytes that one stream may hold before the socket takes them.
-const SEND_BUFFER: usize = 128 * 1024;
-/// What small DATA frames of the client may cost beyond their bytes while unread.
-const DATA_FRAME_BUDGET: usize = 4 * 1024 * 1024;
 /// Resets by the client that are ordinary: it may have this many in store…
 const RESETS: f64 = 500.0;
 /// …and earns this many a second. Beyond it is Rapid Reset (CVE-2023-44487), whose streams cost
@@ -49,120 +43,155 @@ struct Streams {
     /// nevertheless.
     left: Cell<Option<i64>>,
     last_end: Cell<Instant>,
-    resets: Cell<f64>,
 }
 
 /// Serves a connection until the client leaves, it is idle for too long, or `peer.drain` is told
 /// and the last stream has ended.
 pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
-    let handle = io.handle();
-    let handshake = h2::server::Builder::new()
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(peer.limits.streams)
-        // A head that is too large is refused here, in the words of its caller; only what
-        // is far too large by h2, which knows one word for all.
-        .max_header_list_size(peer.limits.readable_head())
-        .max_send_buffer_size(SEND_BUFFER)
-        .data_frame_budget(DATA_FRAME_BUDGET)
-        // A client that leaves a page cancels all it has asked for at once; our own count of
-        // resets is what tells an attack.
-        .max_pending_accept_reset_streams(peer.limits.streams as usize)
-        .enable_connect_protocol()
-        .handshake::<_, Bytes>(io);
-    let handshake = Driven::new(handshake, handle.clone());
-    // The preface has no clock of its own in h2.
-    let Ok(Ok(connection)) = tokio::time::timeout(peer.limits.head_time, handshake).await else {
-        return;
+    // A head that is too large is refused in the words of its caller: more of it is read than
+    // may be, and what is beyond even that is counted, not kept.
+    let local = Local {
+        stream_window: STREAM_WINDOW,
+        connection_window: CONNECTION_WINDOW,
+        max_frame: crate::http2::frame::DEFAULT_MAX_FRAME,
+        streams: peer.limits.streams as usize,
+        bounds: Bounds {
+            bytes: peer.limits.readable_head() as usize,
+            fields: peer.limits.header_fields + 1,
+        },
+        huffman: true,
     };
-    let now = Instant::now();
+    let connection = Connection::new(io, local, peer.limits.readable_head());
     let streams = Rc::new(Streams {
         open: Cell::new(0),
         left: Cell::new(peer.limits.requests.map(i64::from)),
-        last_end: Cell::new(now),
-        resets: Cell::new(RESETS),
+        last_end: Cell::new(Instant::now()),
     });
-    run(connection, handle, peer, streams).await;
+    run(connection, peer, streams).await;
 }
 
-async fn run<S: Service>(
-    mut connection: h2::server::Connection<Io, Bytes>,
-    handle: Handle,
-    peer: Rc<Peer<S>>,
-    streams: Rc<Streams>,
-) {
+async fn run<S: Service>(mut connection: Connection, peer: Rc<Peer<S>>, streams: Rc<Streams>) {
     let draining = peer.drain.clone().told();
     tokio::pin!(draining);
-    let timer = tokio::time::sleep(peer.limits.idle);
-    tokio::pin!(timer);
-    let (mut drained, mut refilled) = (false, Instant::now());
+    let mut clock = Clock::new(&peer);
+    let mut resets = Resets { left: RESETS, refilled: Instant::now() };
+    let (mut drained, mut ended) = (false, false);
     poll_fn(|cx| {
         if !drained && draining.as_mut().poll(cx).is_ready() {
             drained = true;
-            connection.graceful_shutdown();
+            connection.leave();
         }
-        let mut ended = accept(&mut connection, &peer, &streams, cx);
+        ended = ended || accept(&mut connection, &peer, &streams, cx);
         if let Some(left @ ..=0) = streams.left.get().filter(|_| !ended) {
-            if !drained {
-                drained = true;
-                connection.graceful_shutdown();
-            }
+            drained = true;
+            connection.leave();
             // What is under way while it learns of it is served; more is not to have understood.
             if -left > i64::from(peer.limits.streams) {
-                connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+                connection.abort(Reason::ENHANCE_YOUR_CALM);
             }
             ended = accept(&mut connection, &peer, &streams, cx);
         }
-        while timer.as_mut().poll(cx).is_ready() {
-            let due = streams.last_end.get() + peer.limits.idle;
-            let now = Instant::now();
-            if streams.open.get() == 0 && due <= now {
-                connection.graceful_shutdown();
-                // A client that does not answer the shutdown's PING is not waited for.
-                if drained {
-                    return Poll::Ready(());
-                }
+        match clock.poll(&streams, connection.is_settled(), cx) {
+            Due::Nothing => {}
+            // A client that does not answer the shutdown's PING is not waited for.
+            Due::Leave if drained => return Poll::Ready(()),
+            Due::Leave => {
                 drained = true;
+                connection.leave();
             }
-            timer.as_mut().reset(due.max(now + peer.limits.idle.min(RECHECK)));
+            Due::Never => return Poll::Ready(()),
         }
-        if streams.resets.get() < 0.0 {
-            let earned = refilled.elapsed().as_secs_f64() * RESETS_PER_SECOND;
-            refilled = Instant::now();
-            streams.resets.set((streams.resets.get() + earned).min(RESETS));
-            if streams.resets.get() < 0.0 {
-                connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
-            }
+        if !resets.bears(connection.take_resets()) {
+            connection.abort(Reason::ENHANCE_YOUR_CALM);
         }
-        // A failed write shows itself to h2 at its next read or write.
-        let _ = handle.drain(cx);
-        if ended { Poll::Ready(()) } else { Poll::Pending }
+        let flushed = connection.poll_flush(cx);
+        if ended { Poll::Ready(()) } else { flushed }
     })
     .await;
-    let _ = tokio::time::timeout(Duration::from_secs(5), poll_fn(|cx| handle.drain(cx))).await;
+    let _ = tokio::time::timeout(RECHECK, poll_fn(|cx| connection.poll_flush(cx))).await;
+}
+
+/// What the client's resets have cost.
+struct Resets {
+    left: f64,
+    refilled: Instant,
+}
+
+impl Resets {
+    /// Counts some; `false`: they are too many.
+    fn bears(&mut self, resets: u32) -> bool {
+        self.left -= f64::from(resets);
+        if self.left < 0.0 {
+            let earned = self.refilled.elapsed().as_secs_f64() * RESETS_PER_SECOND;
+            self.refilled = Instant::now();
+            self.left = (self.left + earned).min(RESETS);
+        }
+        self.left >= 0.0
+    }
+}
+
+/// What a connection's clock asks for.
+enum Due {
+    Nothing,
+    /// It has carried nothing for too long.
+    Leave,
+    /// It never began.
+    Never,
+}
+
+/// Watches over the client's first words, and over idleness.
+struct Clock {
+    timer: Pin<Box<Sleep>>,
+    /// When the client's SETTINGS must have come; `None`: they have.
+    greeting: Option<Instant>,
+    idle: Duration,
+}
+
+impl Clock {
+    fn new<S>(peer: &Peer<S>) -> Self {
+        let (idle, head) = (peer.limits.idle, peer.limits.head_time);
+        Self {
+            timer: Box::pin(tokio::time::sleep(idle.min(head))),
+            greeting: Instant::now().checked_add(head),
+            idle,
+        }
+    }
+
+    fn poll(&mut self, streams: &Streams, settled: bool, cx: &mut Context<'_>) -> Due {
+        let mut due = Due::Nothing;
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if settled {
+                self.greeting = None;
+            } else if self.greeting.is_some_and(|greeting| greeting <= now) {
+                return Due::Never;
+            }
+            let ends = streams.last_end.get() + self.idle;
+            if streams.open.get() == 0 && ends <= now {
+                due = Due::Leave;
+            }
+            self.timer.as_mut().reset(ends.max(now + self.idle.min(RECHECK)));
+        }
+        due
+    }
 }
 
 /// Takes every stream that the client has opened; `true` when the connection is over.
 fn accept<S: Service>(
-    connection: &mut h2::server::Connection<Io, Bytes>,
+    connection: &mut Connection,
     peer: &Rc<Peer<S>>,
     streams: &Rc<Streams>,
     cx: &mut Context<'_>,
 ) -> bool {
     loop {
         match connection.poll_accept(cx) {
-            Poll::Ready(Some(Ok((request, respond)))) => {
+            Poll::Ready(Some(accepted)) => {
                 streams.open.set(streams.open.get() + 1);
                 streams.left.set(streams.left.get().map(|left| left.saturating_sub(1)));
                 let open = OpenStream(Rc::clone(streams));
                 // Boxed, since tokio moves a task's future eight times until it runs and again
                 // when it has ended, and this one is several KiB: a seventh of a call's CPU.
-                let stream = Box::pin(stream(Rc::clone(peer), request, respond, open));
-                tokio::task::spawn_local(stream);
-            }
-            Poll::Ready(Some(Err(error))) => {
-                tracing::debug!(%error, "client connection ended");
-                return true;
+                tokio::task::spawn_local(Box::pin(stream(Rc::clone(peer), accepted, open)));
             }
             Poll::Ready(None) => return true,
             Poll::Pending => return false,
@@ -182,42 +211,43 @@ impl Drop for OpenStream {
     }
 }
 
-async fn stream<S: Service>(
-    peer: Rc<Peer<S>>,
-    request: Request<h2::RecvStream>,
-    respond: SendResponse<Bytes>,
-    open: OpenStream,
-) {
+async fn stream<S: Service>(peer: Rc<Peer<S>>, accepted: Accepted, _open: OpenStream) {
+    let Accepted { request, over, sender, receiver } = accepted;
     let mut exchange = Exchange::new(Rc::clone(&peer.connection));
+    if over {
+        exchange.refused = Some(Kind::HeadersTooLarge);
+    }
     let counter = Rc::clone(&exchange.bytes_in);
-    let request = request.map(|stream| Body::http2_counted(stream, Kind::ClientGone, counter));
+    let request = request.map(|()| Body::http2_counted(receiver, Kind::ClientGone, counter));
     let head = *request.method() == http::Method::HEAD;
-    let respond = Rc::new(std::cell::RefCell::new(respond));
-    exchange.interim = Some(interim(&respond));
+    let sender = Rc::new(RefCell::new(sender));
+    exchange.interim = Some(interim(&sender));
     let recorder = Recorder::new(Rc::clone(&peer.telemetry), exchange, Subject::new(&request));
     // A scope of its own: what asks the pipeline is large, and gone when the answer is delivered.
     let response = {
         let mut answering = pin!(answer(&*peer.service, request, recorder, &peer.limits));
         poll_fn(|cx| {
-            if let Poll::Ready(response) = answering.as_mut().poll(cx) {
-                return Poll::Ready(Some(response));
+            // First, since a stream may have been reset before anything was done for it.
+            if sender.borrow_mut().poll_reset(cx).is_ready() {
+                return Poll::Ready(None);
             }
-            respond.borrow_mut().poll_reset(cx).map(|_| None)
+            answering.as_mut().poll(cx).map(Some)
         })
         .await
     };
-    match response {
-        Some(response) => deliver(response, &respond, head, peer.limits.idle, &open).await,
-        // Dropping what is under way cancels it upstream; the record says that the client left.
-        None => open.0.resets.set(open.0.resets.get() - 1.0),
+    // Dropping what is under way cancels it upstream; the record says that the client left.
+    let Some(response) = response else { return };
+    // The pipeline is done with it: nobody sends interim answers any more.
+    if let Some(sender) = Rc::into_inner(sender) {
+        deliver(response, sender.into_inner(), head, peer.limits.idle).await;
     }
 }
 
 /// Interim answers of upstream become interim answers of this stream.
-fn interim(respond: &Rc<std::cell::RefCell<SendResponse<Bytes>>>) -> crate::exchange::Interim {
-    let respond = Rc::downgrade(respond);
+fn interim(sender: &Rc<RefCell<Sender>>) -> crate::exchange::Interim {
+    let sender = Rc::downgrade(sender);
     Rc::new(move |status: StatusCode, headers: &HeaderMap| {
-        let Some(respond) = respond.upgrade() else { return };
+        let Some(sender) = sender.upgrade() else { return };
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = headers.clone();
@@ -226,17 +256,11 @@ fn interim(respond: &Rc<std::cell::RefCell<SendResponse<Bytes>>>) -> crate::exch
         {
             response.headers_mut().remove(name);
         }
-        let _ = respond.borrow_mut().send_informational(response);
+        let _ = sender.borrow_mut().respond(&response, false);
     })
 }
 
-async fn deliver(
-    response: Response<Delivery>,
-    respond: &std::cell::RefCell<SendResponse<Bytes>>,
-    head: bool,
-    stall: Duration,
-    open: &OpenStream,
-) {
+async fn deliver(response: Response<Delivery>, mut sender: Sender, head: bool, stall: Duration) {
     let (mut parts, mut body) = response.into_parts();
     // Whoever passes an answer on without a date must date it (RFC 9110 §6.6.1).
     if !parts.headers.contains_key(DATE)
@@ -245,16 +269,14 @@ async fn deliver(
         parts.headers.insert(DATE, now);
     }
     let ends = head || http_body::Body::is_end_stream(&body);
-    let sent = respond.borrow_mut().send_response(Response::from_parts(parts, ()), ends);
-    let stream = match sent {
-        Ok(stream) => stream,
-        Err(error) => return body.abandoned(&Error::with(Kind::ClientGone, error)),
-    };
+    if let Err(error) = sender.respond(&Response::from_parts(parts, ()), ends) {
+        return body.abandoned(&Error::with(Kind::ClientGone, error));
+    }
     if ends {
         return body.delivered();
     }
     let deadline = body.deadline();
-    let mut pump = Pump::new(body, stream);
+    let mut pump = Pump::new(body, sender);
     // Made when the client's window is shut for the first time, which it hardly ever is.
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     let (mut waiting, mut ends_as) = (false, Kind::ClientStalled);
@@ -281,20 +303,18 @@ async fn deliver(
         polled
     })
     .await;
-    let Err(stopped) = outcome else { return };
-    match stopped {
-        Stopped::Body(error) => {
+    match outcome {
+        Ok(()) => {}
+        Err(Stopped::Body(error)) => {
             let reason = match error.kind() {
-                Kind::ClientStalled | Kind::Deadline | Kind::TotalTimeout => h2::Reason::CANCEL,
-                _ => h2::Reason::INTERNAL_ERROR,
+                Kind::ClientStalled | Kind::Deadline | Kind::TotalTimeout => Reason::CANCEL,
+                _ => Reason::INTERNAL_ERROR,
             };
             pump.body().abandoned(&error);
             pump.stream().send_reset(reason);
         }
-        Stopped::Stream(error) => pump.body().abandoned(&Error::with(Kind::ClientGone, error)),
-        Stopped::Reset(reason) => {
-            open.0.resets.set(open.0.resets.get() - 1.0);
-            pump.body().abandoned(&Error::with(Kind::ClientGone, h2::Error::from(reason)));
+        Err(Stopped::Stream(error)) => {
+            pump.body().abandoned(&Error::with(Kind::ClientGone, error));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
@@ -17,6 +17,8 @@ pub(super) const RECORD: usize = 16 * 1024;
 const BATCH: usize = 128 * 1024;
 /// Collected bytes above which writes wait for the socket: the bound of a slow reader's memory.
 pub(super) const HIGH: usize = 256 * 1024;
+/// What is shorter is copied even where a record is full: it is less work than a call.
+const DIRECT: usize = 4 * 1024;
 /// Read while nobody reads, to see whether the peer is there.
 const AHEAD: usize = 1024;
 
@@ -70,6 +72,61 @@ impl Insertion {
 impl Inner {
     pub(super) fn backlog(&self) -> usize {
         self.out.len() + self.tls.as_ref().map_or(0, |tls| tls.queued)
+    }
+
+    pub(super) fn room(&self) -> usize {
+        HIGH.saturating_sub(self.backlog())
+    }
+
+    /// The collected plaintext, to be appended to.
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        if self.out.capacity() == 0 {
+            self.out = SPARE.take();
+        }
+        &mut self.out
+    }
+
+    /// See [`super::Handle::put`].
+    pub(super) fn put(&mut self, head: &[u8], payload: &[u8]) {
+        let out = self.out();
+        out.extend_from_slice(head);
+        let total = out.len() + payload.len();
+        if total < RECORD || payload.len() < DIRECT {
+            out.extend_from_slice(payload);
+            return;
+        }
+        let mut rest = payload;
+        match &mut self.tls {
+            Some(tls) => {
+                // Full records now; what does not fill one waits for more.
+                let now = (total / RECORD * RECORD).saturating_sub(self.out.len());
+                let (full, later) = payload.split_at(now.min(payload.len()));
+                let records = [IoSlice::new(&self.out), IoSlice::new(full)];
+                if let Ok(written) = tls.session.writer().write_vectored(&records) {
+                    tls.queued += written;
+                    self.out.clear();
+                    rest = later;
+                }
+                if tls.queued >= BATCH {
+                    let cx = &mut Context::from_waker(Waker::noop());
+                    let _ = tls.poll_write_socket(&mut self.socket, cx);
+                }
+            }
+            None => rest = self.put_plain(payload),
+        }
+        self.out.extend_from_slice(rest);
+    }
+
+    /// Writes what was collected and `payload` at once; gives back what the socket did not take.
+    fn put_plain<'a>(&mut self, payload: &'a [u8]) -> &'a [u8] {
+        // Whoever drains asks again, with a waker that matters.
+        let cx = &mut Context::from_waker(Waker::noop());
+        let both = [IoSlice::new(&self.out), IoSlice::new(payload)];
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, &both);
+        let Poll::Ready(Ok(written)) = written else { return payload };
+        let before = self.out.len();
+        self.out.drain(..written.min(before));
+        payload.get(written.saturating_sub(before)..).unwrap_or_default()
     }
 
     pub(super) fn poll_read(
@@ -156,9 +213,7 @@ impl Inner {
         if self.backlog() + total > HIGH && self.backlog() > 0 {
             ready!(self.poll_drain(cx))?;
         }
-        if self.out.capacity() == 0 {
-            self.out = SPARE.take();
-        }
+        self.out();
         if self.out.len() + total < RECORD {
             for buf in bufs {
                 self.out.extend_from_slice(buf);

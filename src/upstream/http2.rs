@@ -1,16 +1,13 @@
-//! One HTTP/2 connection to an endpoint, driven with the `h2` client itself.
-//!
-//! hyper's client would hand each request through a channel and spawn a task for its body; here
-//! both live in the exchange that asked.
+//! One HTTP/2 connection to an endpoint. A request and its body are sent by the exchange that
+//! asked; the connection's task only reads and writes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -22,7 +19,11 @@ use crate::body::Body;
 use crate::body::pump::{Pump, Stopped};
 use crate::error::{Error, Kind};
 use crate::exchange::Interim;
-use crate::io::{Driven, Handle, Io};
+use crate::http2::client::{self, Requests};
+use crate::http2::ends::{Answered, Receiver};
+use crate::http2::error::{Error as Http2Error, Reason};
+use crate::http2::{Bounds, Local};
+use crate::io::{Handle, Io};
 use crate::telemetry::metrics::Gauge;
 
 /// Window of one stream: what a slow client may leave in our memory per exchange.
@@ -31,20 +32,15 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// clients never take the window away from others.
 const CONNECTION_WINDOW: u32 = 250 * STREAM_WINDOW;
 /// The longest DATA frame that the peer may send: a large answer costs by the frame and by the read.
-const FRAME: u32 = 64 * 1024;
+const FRAME: usize = 64 * 1024;
 /// Bytes of an answer's head: 64 KiB of fields and what RFC 9113 §6.5.2 adds per field.
 const HEADER_LIST: u32 = 72 * 1024;
-/// Bytes that one stream may hold before the socket takes them.
-const SEND_BUFFER: usize = 128 * 1024;
-/// Stands for the peer's limit of streams until its first SETTINGS have come; no peer's own number.
-const UNKNOWN: usize = (u32::MAX as usize) + 1;
-/// Small DATA frames are what gRPC streams are made of; the windows bound them well enough
-/// towards a server of our own (the default ends the connection for all, RUSTSEC-2026-0258).
-const DATA_FRAME_BUDGET: usize = 1 << 30;
+/// Fields of an answer's head.
+const HEADER_FIELDS: usize = 1000;
 
 /// One connection, shared by the exchanges of a worker.
 pub struct Connection {
-    send: RefCell<h2::client::SendRequest<Bytes>>,
+    requests: Requests,
     in_flight: Cell<usize>,
     usable: Cell<bool>,
     last_used: Cell<Instant>,
@@ -85,31 +81,27 @@ impl Connection {
         released: impl Fn() + 'static,
     ) -> Result<Rc<Self>, Error> {
         let handle = io.handle();
-        let handshake = h2::client::Builder::new()
-            .enable_push(false)
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(HEADER_LIST)
-            .max_frame_size(FRAME)
-            .max_send_buffer_size(SEND_BUFFER)
-            .initial_max_send_streams(UNKNOWN)
-            .max_concurrent_reset_streams(1024)
-            .data_frame_budget(DATA_FRAME_BUDGET)
-            .handshake::<_, Bytes>(io);
-        let (send, mut driver) =
-            handshake.await.map_err(|error| Error::with(Kind::Connect, error))?;
-        let ping = driver.ping_pong();
-        let mut driver = Box::pin(Driven::new(driver, handle.clone()));
+        let local = Local {
+            stream_window: STREAM_WINDOW,
+            connection_window: CONNECTION_WINDOW,
+            max_frame: FRAME,
+            streams: 0,
+            bounds: Bounds { bytes: HEADER_LIST as usize, fields: HEADER_FIELDS },
+            // The way there is short.
+            huffman: false,
+        };
+        let (requests, driver) = client::open(io, local, HEADER_LIST);
+        let mut driver = Box::pin(driver);
         poll_fn(|cx| {
             let ended = driver.as_mut().poll(cx);
-            if send.current_max_send_streams() != UNKNOWN {
+            if requests.is_settled() {
                 return Poll::Ready(Ok(()));
             }
             ended.map(|outcome| Err(no_preface(outcome.err())))
         })
         .await?;
         let connection = Rc::new(Self {
-            send: RefCell::new(send),
+            requests,
             in_flight: Cell::new(0),
             usable: Cell::new(true),
             last_used: Cell::new(Instant::now()),
@@ -121,7 +113,6 @@ impl Connection {
             connection: Rc::downgrade(&connection),
             woken: Rc::clone(&connection.woken),
             handle,
-            ping,
             clocks,
         };
         tokio::task::spawn_local(async move {
@@ -133,7 +124,7 @@ impl Connection {
 
     /// Whether new exchanges may be put on it.
     pub fn usable(&self) -> bool {
-        self.usable.get()
+        self.usable.get() && self.requests.is_open()
     }
 
     /// Exchanges under way.
@@ -143,7 +134,7 @@ impl Connection {
 
     /// How many exchanges the peer allows at once.
     pub fn limit(&self) -> usize {
-        self.send.borrow().current_max_send_streams()
+        self.requests.limit()
     }
 
     /// A place, if the peer's limit leaves one.
@@ -176,14 +167,10 @@ struct Care {
     connection: Weak<Connection>,
     woken: Rc<Notify>,
     handle: Handle,
-    ping: Option<h2::PingPong>,
     clocks: Clocks,
 }
 
-async fn drive<F>(mut driver: Pin<Box<F>>, mut care: Care)
-where
-    F: Future<Output = Result<(), h2::Error>>,
-{
+async fn drive(mut driver: Pin<Box<client::Connection>>, care: Care) {
     let now = Instant::now();
     let mut alive = Alive::new(care.clocks.keepalive, now);
     let mut old = now.checked_add(care.clocks.age());
@@ -209,7 +196,7 @@ where
             let idle = connection.in_flight() == 0;
             match alive.look(now, care.handle.received(), !idle, woken) {
                 Step::Rest => {}
-                Step::Ask => care.ask().await,
+                Step::Ask => driver.ping(),
                 Step::Doubt => connection.forget(),
                 Step::Dead => {
                     tracing::warn!("an upstream connection gives no sign of life: given up");
@@ -235,19 +222,8 @@ where
     }
 }
 
-impl Care {
-    /// Sends a PING, and takes in the answer to the last one, which else stands in the way.
-    async fn ask(&mut self) {
-        let Some(ping) = &mut self.ping else { return };
-        let _ = poll_fn(|cx| Poll::Ready(ping.poll_pong(cx).is_ready())).await;
-        if let Err(error) = ping.send_ping(h2::Ping::opaque()) {
-            tracing::debug!(%error, "an upstream connection cannot be asked");
-        }
-    }
-}
-
 /// What it means that a connection ended before the peer's SETTINGS: nothing of an exchange was sent.
-fn no_preface(error: Option<h2::Error>) -> Error {
+fn no_preface(error: Option<Http2Error>) -> Error {
     match error {
         Some(error) if error.is_io() => Error::with(Kind::Connect, error),
         // It speaks, but no HTTP/2.
@@ -268,51 +244,26 @@ pub async fn send(
     interim: Option<&Interim>,
 ) -> Result<Response<Answer>, Error> {
     let ends = http_body::Body::is_end_stream(&body);
-    let (response, stream) = begin(&lease.connection, head, ends).await?;
-    let mut under_way = UnderWay { response, pump: (!ends).then(|| Pump::new(body, stream)) };
+    let sent = lease.connection.requests.send(&head, ends);
+    // Nothing was put on the wire: whatever the reason, it may be sent elsewhere.
+    let (sender, receiver) = sent.map_err(|error| {
+        lease.connection.retire();
+        Error::with(Kind::Refused, error)
+    })?;
+    let pump = (!ends).then(|| Pump::new(body, sender));
+    let mut under_way = UnderWay { receiver, pump };
     let response = poll_fn(|cx| under_way.poll(cx, interim)).await?;
-    let pump = under_way.pump.map(Box::new);
-    Ok(response.map(|stream| Answer {
-        body: Body::http2(stream, Kind::Incomplete),
-        pump,
+    let UnderWay { receiver, pump } = under_way;
+    Ok(response.map(|()| Answer {
+        body: Body::http2(receiver, Kind::Incomplete),
+        pump: pump.map(Box::new),
         lease: Some(super::Lease::Http2(lease)),
         ..Answer::default()
     }))
 }
 
-async fn begin(
-    connection: &Connection,
-    head: Request<()>,
-    ends: bool,
-) -> Result<(h2::client::ResponseFuture, h2::SendStream<Bytes>), Error> {
-    let mut head = Some(head);
-    poll_fn(|cx| {
-        let mut send = connection.send.borrow_mut();
-        // Not ready: an earlier stream of this handle waits for its place. A fresh handle queues
-        // behind it inside h2; our own count keeps that queue short.
-        let ready = match send.poll_ready(cx) {
-            Poll::Ready(ready) => ready,
-            Poll::Pending => {
-                let fresh = send.clone();
-                *send = fresh;
-                ready!(send.poll_ready(cx))
-            }
-        };
-        let sent = ready.and_then(|()| match head.take() {
-            Some(head) => send.send_request(head, ends),
-            None => Err(h2::Reason::INTERNAL_ERROR.into()),
-        });
-        if sent.is_err() {
-            connection.retire();
-        }
-        // Nothing was put on the wire: whatever the reason, it may be sent elsewhere.
-        Poll::Ready(sent.map_err(|error| Error::with(Kind::Refused, error)))
-    })
-    .await
-}
-
 struct UnderWay {
-    response: h2::client::ResponseFuture,
+    receiver: Receiver,
     pump: Option<Pump>,
 }
 
@@ -321,35 +272,37 @@ impl UnderWay {
         &mut self,
         cx: &mut Context<'_>,
         interim: Option<&Interim>,
-    ) -> Poll<Result<Response<h2::RecvStream>, Error>> {
+    ) -> Poll<Result<Response<()>, Error>> {
         if let Some(pump) = &mut self.pump
             && let Poll::Ready(done) = pump.poll(cx)
         {
             if let Err(Stopped::Body(error)) = done {
-                pump.stream().send_reset(h2::Reason::CANCEL);
+                pump.stream().send_reset(Reason::CANCEL);
                 return Poll::Ready(Err(error));
             }
             // Any other end of the sending half shows itself in the answer.
             self.pump = None;
         }
-        while let Some(answer) = ready!(self.response.poll_informational(cx)) {
-            let answer = answer.map_err(failure)?;
-            if let Some(interim) = interim {
-                interim(answer.status(), answer.headers());
+        loop {
+            match ready!(self.receiver.poll_head(cx)).map_err(failure)? {
+                Answered::Final(response) => return Poll::Ready(Ok(response)),
+                Answered::Interim(response) => {
+                    if let Some(interim) = interim {
+                        interim(response.status(), response.headers());
+                    }
+                }
             }
         }
-        let answer = ready!(Pin::new(&mut self.response).poll(cx));
-        Poll::Ready(answer.map_err(failure))
     }
 }
 
 /// What a failed stream means for its exchange, before the answer's head.
-fn failure(error: h2::Error) -> Error {
+fn failure(error: Http2Error) -> Error {
     let kind = match error.reason() {
         // Streams above the GOAWAY's last id are the only ones that end with it (RFC 9113 §6.8).
         _ if error.is_go_away() && error.is_remote() => Kind::Refused,
-        Some(h2::Reason::REFUSED_STREAM) if error.is_remote() => Kind::Refused,
-        Some(h2::Reason::HTTP_1_1_REQUIRED) if error.is_remote() => Kind::NotHttp2,
+        Some(Reason::REFUSED_STREAM) if error.is_remote() => Kind::Refused,
+        Some(Reason::HTTP_1_1_REQUIRED) if error.is_remote() => Kind::NotHttp2,
         Some(_) if error.is_remote() => Kind::Reset,
         Some(_) => Kind::Protocol,
         None => Kind::Reset,

@@ -1,0 +1,485 @@
+//! What a connection's task and the ends of its streams share: the streams, the windows, both HPACK
+//! tables and the way out.
+//!
+//! Frames are written where they leave ([`Handle::with_out`]), in the moment in which they are sent:
+//! nothing is queued in between. Data is only taken when the windows and the socket have room for
+//! it, so whoever sends holds what waits.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use tokio::time::Instant;
+
+use super::error::{By, Error, Reason};
+use super::frame::{self, DEFAULT_MAX_FRAME, DEFAULT_WINDOW, HEAD, Head, flag, kind};
+use super::head::Bounds;
+use super::hpack::decode::Decoder;
+use super::hpack::encode::Encoder;
+use super::stream::{Key, Stream, Streams};
+use crate::io::Handle;
+
+/// DATA frames of ours, with their heads, are as long as a TLS record: none is left half empty.
+const DATA_FRAME: usize = 16 * 1024 - HEAD;
+/// What one stream may send before others that wait have their turn.
+const TURN: usize = 128 * 1024;
+/// Streams that we have reset, whose frames may still be on their way.
+const FORGOTTEN: usize = 1024;
+/// Frames that bring nothing (PING, SETTINGS, PRIORITY, empty DATA …): a peer may have sent this many…
+const IDLE_FRAMES: f64 = 10_000.0;
+/// …and earns this many a second.
+const IDLE_FRAMES_PER_SECOND: f64 = 1_000.0;
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It asks.
+    Client,
+    /// It answers.
+    Server,
+}
+
+/// What we let the peer do.
+#[derive(Clone, Copy, Debug)]
+pub struct Local {
+    /// Window of each stream, in bytes.
+    pub stream_window: u32,
+    /// Window of the connection, in bytes.
+    pub connection_window: u32,
+    /// The longest frame.
+    pub max_frame: usize,
+    /// Streams at once.
+    pub streams: usize,
+    /// What is kept of a head.
+    pub bounds: Bounds,
+    /// Whether literals are Huffman-coded.
+    pub huffman: bool,
+}
+
+/// What the peer lets us do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remote {
+    /// The window that streams begin with.
+    pub(super) window: i64,
+    /// The longest frame.
+    pub(super) max_frame: usize,
+    /// Streams at once; `None`: it has not said.
+    pub(super) streams: Option<u32>,
+    /// Whether it knows extended CONNECT (RFC 8441).
+    pub(super) connect_protocol: bool,
+}
+
+/// How far a server is in telling its client to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It is not.
+    No,
+    /// It has said that it will, and asked for a PING.
+    Announced,
+    /// It has said which stream was the last.
+    Told(u32),
+}
+
+/// A header block that is not whole yet.
+pub(super) struct Block {
+    pub(super) stream: u32,
+    pub(super) ends: bool,
+    pub(super) malformed: bool,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The shared state.
+pub(super) struct Core {
+    pub(super) role: Role,
+    pub(super) io: Handle,
+    pub(super) local: Local,
+    pub(super) remote: Remote,
+    pub(super) decoder: Decoder,
+    pub(super) encoder: Encoder,
+    pub(super) streams: Streams,
+    /// The highest stream that the peer has opened, or the next one that we open.
+    pub(super) last: u32,
+    pub(super) send_window: i64,
+    pub(super) recv_window: i64,
+    pub(super) owed: usize,
+    line: VecDeque<Key>,
+    forgotten: VecDeque<u32>,
+    pub(super) block: Option<Block>,
+    pub(super) fields: usize,
+    pub(super) settled: bool,
+    pub(super) leaving: Leaving,
+    /// The peer's GOAWAY has come.
+    pub(super) left: bool,
+    /// Nobody will open streams any more.
+    pub(super) closing: bool,
+    /// Why the connection is over.
+    pub(super) over: Option<Error>,
+    pub(super) resets: u32,
+    idle_frames: f64,
+    counted: Instant,
+    pub(super) driver: Option<Waker>,
+}
+
+impl Core {
+    /// A connection that has begun: `hello` is our preface and SETTINGS.
+    pub(super) fn new(role: Role, io: Handle, local: Local, hello: &[(u16, u32)]) -> Self {
+        io.with_out(|out| {
+            if role == Role::Client {
+                out.extend_from_slice(frame::PREFACE);
+            }
+            frame::settings(out, hello);
+            let more = i64::from(local.connection_window) - DEFAULT_WINDOW;
+            if more > 0 {
+                frame::window_update(out, 0, more as u32);
+            }
+        });
+        Self {
+            role,
+            io,
+            local,
+            remote: Remote {
+                window: DEFAULT_WINDOW,
+                max_frame: DEFAULT_MAX_FRAME,
+                streams: None,
+                connect_protocol: false,
+            },
+            decoder: Decoder::default(),
+            encoder: Encoder::new(local.huffman),
+            streams: Streams::default(),
+            last: if role == Role::Client { 1 } else { 0 },
+            send_window: DEFAULT_WINDOW,
+            recv_window: i64::from(local.connection_window).max(DEFAULT_WINDOW),
+            owed: 0,
+            line: VecDeque::new(),
+            forgotten: VecDeque::new(),
+            block: None,
+            fields: 8,
+            settled: false,
+            leaving: Leaving::No,
+            left: false,
+            closing: false,
+            over: None,
+            resets: 0,
+            idle_frames: IDLE_FRAMES,
+            counted: Instant::now(),
+            driver: None,
+        }
+    }
+
+    /// Something waits to be written, or the connection may be over.
+    pub(super) fn wake_driver(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+
+    /// Opens a stream and sends its head.
+    pub(super) fn request(&mut self, request: &Request<()>, ends: bool) -> Result<Key, Error> {
+        if let Some(error) = &self.over {
+            return Err(error.clone());
+        }
+        if self.left || self.last > frame::MAX_STREAM {
+            return Err(Error::Closed);
+        }
+        let protocol = request.extensions().get::<h2::ext::Protocol>();
+        if protocol.is_some() && !self.remote.connect_protocol {
+            return Err(Error::Reset(Reason::REFUSED_STREAM, By::Us));
+        }
+        let id = self.last;
+        self.last += 2;
+        let encoder = &mut self.encoder;
+        let (method, uri, fields) = (request.method(), request.uri(), request.headers());
+        let protocol = protocol.map(h2::ext::Protocol::as_str);
+        self.io.with_out(|out| {
+            frame::headers(out, id, ends, self.remote.max_frame, |out| {
+                encoder.request(method, uri, protocol, fields, out);
+            });
+        });
+        self.wake_driver();
+        Ok(self.streams.insert(Stream {
+            id,
+            handles: 2,
+            send_closed: ends,
+            asks_head: *method == http::Method::HEAD,
+            send_window: self.remote.window,
+            recv_window: i64::from(self.local.stream_window),
+            ..Stream::default()
+        }))
+    }
+
+    /// Sends an answer's head, interim ones as well.
+    pub(super) fn respond(
+        &mut self,
+        key: Key,
+        response: &Response<()>,
+        ends: bool,
+    ) -> Result<(), Error> {
+        let id = self.sending(key)?;
+        let encoder = &mut self.encoder;
+        self.io.with_out(|out| {
+            frame::headers(out, id, ends, self.remote.max_frame, |out| {
+                encoder.response(response, out);
+            });
+        });
+        self.sent(key, ends);
+        Ok(())
+    }
+
+    /// Sends trailers, and with them the end of our half.
+    pub(super) fn trailers(&mut self, key: Key, trailers: &HeaderMap) -> Result<(), Error> {
+        let id = self.sending(key)?;
+        let encoder = &mut self.encoder;
+        self.io.with_out(|out| {
+            frame::headers(out, id, true, self.remote.max_frame, |out| {
+                encoder.trailers(trailers, out);
+            });
+        });
+        self.sent(key, true);
+        Ok(())
+    }
+
+    /// Sends data, as much as [`Core::capacity`] has granted.
+    pub(super) fn data(&mut self, key: Key, data: &Bytes, ends: bool) -> Result<(), Error> {
+        let stream = self.sending(key)?;
+        let most = DATA_FRAME.min(self.remote.max_frame);
+        let mut rest = &data[..];
+        loop {
+            let (now, later) = rest.split_at(rest.len().min(most));
+            let flags = if ends && later.is_empty() { flag::END_STREAM } else { 0 };
+            let head = Head { length: now.len(), kind: kind::DATA, flags, stream };
+            self.io.put(&head.bytes(), now);
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        self.send_window -= data.len() as i64;
+        if let Some(stream) = self.streams.get(key) {
+            stream.send_window -= data.len() as i64;
+        }
+        self.sent(key, ends);
+        self.grant();
+        Ok(())
+    }
+
+    /// The identifier of a stream that may still send.
+    fn sending(&mut self, key: Key) -> Result<u32, Error> {
+        let stream = self.streams.get(key).ok_or(Error::Closed)?;
+        if let Some(error) = &stream.error {
+            return Err(error.clone());
+        }
+        if stream.send_closed { Err(Error::Closed) } else { Ok(stream.id) }
+    }
+
+    fn sent(&mut self, key: Key, ends: bool) {
+        if ends && let Some(stream) = self.streams.get(key) {
+            stream.send_closed = true;
+            if stream.recv_closed {
+                self.close(key);
+            }
+        }
+        self.wake_driver();
+    }
+
+    /// How many bytes a stream may send now; none: it is told when that has changed.
+    pub(super) fn capacity(&mut self, key: Key, waker: &Waker) -> Result<usize, Error> {
+        let shared = self.send_window.min(self.io.room() as i64);
+        let alone = self.line.is_empty();
+        let stream = self.streams.get(key).ok_or(Error::Closed)?;
+        if let Some(error) = &stream.error {
+            return Err(error.clone());
+        }
+        let granted = std::mem::take(&mut stream.granted);
+        if stream.send_window > 0 && shared > 0 && (granted || alone) {
+            return Ok(stream.send_window.min(shared).min(TURN as i64) as usize);
+        }
+        super::stream::remember(&mut stream.writer, waker);
+        if stream.send_window <= 0 {
+            if granted {
+                self.grant();
+            }
+        } else if !stream.in_line {
+            stream.in_line = true;
+            self.line.push_back(key);
+            if shared > 0 {
+                self.grant();
+            }
+        }
+        Ok(0)
+    }
+
+    /// Gives the next stream in line its turn, if there is something for it. Each that has had its turn gives
+    /// it on, and so does each that leaves.
+    pub(super) fn grant(&mut self) {
+        while self.send_window > 0 && self.io.room() > 0 {
+            let Some(key) = self.line.pop_front() else { return };
+            if let Some(stream) = self.streams.get(key).filter(|stream| stream.in_line) {
+                stream.in_line = false;
+                stream.granted = true;
+                return stream.wake_writer();
+            }
+        }
+    }
+
+    /// Data was taken: the peer gets window for it, once it is worth a frame.
+    pub(super) fn taken(&mut self, key: Key, bytes: usize) {
+        let half = self.local.stream_window as usize / 2;
+        if let Some(stream) = self.streams.get(key) {
+            stream.owed += bytes;
+            if stream.owed >= half && !stream.recv_closed && !stream.closed {
+                let (id, more) = (stream.id, std::mem::take(&mut stream.owed));
+                stream.recv_window += more as i64;
+                self.io.with_out(|out| frame::window_update(out, id, more as u32));
+                self.wake_driver();
+            }
+        }
+        self.give_back(bytes);
+    }
+
+    /// The same for the connection's window alone.
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        self.owed += bytes;
+        if self.owed >= self.local.connection_window as usize / 2 {
+            let more = std::mem::take(&mut self.owed);
+            self.recv_window += more as i64;
+            self.io.with_out(|out| frame::window_update(out, 0, more as u32));
+            self.wake_driver();
+        }
+    }
+
+    /// Neither half goes on.
+    pub(super) fn close(&mut self, key: Key) {
+        self.streams.close(key);
+        if self.streams.open() == 0 {
+            self.wake_driver();
+        }
+    }
+
+    /// Ends a stream that the peer knows of, and tells it why.
+    pub(super) fn reset(&mut self, key: Key, reason: Reason) {
+        let Some(stream) = self.streams.get(key).filter(|stream| !stream.closed) else { return };
+        let id = stream.id;
+        stream.error.get_or_insert(Error::Reset(reason, By::Us));
+        stream.wake();
+        self.io.with_out(|out| frame::reset(out, id, reason));
+        self.forget(id);
+        self.close(key);
+        self.wake_driver();
+    }
+
+    /// Frames of this stream may still be on their way, and mean nothing.
+    pub(super) fn forget(&mut self, id: u32) {
+        if self.forgotten.len() >= FORGOTTEN {
+            self.forgotten.pop_front();
+        }
+        self.forgotten.push_back(id);
+    }
+
+    /// Whether we have reset this stream not long ago.
+    pub(super) fn is_forgotten(&self, id: u32) -> bool {
+        self.forgotten.contains(&id)
+    }
+
+    /// An end of a stream is not held any more.
+    pub(super) fn dropped(&mut self, key: Key) {
+        let Some(stream) = self.streams.get(key) else { return };
+        stream.handles = stream.handles.saturating_sub(1);
+        if stream.handles > 0 {
+            return;
+        }
+        let unread = std::mem::take(&mut stream.received).len();
+        let (closed, in_turn) = (stream.closed, stream.granted);
+        stream.in_line = false;
+        let whole = stream.send_closed;
+        if unread > 0 {
+            self.give_back(unread);
+        }
+        if closed {
+            self.streams.remove(key);
+        } else {
+            // Who has been answered need not send the rest of a body (RFC 9113 §8.1).
+            let done = whole && self.role == Role::Server;
+            self.reset(key, if done { Reason::NO_ERROR } else { Reason::CANCEL });
+        }
+        if in_turn {
+            self.grant();
+        }
+    }
+
+    /// A frame that brings nothing; `false`: there are too many of them.
+    pub(super) fn bears_idle_frame(&mut self) -> bool {
+        self.idle_frames -= 1.0;
+        if self.idle_frames < 0.0 {
+            let earned = self.counted.elapsed().as_secs_f64() * IDLE_FRAMES_PER_SECOND;
+            self.counted = Instant::now();
+            self.idle_frames = (self.idle_frames + earned).min(IDLE_FRAMES);
+        }
+        self.idle_frames >= 0.0
+    }
+
+    /// Ends the connection: tells the peer why, and every stream.
+    pub(super) fn abort(&mut self, reason: Reason) {
+        if self.over.is_some() {
+            return;
+        }
+        let last = if self.role == Role::Server { self.last } else { 0 };
+        self.io.with_out(|out| frame::go_away(out, last, reason));
+        self.fail(&Error::GoAway(reason, By::Us));
+    }
+
+    /// The connection is over.
+    pub(super) fn fail(&mut self, error: &Error) {
+        if self.over.is_none() {
+            self.over = Some(error.clone());
+        }
+        self.end_streams(error, |_| true);
+        self.line.clear();
+        self.wake_driver();
+    }
+
+    /// Ends the streams with these identifiers.
+    pub(super) fn end_streams(&mut self, error: &Error, which: impl Fn(u32) -> bool) {
+        let keys: Vec<Key> = self
+            .streams
+            .each()
+            .filter(|(_, stream)| which(stream.id))
+            .map(|(key, stream)| {
+                stream.error.get_or_insert_with(|| error.clone());
+                stream.wake();
+                key
+            })
+            .collect();
+        for key in keys {
+            self.close(key);
+        }
+    }
+
+    /// Tells the client to go: what it sends until it has heard is still served.
+    pub(super) fn leave(&mut self) {
+        if self.leaving == Leaving::No && self.over.is_none() {
+            self.leaving = Leaving::Announced;
+            self.io.with_out(|out| {
+                frame::go_away(out, frame::MAX_STREAM, Reason::NO_ERROR);
+                frame::write(out, kind::PING, 0, 0, LEAVING_PING);
+            });
+            self.wake_driver();
+        }
+    }
+
+    /// Whether all is done that was to be done. A client says goodbye then.
+    pub(super) fn is_done_for_good(&mut self) -> bool {
+        if self.over.is_some() {
+            return true;
+        }
+        let goes = self.closing || self.left || matches!(self.leaving, Leaving::Told(_));
+        let done = goes && self.streams.open() == 0;
+        if done && self.role == Role::Client {
+            self.io.with_out(|out| frame::go_away(out, 0, Reason::NO_ERROR));
+        }
+        done
+    }
+}
+
+/// Its answer says that the client has heard that it is to go.
+pub(super) const LEAVING_PING: &[u8; 8] = b"ravelin!";

@@ -1,0 +1,269 @@
+//! The task's side of a connection: reads frames, and writes out what was collected.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+
+use super::core::{Core, Role};
+use super::error::{Error, Reason};
+use super::frame::{HEAD, Head, PREFACE, flag, kind};
+use super::receive::{Accepted, Fault};
+use super::stream::Data;
+use crate::io::{Handle, Io};
+
+/// Bytes read at once.
+const READ: usize = 64 * 1024;
+/// Bytes read before others have their turn.
+const TURN: usize = 512 * 1024;
+
+thread_local! {
+    /// The buffer of the connection that was read last. The next one reads into it: an idle
+    /// connection holds none.
+    static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// DATA whose payload is not whole yet.
+struct Partial {
+    head: Head,
+    /// Payload that is still to come, without padding.
+    left: usize,
+    padding: usize,
+    /// Padding that is still to come.
+    padding_left: usize,
+}
+
+/// A connection, to be polled by its task.
+pub(super) struct Driver {
+    core: Rc<RefCell<Core>>,
+    io: Io,
+    handle: Handle,
+    buffer: BytesMut,
+    partial: Option<Partial>,
+    /// The client's preface is still to come.
+    preface: bool,
+    /// The peer sends no more.
+    ended: bool,
+    /// What is left is to write out and close.
+    finishing: bool,
+}
+
+impl Driver {
+    /// Drives `io` for `core`.
+    pub(super) fn new(core: Rc<RefCell<Core>>, io: Io) -> Self {
+        let preface = core.borrow().role == Role::Server;
+        Self {
+            core,
+            handle: io.handle(),
+            io,
+            buffer: BytesMut::new(),
+            partial: None,
+            preface,
+            ended: false,
+            finishing: false,
+        }
+    }
+
+    /// The shared state.
+    pub(super) const fn core(&self) -> &Rc<RefCell<Core>> {
+        &self.core
+    }
+
+    /// Reads frames until a stream is opened or there is nothing to read. Ready without a stream:
+    /// the connection is over.
+    pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
+        let mut turn = TURN;
+        // What is written meanwhile goes out with this poll.
+        let waker = self.core.borrow_mut().driver.take();
+        loop {
+            if self.finishing {
+                return Poll::Ready(None);
+            }
+            match self.parse() {
+                Ok(Some(accepted)) => return Poll::Ready(Some(accepted)),
+                Ok(None) => {}
+                Err(Fault(reason, why)) => {
+                    tracing::debug!(%reason, why, "an HTTP/2 connection is at fault");
+                    self.core.borrow_mut().abort(reason);
+                }
+            }
+            if self.core.borrow_mut().is_done_for_good() {
+                self.finishing = true;
+                return Poll::Ready(None);
+            }
+            // Who does not take answers is not asked for more.
+            if self.handle.room() == 0 && self.handle.drain(cx).is_pending() {
+                break;
+            }
+            if turn == 0 {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            match self.poll_read(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => self.end(std::io::ErrorKind::UnexpectedEof.into()),
+                Poll::Ready(Ok(n)) => turn = turn.saturating_sub(n),
+                Poll::Ready(Err(error)) => self.end(error.into()),
+            }
+        }
+        self.rest();
+        let mut core = self.core.borrow_mut();
+        core.driver = waker;
+        super::stream::remember(&mut core.driver, cx.waker());
+        Poll::Pending
+    }
+
+    /// Writes out what was collected, and lets streams go on that waited for room. Ready once the
+    /// connection is closed.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.handle.drain(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => self.end(error.into()),
+            Poll::Pending => return Poll::Pending,
+        }
+        if !self.finishing {
+            self.core.borrow_mut().grant();
+            return Poll::Pending;
+        }
+        if !self.ended {
+            let _ = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether it is closed once all is written.
+    pub(super) const fn is_finishing(&self) -> bool {
+        self.finishing
+    }
+
+    fn end(&mut self, error: Error) {
+        self.ended = true;
+        self.core.borrow_mut().fail(&error);
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = SPARE.take();
+        }
+        if self.buffer.capacity() - self.buffer.len() < READ / 2 {
+            self.buffer.reserve(READ);
+        }
+        pin!(self.io.read_buf(&mut self.buffer)).poll(cx)
+    }
+
+    /// Lets go of the buffer while there is nothing in it.
+    fn rest(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > 0 {
+            SPARE.set(std::mem::take(&mut self.buffer));
+        }
+    }
+
+    /// Takes frames out of what was read, until one opens a stream.
+    fn parse(&mut self) -> Result<Option<Accepted>, Fault> {
+        let mut core = self.core.borrow_mut();
+        if core.over.is_some() {
+            self.buffer.clear();
+            return Ok(None);
+        }
+        if self.preface {
+            let seen = self.buffer.len().min(PREFACE.len());
+            if self.buffer.get(..seen) != PREFACE.get(..seen) {
+                return Err(Fault(Reason::PROTOCOL_ERROR, "no preface"));
+            }
+            if seen < PREFACE.len() {
+                return Ok(None);
+            }
+            self.buffer.advance(seen);
+            self.preface = false;
+        }
+        loop {
+            if let Some(partial) = &mut self.partial {
+                if !partial.take(&mut self.buffer, &mut core) {
+                    return Ok(None);
+                }
+                self.partial = None;
+            }
+            let Some(head) = Head::read(&self.buffer) else { return Ok(None) };
+            if head.length > core.local.max_frame {
+                return Err(Fault(Reason::FRAME_SIZE_ERROR, "a frame longer than allowed"));
+            }
+            if head.kind == kind::DATA {
+                match Partial::begin(head, &self.buffer, &mut core)? {
+                    Some((partial, read)) => {
+                        self.buffer.advance(read);
+                        self.partial = Some(partial);
+                        continue;
+                    }
+                    None => return Ok(None),
+                }
+            }
+            let Some(payload) = self.buffer.get(HEAD..HEAD + head.length) else {
+                let missing = HEAD + head.length - self.buffer.len();
+                self.buffer.reserve(missing);
+                return Ok(None);
+            };
+            let accepted = core.frame(head, payload);
+            self.buffer.advance(HEAD + head.length);
+            if let Some(accepted) = accepted? {
+                return Ok(Some(accepted));
+            }
+        }
+    }
+}
+
+impl Partial {
+    /// Begins a DATA frame, and tells how many bytes of `buffer` it took for that; `None`: its
+    /// padding's length has not come yet.
+    fn begin(head: Head, buffer: &[u8], core: &mut Core) -> Result<Option<(Self, usize)>, Fault> {
+        let (mut left, mut padding, mut read) = (head.length, 0, HEAD);
+        if head.has(flag::PADDED) {
+            if head.length == 0 {
+                return Err(Fault(Reason::FRAME_SIZE_ERROR, "DATA without its padding's length"));
+            }
+            let Some(length) = buffer.get(HEAD) else { return Ok(None) };
+            padding = usize::from(*length);
+            read += 1;
+            left -= 1;
+            if padding > left {
+                return Err(Fault(Reason::PROTOCOL_ERROR, "DATA shorter than its padding"));
+            }
+            left -= padding;
+        }
+        core.data_head(head)?;
+        let extra = read - HEAD;
+        let partial = Self { head, left, padding: padding + extra, padding_left: padding };
+        Ok(Some((partial, read)))
+    }
+
+    /// Takes what has come of it; `true` when it is whole.
+    fn take(&mut self, buffer: &mut BytesMut, core: &mut Core) -> bool {
+        let now = self.left.min(buffer.len());
+        if now > 0 {
+            if Data::is_small(now) {
+                core.data_part(
+                    self.head.stream,
+                    Data::Small(buffer.get(..now).unwrap_or_default()),
+                );
+                buffer.advance(now);
+            } else {
+                core.data_part(self.head.stream, Data::Large(buffer.split_to(now).freeze()));
+            }
+            self.left -= now;
+        }
+        if self.left > 0 {
+            return false;
+        }
+        let padding = self.padding_left.min(buffer.len());
+        buffer.advance(padding);
+        self.padding_left -= padding;
+        if self.padding_left > 0 {
+            return false;
+        }
+        core.data_end(self.head, self.padding);
+        true
+    }
+}

@@ -1,0 +1,156 @@
+//! From field lines to a message's head, or to the finding that it is malformed
+//! (RFC 9113 §8.1.1, §8.3).
+
+use h2::ext::Protocol;
+use http::header::CONTENT_LENGTH;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+
+use super::hpack::decode::Field;
+
+/// What may be held of a head.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes, counted as RFC 9113 §6.5.2 does.
+    pub bytes: usize,
+    /// Field lines.
+    pub fields: usize,
+}
+
+/// A head under way.
+#[derive(Default)]
+pub(super) struct Builder {
+    method: Option<Method>,
+    scheme: Option<Scheme>,
+    authority: Option<Authority>,
+    path: Option<PathAndQuery>,
+    protocol: Option<Box<str>>,
+    status: Option<StatusCode>,
+    fields: HeaderMap,
+    length: Option<u64>,
+    size: usize,
+    malformed: bool,
+    over: bool,
+    regular: bool,
+}
+
+/// A request's head, and what it says of its body.
+pub(super) struct Asked {
+    /// The head.
+    pub(super) request: Request<()>,
+    /// `content-length`.
+    pub(super) length: Option<u64>,
+    /// It was larger than the bounds: fields are missing from it.
+    pub(super) over: bool,
+}
+
+/// It breaks the rules: a stream error PROTOCOL_ERROR.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+impl Builder {
+    /// With room for as many fields as the last head had, and those that a proxy adds.
+    pub(super) fn new(fields: usize) -> Self {
+        Self { fields: HeaderMap::with_capacity(fields), ..Self::default() }
+    }
+
+    /// Takes the next field line, which counts `size`. What goes beyond `bounds` is let go of, but
+    /// still checked.
+    pub(super) fn take(&mut self, field: Field, size: usize, bounds: Bounds) {
+        self.size = self.size.saturating_add(size);
+        if let Field::Regular(name, value) = field {
+            self.regular = true;
+            if name == CONTENT_LENGTH {
+                self.take_length(&value);
+            }
+            if self.size > bounds.bytes || self.fields.len() >= bounds.fields {
+                self.over = true;
+            } else if self.fields.try_append(name, value).is_err() {
+                self.over = true;
+            }
+            return;
+        }
+        let twice = match field {
+            Field::Method(method) => self.method.replace(method).is_some(),
+            Field::Scheme(scheme) => self.scheme.replace(scheme).is_some(),
+            Field::Authority(authority) => self.authority.replace(authority).is_some(),
+            Field::Path(path) => self.path.replace(path).is_some(),
+            Field::Protocol(protocol) => self.protocol.replace(protocol).is_some(),
+            Field::Status(status) => self.status.replace(status).is_some(),
+            Field::Malformed | Field::Regular(..) => true,
+        };
+        // Once, and before all fields (RFC 9113 §8.3).
+        self.malformed |= twice || self.regular;
+        self.over |= self.size > bounds.bytes;
+    }
+
+    fn take_length(&mut self, value: &HeaderValue) {
+        let digits = value
+            .to_str()
+            .ok()
+            .filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
+        match digits.and_then(|text| text.parse().ok()) {
+            Some(length) if self.length.is_none_or(|known| known == length) => {
+                self.length = Some(length);
+            }
+            _ => self.malformed = true,
+        }
+    }
+
+    /// How many fields it has.
+    pub(super) fn fields(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// A request (RFC 9113 §8.3.1, RFC 8441 §4).
+    pub(super) fn into_request(self) -> Result<Asked, Malformed> {
+        let method = self.method.filter(|_| !self.malformed).ok_or(Malformed)?;
+        let tunnel = method == Method::CONNECT && self.protocol.is_none();
+        let asks = self.scheme.is_some() && self.path.is_some();
+        let neither = self.scheme.is_none() && self.path.is_none() && self.authority.is_some();
+        let extended = self.protocol.is_none() || method == Method::CONNECT;
+        if self.status.is_some() || !extended || !(if tunnel { neither } else { asks }) {
+            return Err(Malformed);
+        }
+        let mut uri = http::uri::Parts::default();
+        // A URI cannot have a scheme without an authority.
+        uri.scheme = self.scheme.filter(|_| self.authority.is_some());
+        uri.authority = self.authority;
+        uri.path_and_query = self.path;
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Malformed)?;
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.headers_mut() = self.fields;
+        if let Some(protocol) = self.protocol {
+            request.extensions_mut().insert(Protocol::from(&*protocol));
+        }
+        Ok(Asked { request, length: self.length, over: self.over })
+    }
+
+    /// An answer's head (RFC 9113 §8.3.2), and its `content-length`.
+    pub(super) fn into_response(self) -> Result<(Response<()>, Option<u64>), Malformed> {
+        let asks = self.method.is_some()
+            || self.scheme.is_some()
+            || self.authority.is_some()
+            || self.path.is_some()
+            || self.protocol.is_some();
+        let status = self.status.filter(|_| !asks && !self.malformed && !self.over);
+        let mut response = Response::new(());
+        *response.status_mut() = status.ok_or(Malformed)?;
+        *response.version_mut() = http::Version::HTTP_2;
+        *response.headers_mut() = self.fields;
+        Ok((response, self.length))
+    }
+
+    /// Trailers, which have no pseudo-headers (RFC 9113 §8.1).
+    pub(super) fn into_trailers(self) -> Result<HeaderMap, Malformed> {
+        let pseudo = self.method.is_some()
+            || self.scheme.is_some()
+            || self.authority.is_some()
+            || self.path.is_some()
+            || self.protocol.is_some()
+            || self.status.is_some();
+        if pseudo || self.malformed || self.over { Err(Malformed) } else { Ok(self.fields) }
+    }
+}

@@ -1,0 +1,306 @@
+//! Encoding: from fields to a header block.
+//!
+//! A field enters the table when it is said for the second time. What is said once (an id, a time, a
+//! path with a query) never does, and so never drives out what is said with every head, which is
+//! then one byte. What is secret stands as never indexed, in no table on the way (RFC 7541 §7.1.3).
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::LazyLock;
+
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Uri};
+
+use super::{ENTRY_OVERHEAD, STATIC, TABLE_SIZE, huffman, write_integer};
+
+/// Fields that were said once are known by this many places; one that comes between two sayings of another may
+/// hide the first.
+const SEEN: usize = 64;
+/// Fields above this length do not enter the table, which they would nearly empty.
+const LONG: usize = 1024;
+
+/// A hash that is one already.
+#[derive(Default)]
+pub struct Plain(u64);
+
+impl Hasher for Plain {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = hash(self.0, bytes);
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.0 = u64::from(value).wrapping_mul(SPREAD);
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+type Index = HashMap<u64, u32, BuildHasherDefault<Plain>>;
+
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Tells texts apart quickly; equal hashes are compared, so nobody gains by finding some.
+fn hash(mut state: u64, text: &[u8]) -> u64 {
+    let mut words = text.chunks_exact(8);
+    for word in words.by_ref() {
+        let word = word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+        state = (state.rotate_left(5) ^ word).wrapping_mul(SPREAD);
+    }
+    let tail = words
+        .remainder()
+        .iter()
+        .fold(text.len() as u64, |tail, byte| (tail << 8) | u64::from(*byte));
+    state = (state.rotate_left(5) ^ tail).wrapping_mul(SPREAD);
+    state ^ (state >> 29)
+}
+
+/// The static table's names by their hashes; of several entries the first.
+static NAMES: LazyLock<Index> = LazyLock::new(|| {
+    let mut names = Index::default();
+    for ((name, _), index) in STATIC.iter().zip(1..) {
+        names.entry(hash(0, name.as_bytes())).or_insert(index);
+    }
+    names
+});
+
+struct Entry {
+    hash: u64,
+    /// Name and value, one behind the other.
+    text: Box<[u8]>,
+    name_len: usize,
+}
+
+impl Entry {
+    fn is(&self, name: &[u8], value: &[u8]) -> bool {
+        self.text.split_at_checked(self.name_len) == Some((name, value))
+    }
+
+    fn size(&self) -> usize {
+        self.text.len() + ENTRY_OVERHEAD
+    }
+}
+
+/// The encoding end of a connection.
+pub struct Encoder {
+    /// The newest first.
+    entries: VecDeque<Entry>,
+    /// By the hash of name and value: how many entries there had been before it.
+    index: Index,
+    inserted: u32,
+    size: usize,
+    most: usize,
+    /// The peer is to be told of a new size: the smallest since the last block, and the size now.
+    resized: Option<(usize, usize)>,
+    /// Hashes of fields that were said once.
+    seen: Vec<u64>,
+    huffman: bool,
+}
+
+impl Encoder {
+    /// `huffman`: whether literals are made a quarter shorter, which costs the more work of the two.
+    pub fn new(huffman: bool) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            index: Index::default(),
+            inserted: 0,
+            size: 0,
+            most: TABLE_SIZE,
+            resized: None,
+            seen: Vec::new(),
+            huffman,
+        }
+    }
+
+    /// The peer's SETTINGS_HEADER_TABLE_SIZE.
+    pub fn resize(&mut self, size: usize) {
+        let size = size.min(TABLE_SIZE);
+        if size == self.most && self.resized.is_none() {
+            return;
+        }
+        let least = self.resized.map_or(size, |(least, _)| least.min(size));
+        self.resized = Some((least, size));
+        self.most = size;
+        self.evict(0);
+    }
+
+    /// Writes what must stand first in a block.
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        if let Some((least, size)) = self.resized.take() {
+            if least < size {
+                write_integer(least, 5, 0x20, out);
+            }
+            write_integer(size, 5, 0x20, out);
+        }
+    }
+
+    /// Writes a request's head. `protocol`: that of an extended CONNECT (RFC 8441 §4).
+    pub fn request(
+        &mut self,
+        method: &Method,
+        uri: &Uri,
+        protocol: Option<&str>,
+        fields: &HeaderMap,
+        out: &mut Vec<u8>,
+    ) {
+        self.begin(out);
+        match *method {
+            Method::GET => write_integer(2, 7, 0x80, out),
+            Method::POST => write_integer(3, 7, 0x80, out),
+            _ => self.pair(b":method", method.as_str().as_bytes(), false, out),
+        }
+        let whole = *method != Method::CONNECT || protocol.is_some();
+        if whole {
+            match uri.scheme_str() {
+                Some("https") => write_integer(7, 7, 0x80, out),
+                _ => write_integer(6, 7, 0x80, out),
+            }
+        }
+        if let Some(authority) = uri.authority() {
+            self.pair(b":authority", authority.as_str().as_bytes(), false, out);
+        }
+        if whole {
+            match uri.path_and_query().map_or("/", |path| path.as_str()) {
+                "/" | "" => write_integer(4, 7, 0x80, out),
+                path => self.pair(b":path", path.as_bytes(), false, out),
+            }
+        }
+        if let Some(protocol) = protocol {
+            self.pair(b":protocol", protocol.as_bytes(), false, out);
+        }
+        self.fields(fields, out);
+    }
+
+    /// Writes an answer's head.
+    pub fn response(&mut self, response: &Response<()>, out: &mut Vec<u8>) {
+        self.begin(out);
+        let known = match response.status() {
+            StatusCode::OK => 8,
+            StatusCode::NO_CONTENT => 9,
+            StatusCode::PARTIAL_CONTENT => 10,
+            StatusCode::NOT_MODIFIED => 11,
+            StatusCode::BAD_REQUEST => 12,
+            StatusCode::NOT_FOUND => 13,
+            StatusCode::INTERNAL_SERVER_ERROR => 14,
+            _ => 0,
+        };
+        match known {
+            0 => self.pair(b":status", response.status().as_str().as_bytes(), false, out),
+            known => write_integer(known, 7, 0x80, out),
+        }
+        self.fields(response.headers(), out);
+    }
+
+    /// Writes trailers.
+    pub fn trailers(&mut self, fields: &HeaderMap, out: &mut Vec<u8>) {
+        self.begin(out);
+        self.fields(fields, out);
+    }
+
+    fn fields(&mut self, fields: &HeaderMap, out: &mut Vec<u8>) {
+        for (name, value) in fields {
+            let secret = value.is_sensitive() || is_secret(name);
+            self.pair(name.as_str().as_bytes(), value.as_bytes(), secret, out);
+        }
+    }
+
+    fn pair(&mut self, name: &[u8], value: &[u8], secret: bool, out: &mut Vec<u8>) {
+        let by_name = hash(0, name);
+        if secret {
+            return self.literal(0x10, 4, name, by_name, value, out);
+        }
+        let by_both = hash(by_name, value);
+        if let Some(before) = self.index.get(&by_both) {
+            let place = (self.inserted.wrapping_sub(*before) as usize).wrapping_sub(1);
+            if self.entries.get(place).is_some_and(|entry| entry.is(name, value)) {
+                return write_integer(STATIC.len() + 1 + place, 7, 0x80, out);
+            }
+        }
+        if name.len() + value.len() <= LONG && self.was_seen(by_both) {
+            self.literal(0x40, 6, name, by_name, value, out);
+            return self.insert(by_both, name, value);
+        }
+        self.literal(0, 4, name, by_name, value, out);
+    }
+
+    /// Whether this was said before; it was from now on.
+    fn was_seen(&mut self, hash: u64) -> bool {
+        if self.seen.is_empty() {
+            self.seen = vec![0; SEEN];
+        }
+        let place = hash as usize % SEEN;
+        self.seen.get_mut(place).is_some_and(|seen| std::mem::replace(seen, hash) == hash)
+    }
+
+    /// A literal with `mark` and the name's index, whose prefix has `bits` bits, or its text.
+    fn literal(
+        &self,
+        mark: u8,
+        bits: u32,
+        name: &[u8],
+        by_name: u64,
+        value: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        let known = NAMES.get(&by_name).copied().filter(|index| {
+            STATIC.get(*index as usize - 1).is_some_and(|(known, _)| known.as_bytes() == name)
+        });
+        match known {
+            Some(index) => write_integer(index as usize, bits, mark, out),
+            None => {
+                out.push(mark);
+                self.string(name, out);
+            }
+        }
+        self.string(value, out);
+    }
+
+    fn string(&self, text: &[u8], out: &mut Vec<u8>) {
+        if self.huffman {
+            let length = huffman::coded_len(text);
+            if length < text.len() {
+                write_integer(length, 7, 0x80, out);
+                return huffman::encode(text, out);
+            }
+        }
+        write_integer(text.len(), 7, 0, out);
+        out.extend_from_slice(text);
+    }
+
+    fn insert(&mut self, hash: u64, name: &[u8], value: &[u8]) {
+        let entry = Entry { hash, text: [name, value].concat().into(), name_len: name.len() };
+        self.evict(entry.size());
+        if entry.size() <= self.most {
+            self.size += entry.size();
+            self.index.insert(hash, self.inserted);
+            self.entries.push_front(entry);
+            self.inserted = self.inserted.wrapping_add(1);
+        }
+    }
+
+    /// Makes room for `size` more bytes, as the peer does.
+    fn evict(&mut self, size: usize) {
+        while self.size + size > self.most
+            && let Some(oldest) = self.entries.pop_back()
+        {
+            self.size -= oldest.size();
+            let before = self.inserted.wrapping_sub(self.entries.len() as u32).wrapping_sub(1);
+            if self.index.get(&oldest.hash) == Some(&before) {
+                self.index.remove(&oldest.hash);
+            }
+        }
+    }
+}
+
+/// Fields whose values are secrets, or say who someone is.
+fn is_secret(name: &HeaderName) -> bool {
+    *name == AUTHORIZATION || *name == COOKIE || *name == SET_COOKIE || *name == PROXY_AUTHORIZATION
+}
+
+#[cfg(test)]
+mod tests;

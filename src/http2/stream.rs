@@ -1,0 +1,241 @@
+//! One stream's state, and all streams of a connection.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
+use std::task::Waker;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response};
+
+use super::error::Error;
+use super::hpack::encode::Plain;
+
+/// Pieces up to this length are put together as they come. Longer ones are not copied, but keep the
+/// memory that was read into.
+const SMALL: usize = 2 * 1024;
+/// What is put together becomes a piece of its own from this length on.
+const TOGETHER: usize = 16 * 1024;
+
+/// Where a stream's state stands; valid while one of its handles lives.
+pub(super) type Key = usize;
+
+/// One stream.
+#[derive(Default)]
+pub(super) struct Stream {
+    /// Its identifier.
+    pub(super) id: u32,
+    /// How many ends are held; the state goes with the last one.
+    pub(super) handles: u8,
+    /// The peer has ended its half.
+    pub(super) recv_closed: bool,
+    /// We have ended ours.
+    pub(super) send_closed: bool,
+    /// Neither half goes on: the peer knows it no more.
+    pub(super) closed: bool,
+    /// What ended it before its time.
+    pub(super) error: Option<Error>,
+    /// It asks for a head alone.
+    pub(super) asks_head: bool,
+    /// An answer's head that nobody has taken yet.
+    pub(super) head: Option<Response<()>>,
+    /// The final head has come.
+    pub(super) has_head: bool,
+    /// Interim heads that nobody has taken yet.
+    pub(super) interim: VecDeque<Response<()>>,
+    /// Data that nobody has taken yet.
+    pub(super) received: Received,
+    /// Trailers that nobody has taken yet.
+    pub(super) trailers: Option<HeaderMap>,
+    /// How many bytes of data are still to come by `content-length`.
+    pub(super) expected: Option<u64>,
+    /// What the peer lets us send.
+    pub(super) send_window: i64,
+    /// What we let the peer send.
+    pub(super) recv_window: i64,
+    /// What was taken since the peer was last given window.
+    pub(super) owed: usize,
+    /// Waits in line for the connection's window or room.
+    pub(super) in_line: bool,
+    /// Its turn has come.
+    pub(super) granted: bool,
+    /// Whoever reads.
+    pub(super) reader: Option<Waker>,
+    /// Whoever sends, or waits for a reset.
+    pub(super) writer: Option<Waker>,
+}
+
+/// Data in the order in which it came.
+#[derive(Default)]
+pub(super) struct Received {
+    ready: VecDeque<Bytes>,
+    together: BytesMut,
+}
+
+impl Received {
+    /// Keeps data until it is taken.
+    pub(super) fn push(&mut self, data: Data<'_>) {
+        match data {
+            Data::Small(bytes) if self.together.len() + bytes.len() <= TOGETHER => {
+                self.together.extend_from_slice(bytes);
+            }
+            Data::Small(bytes) => {
+                self.ready.push_back(std::mem::take(&mut self.together).freeze());
+                self.together.extend_from_slice(bytes);
+            }
+            Data::Large(bytes) => {
+                if !self.together.is_empty() {
+                    self.ready.push_back(std::mem::take(&mut self.together).freeze());
+                }
+                self.ready.push_back(bytes);
+            }
+        }
+    }
+
+    /// The next piece.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        if let Some(bytes) = self.ready.pop_front() {
+            return Some(bytes);
+        }
+        // Not split off: what follows would keep this one's memory.
+        (!self.together.is_empty()).then(|| std::mem::take(&mut self.together).freeze())
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.together.is_empty()
+    }
+
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> usize {
+        self.ready.iter().map(Bytes::len).sum::<usize>() + self.together.len()
+    }
+}
+
+impl Stream {
+    /// Tells both ends that something has changed.
+    pub(super) fn wake(&mut self) {
+        self.wake_reader();
+        self.wake_writer();
+    }
+
+    /// Tells whoever reads.
+    pub(super) fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// Tells whoever sends.
+    pub(super) fn wake_writer(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+}
+
+/// Remembers whom to tell; not anew if it is known already.
+pub(super) fn remember(place: &mut Option<Waker>, waker: &Waker) {
+    match place {
+        Some(known) if known.will_wake(waker) => {}
+        _ => *place = Some(waker.clone()),
+    }
+}
+
+/// Data as it was read.
+pub(super) enum Data<'a> {
+    /// To be copied.
+    Small(&'a [u8]),
+    /// To be kept as it is.
+    Large(Bytes),
+}
+
+impl Data<'_> {
+    /// Whether so many bytes should be copied.
+    pub(super) const fn is_small(length: usize) -> bool {
+        length <= SMALL
+    }
+
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Small(bytes) => bytes.len(),
+            Self::Large(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// All streams of a connection that are open, or whose ends are still held.
+#[derive(Default)]
+pub(super) struct Streams {
+    slots: Vec<Option<Box<Stream>>>,
+    free: Vec<Key>,
+    ids: HashMap<u32, Key, BuildHasherDefault<Plain>>,
+}
+
+impl Streams {
+    /// How many streams the peer knows of.
+    pub(super) fn open(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Takes in a stream.
+    pub(super) fn insert(&mut self, stream: Stream) -> Key {
+        let id = stream.id;
+        let stream = Some(Box::new(stream));
+        let key = match self.free.pop() {
+            Some(key) => key,
+            None => {
+                self.slots.push(None);
+                self.slots.len() - 1
+            }
+        };
+        if let Some(slot) = self.slots.get_mut(key) {
+            *slot = stream;
+        }
+        self.ids.insert(id, key);
+        key
+    }
+
+    /// A stream whose end is held.
+    pub(super) fn get(&mut self, key: Key) -> Option<&mut Stream> {
+        self.slots.get_mut(key)?.as_deref_mut()
+    }
+
+    /// A stream that the peer knows of.
+    pub(super) fn find(&mut self, id: u32) -> Option<(Key, &mut Stream)> {
+        let key = *self.ids.get(&id)?;
+        Some((key, self.get(key)?))
+    }
+
+    /// The peer knows it no more; its state stays while an end is held.
+    pub(super) fn close(&mut self, key: Key) {
+        let Some(stream) = self.get(key) else { return };
+        stream.closed = true;
+        let (id, held) = (stream.id, stream.handles > 0);
+        self.ids.remove(&id);
+        if !held {
+            self.remove(key);
+        }
+    }
+
+    /// Forgets a stream.
+    pub(super) fn remove(&mut self, key: Key) {
+        if let Some(slot) = self.slots.get_mut(key)
+            && slot.take().is_some()
+        {
+            self.free.push(key);
+        }
+        if self.free.len() == self.slots.len() {
+            // A connection that rests holds nothing of what it once carried.
+            (self.slots, self.free, self.ids) = Default::default();
+        }
+    }
+
+    /// Every stream that the peer knows of.
+    pub(super) fn each(&mut self) -> impl Iterator<Item = (Key, &mut Stream)> {
+        let slots = self.slots.iter_mut().enumerate();
+        slots
+            .filter_map(|(key, slot)| Some((key, slot.as_deref_mut()?)))
+            .filter(|(_, stream)| !stream.closed)
+    }
+}
