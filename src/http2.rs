@@ -34,3 +34,6 @@ pub mod server;
 
 pub use self::core::Local;
 pub use self::head::Bounds;
+
+#[cfg(test)]
+mod tests;

@@ -205,7 +205,7 @@ mod tests {
         let head = |flags| Head { length: 0, kind: kind::HEADERS, flags, stream: 1 };
         let all = [2, 0x80, 0, 0, 3, 16, b'x', 0, 0];
         assert_eq!(unpadded(head(flag::PADDED | flag::PRIORITY), &all), Some((&b"x"[..], Some(3))));
-        assert_eq!(unpadded(head(flag::PADDED), &[2, b'x', 0]), None, "longer than the frame");
+        assert_eq!(unpadded(head(flag::PADDED), &[3, b'x', 0]), None, "longer than the frame");
         assert_eq!(unpadded(head(flag::PADDED), &[]), None);
         assert_eq!(unpadded(head(flag::PRIORITY), &[0, 0, 0, 3]), None);
         assert_eq!(unpadded(head(0), b"x"), Some((&b"x"[..], None)));

@@ -166,7 +166,10 @@ async fn what_upstream_did_wrong_is_named() {
         assert_eq!(record["attempts"], attempts, "{order}");
     }
     let detail = records[0]["detail"].as_str().unwrap();
-    assert!(detail.contains("the peer reset the stream: INTERNAL_ERROR"), "the chain of causes: {detail}");
+    assert!(
+        detail.contains("the peer reset the stream: INTERNAL_ERROR"),
+        "the chain of causes: {detail}"
+    );
 }
 
 #[tokio::test]
