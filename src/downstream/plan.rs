@@ -106,7 +106,8 @@ pub struct Limits {
 
 impl Limits {
     /// How large a head may be to be read at all: one above the limit is refused in the words of its
-    /// caller as far as the memory for it can be borne, and beyond by a bare 431.
+    /// caller as far as the memory for it can be borne. Beyond, HTTP/2 counts what it does not keep, and
+    /// HTTP/1.1 answers a bare 431.
     pub fn readable_head(&self) -> u32 {
         const MOST: u32 = 256 * 1024;
         self.header_bytes.saturating_mul(4).min(MOST).max(self.header_bytes)

@@ -496,6 +496,57 @@ async fn rapid_resets_end_the_connection() {
 }
 
 #[tokio::test]
+async fn resets_that_a_client_provokes_are_counted_as_its_own() {
+    // CVE-2025-8671: a stream is opened, and ended by us for a frame that is wrong.
+    let standin = standin().await;
+    let ravelin = Ravelin::before(&h2c(&standin));
+    let mut client = Frames::plain(ravelin.plain(), &[]).await;
+    for stream in (0..2_000).map(|n| 2 * n + 1) {
+        let begun = headers(stream, true, &but(":path", "/bytes/1?order=stall-head"));
+        let wrong = frame(frames::WINDOW_UPDATE, 0, stream, [0; 4]);
+        client.try_send_all(&[begun, wrong]).await;
+    }
+    let ended = loop {
+        match client.next().await {
+            Some(frame) if frame.kind == frames::GOAWAY => break Some(frame.code()),
+            Some(_) => {}
+            None => break None,
+        }
+    };
+    assert_eq!(ended, Some(11), "ENHANCE_YOUR_CALM");
+    timeout(PATIENCE, standin.wait_for_in_flight(0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_head_too_large_to_be_kept_is_refused_in_words_too() {
+    let standin = standin().await;
+    let ravelin = Ravelin::before(&h2c(&standin));
+    let mut client = Frames::plain(ravelin.plain(), &[]).await;
+    let mut block = frames::block(&GET);
+    block.extend([0x40, 3]);
+    block.extend(b"x-a");
+    block.extend([0x7f, 0xbd, 0x1d]);
+    block.extend([b'a'; 3_900]);
+    // The same field by one byte each, a MiB of them.
+    block.resize(block.len() + 270, 0xbe);
+    let flags = frames::END_HEADERS | frames::END_STREAM;
+    client.send(frame(frames::HEADERS, flags, 1, block)).await;
+    let answer = client.next_of(frames::HEADERS).await.unwrap();
+    assert_eq!((answer.stream, answer.status()), (1, 431));
+    // The connection goes on, and its table is what both think it is.
+    client.send(headers(3, true, &GET)).await;
+    let answer = loop {
+        match client.next_of(frames::HEADERS).await {
+            Some(answer) if answer.stream == 3 => break answer.status(),
+            Some(_) => {}
+            None => break 0,
+        }
+    };
+    assert_eq!(answer, 200);
+    assert_eq!(standin.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn a_burst_of_cancellations_of_a_whole_page_is_ordinary() {
     let standin = standin().await;
     let ravelin = Ravelin::before(&h2c(&standin));

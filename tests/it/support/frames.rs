@@ -52,8 +52,11 @@ impl Frame {
     /// as a literal of three digits without Huffman coding.
     pub fn status(&self) -> u16 {
         let known = [200, 204, 206, 304, 400, 404, 500];
-        match self.payload.first() {
-            Some(first @ 0x88..=0x8e) => known[usize::from(first - 0x88)],
+        match &self.payload[..] {
+            [first @ 0x88..=0x8e, ..] => known[usize::from(first - 0x88)],
+            [0x08 | 0x48, 3, digits @ ..] => {
+                std::str::from_utf8(&digits[..3]).unwrap().parse().unwrap()
+            }
             _ => 0,
         }
     }
