@@ -63,9 +63,8 @@ impl Builder {
             if name == CONTENT_LENGTH {
                 self.take_length(&value);
             }
-            if self.size > bounds.bytes || self.fields.len() >= bounds.fields {
-                self.over = true;
-            } else if self.fields.try_append(name, value).is_err() {
+            let fits = self.size <= bounds.bytes && self.fields.len() < bounds.fields;
+            if !fits || self.fields.try_append(name, value).is_err() {
                 self.over = true;
             }
             return;
