@@ -163,7 +163,12 @@ impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
     }
 
     fn send(&mut self, most: usize) -> Result<bool, Stopped> {
-        let chunk = self.pending.split_to(most.min(self.pending.len()));
+        // Whole as a rule, and then it needs no second handle.
+        let chunk = if most >= self.pending.len() {
+            std::mem::take(&mut self.pending)
+        } else {
+            self.pending.split_to(most)
+        };
         let end = self.last && self.pending.is_empty();
         self.sent += chunk.len() as u64;
         self.stream.send_data(&chunk, end).map_err(Stopped::Stream)?;

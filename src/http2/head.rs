@@ -49,7 +49,7 @@ pub(super) struct Asked {
 pub(super) struct Malformed;
 
 impl Builder {
-    /// With room for as many fields as the last head had, and those that a proxy adds.
+    /// With room for so many fields.
     pub(super) fn new(fields: usize) -> Self {
         Self { fields: HeaderMap::with_capacity(fields), ..Self::default() }
     }

@@ -14,6 +14,13 @@ pub(super) struct Fault(pub Reason, pub &'static str);
 
 type Done = Result<(), Fault>;
 
+/// Room for the fields of trailers…
+const TRAILERS: usize = 3;
+/// …for those that are added to a head on its way…
+const ADDED: usize = 6;
+/// …and for no more than this many before they have come.
+const MOST_FIELDS: usize = 32;
+
 /// A stream that the client has opened.
 pub(super) struct Accepted {
     /// The head.
@@ -112,14 +119,18 @@ impl Core {
     /// A whole header block. It is decoded whatever comes of it, since later ones build on it.
     fn block(&mut self, block: &Block, bytes: &[u8]) -> Result<Option<Accepted>, Fault> {
         let bounds = self.local.bounds;
-        let mut builder = Builder::new(self.fields);
-        if self.decoder.decode(bytes, |field, size| builder.take(field, size, bounds)).is_err() {
-            return fault(Reason::COMPRESSION_ERROR, "a header block that cannot be decoded");
-        }
-        self.fields = (builder.fields() + 6).min(32);
         let known = self.streams.find(block.stream).map(|(key, stream)| {
             (key, stream.recv_closed, stream.has_head || self.role == Role::Server)
         });
+        // Room for as many fields as the last head had, and those that a proxy adds.
+        let trailers = matches!(known, Some((_, _, true)));
+        let mut builder = Builder::new(if trailers { TRAILERS } else { self.fields });
+        if self.decoder.decode(bytes, |field, size| builder.take(field, size, bounds)).is_err() {
+            return fault(Reason::COMPRESSION_ERROR, "a header block that cannot be decoded");
+        }
+        if !trailers {
+            self.fields = (builder.fields() + ADDED).min(MOST_FIELDS);
+        }
         match known {
             Some((key, true, _)) => self.stream_fault(key, Reason::STREAM_CLOSED),
             Some((key, false, true)) => {

@@ -16,6 +16,9 @@ const SMALL: usize = 2 * 1024;
 /// What is put together becomes a piece of its own from this length on.
 const TOGETHER: usize = 16 * 1024;
 
+/// Places that a connection keeps while it carries nothing.
+const FEW: usize = 2;
+
 /// Where a stream's state stands; valid while one of its handles lives.
 pub(super) type Key = usize;
 
@@ -67,6 +70,8 @@ pub(super) struct Stream {
 /// Data in the order in which it came.
 #[derive(Default)]
 pub(super) struct Received {
+    /// Nearly always all there is.
+    first: Bytes,
     ready: VecDeque<Bytes>,
     together: BytesMut,
 }
@@ -75,39 +80,62 @@ impl Received {
     /// Keeps data until it is taken.
     pub(super) fn push(&mut self, data: Data<'_>) {
         match data {
-            Data::Small(bytes) if self.together.len() + bytes.len() <= TOGETHER => {
-                self.together.extend_from_slice(bytes);
-            }
-            Data::Small(bytes) => {
-                self.ready.push_back(std::mem::take(&mut self.together).freeze());
-                self.together.extend_from_slice(bytes);
-            }
+            Data::Small(bytes) => self.push_small(bytes),
+            Data::Large(bytes) if self.is_empty() => self.first = bytes,
             Data::Large(bytes) => {
-                if !self.together.is_empty() {
-                    self.ready.push_back(std::mem::take(&mut self.together).freeze());
-                }
+                self.seal();
                 self.ready.push_back(bytes);
             }
         }
     }
 
+    fn push_small(&mut self, bytes: &[u8]) {
+        if self.is_empty() {
+            self.first = Bytes::copy_from_slice(bytes);
+            return;
+        }
+        if self.ready.is_empty() && Data::is_small(self.first.len()) {
+            // Nothing was put together yet, or what was stands behind it.
+            let first = std::mem::take(&mut self.first);
+            if self.together.is_empty() {
+                self.together.extend_from_slice(&first);
+            } else {
+                self.first = first;
+            }
+        }
+        if self.together.len() + bytes.len() > TOGETHER {
+            self.seal();
+        }
+        self.together.extend_from_slice(bytes);
+    }
+
+    /// What was put together becomes a piece.
+    fn seal(&mut self) {
+        if !self.together.is_empty() {
+            self.ready.push_back(std::mem::take(&mut self.together).freeze());
+        }
+    }
+
     /// The next piece.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
+        if !self.first.is_empty() {
+            return Some(std::mem::take(&mut self.first));
+        }
         if let Some(bytes) = self.ready.pop_front() {
             return Some(bytes);
         }
-        // Not split off: what follows would keep this one's memory.
         (!self.together.is_empty()).then(|| std::mem::take(&mut self.together).freeze())
     }
 
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.together.is_empty()
+        self.first.is_empty() && self.ready.is_empty() && self.together.is_empty()
     }
 
     /// How many bytes there are.
     pub(super) fn len(&self) -> usize {
-        self.ready.iter().map(Bytes::len).sum::<usize>() + self.together.len()
+        let ready = self.ready.iter().map(Bytes::len).sum::<usize>();
+        self.first.len() + ready + self.together.len()
     }
 }
 
@@ -167,7 +195,7 @@ impl Data<'_> {
 /// All streams of a connection that are open, or whose ends are still held.
 #[derive(Default)]
 pub(super) struct Streams {
-    slots: Vec<Option<Box<Stream>>>,
+    slots: Vec<Option<Stream>>,
     free: Vec<Key>,
     ids: HashMap<u32, Key, BuildHasherDefault<Plain>>,
 }
@@ -181,7 +209,7 @@ impl Streams {
     /// Takes in a stream.
     pub(super) fn insert(&mut self, stream: Stream) -> Key {
         let id = stream.id;
-        let stream = Some(Box::new(stream));
+        let stream = Some(stream);
         let key = match self.free.pop() {
             Some(key) => key,
             None => {
@@ -198,7 +226,7 @@ impl Streams {
 
     /// A stream whose end is held.
     pub(super) fn get(&mut self, key: Key) -> Option<&mut Stream> {
-        self.slots.get_mut(key)?.as_deref_mut()
+        self.slots.get_mut(key)?.as_mut()
     }
 
     /// A stream that the peer knows of.
@@ -225,7 +253,7 @@ impl Streams {
         {
             self.free.push(key);
         }
-        if self.free.len() == self.slots.len() {
+        if self.free.len() == self.slots.len() && self.slots.len() > FEW {
             // A connection that rests holds nothing of what it once carried.
             (self.slots, self.free, self.ids) = Default::default();
         }
@@ -235,7 +263,40 @@ impl Streams {
     pub(super) fn each(&mut self) -> impl Iterator<Item = (Key, &mut Stream)> {
         let slots = self.slots.iter_mut().enumerate();
         slots
-            .filter_map(|(key, slot)| Some((key, slot.as_deref_mut()?)))
+            .filter_map(|(key, slot)| Some((key, slot.as_mut()?)))
             .filter(|(_, stream)| !stream.closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However pieces come and are taken, every byte comes once and in its order.
+        #[test]
+        fn data_keeps_its_order(steps in prop::collection::vec((0..5_000_usize, any::<bool>()), 0..60)) {
+            let mut received = Received::default();
+            let (mut sent, mut got, mut next) = (Vec::new(), Vec::new(), 0_u8);
+            for (length, take) in steps {
+                let piece: Vec<u8> = (0..length).map(|_| { next = next.wrapping_add(1); next }).collect();
+                sent.extend_from_slice(&piece);
+                if Data::is_small(length) {
+                    received.push(Data::Small(&piece));
+                } else {
+                    received.push(Data::Large(piece.into()));
+                }
+                prop_assert_eq!(received.len(), sent.len() - got.len());
+                if take && let Some(piece) = received.pop() {
+                    got.extend_from_slice(&piece);
+                }
+            }
+            while let Some(piece) = received.pop() {
+                got.extend_from_slice(&piece);
+            }
+            prop_assert!(received.is_empty() && got == sent);
+        }
     }
 }

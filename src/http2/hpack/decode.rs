@@ -3,10 +3,12 @@
 //! What is remembered is kept parsed. A field that comes a second time costs two counts of
 //! references, not a look at its bytes; a client says most of its fields with every request.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::LazyLock;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http::header::TE;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
@@ -38,14 +40,21 @@ pub enum Field {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid;
 
+thread_local! {
+    /// One for all connections of a worker.
+    static TEXTS: Cell<Texts> = Cell::default();
+}
+
 static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
-    let field = |(name, value): &(&str, &str)| Field::parse(name.as_bytes(), value.as_bytes());
+    let field = |(name, value): &(&str, &'static str)| {
+        Field::parse(name.as_bytes(), Bytes::from_static(value.as_bytes()))
+    };
     STATIC.iter().map(field).collect()
 });
 
 impl Field {
     /// What a name and a value say; the rules are those of RFC 9113 §8.2.
-    fn parse(name: &[u8], value: &[u8]) -> Self {
+    fn parse(name: &[u8], value: Bytes) -> Self {
         let known = match name.split_first() {
             Some((b':', _)) => Self::pseudo(name, value),
             _ => Self::regular(name, value),
@@ -53,21 +62,20 @@ impl Field {
         known.unwrap_or(Self::Malformed)
     }
 
-    fn pseudo(name: &[u8], value: &[u8]) -> Option<Self> {
-        let text = || Bytes::copy_from_slice(value);
+    fn pseudo(name: &[u8], value: Bytes) -> Option<Self> {
         Some(match name {
-            b":method" => Self::Method(Method::from_bytes(value).ok()?),
-            b":scheme" => Self::Scheme(Scheme::try_from(value).ok()?),
-            b":authority" => Self::Authority(Authority::from_maybe_shared(text()).ok()?),
+            b":method" => Self::Method(Method::from_bytes(&value).ok()?),
+            b":scheme" => Self::Scheme(Scheme::try_from(&*value).ok()?),
+            b":authority" => Self::Authority(Authority::from_maybe_shared(value).ok()?),
             b":path" if value.is_empty() => return None,
-            b":path" => Self::Path(PathAndQuery::from_maybe_shared(text()).ok()?),
-            b":protocol" => Self::Protocol(std::str::from_utf8(value).ok()?.into()),
-            b":status" => Self::Status(StatusCode::from_bytes(value).ok()?),
+            b":path" => Self::Path(PathAndQuery::from_maybe_shared(value).ok()?),
+            b":protocol" => Self::Protocol(std::str::from_utf8(&value).ok()?.into()),
+            b":status" => Self::Status(StatusCode::from_bytes(&value).ok()?),
             _ => return None,
         })
     }
 
-    fn regular(name: &[u8], value: &[u8]) -> Option<Self> {
+    fn regular(name: &[u8], value: Bytes) -> Option<Self> {
         // Connection-specific fields have no meaning here (RFC 9113 §8.2.2).
         match name {
             b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding"
@@ -75,12 +83,16 @@ impl Field {
             b"te" if !value.eq_ignore_ascii_case(b"trailers") => return None,
             _ => {}
         }
+        Self::named(HeaderName::from_lowercase(name).ok()?, value)
+    }
+
+    /// A field whose name was right before.
+    fn named(name: HeaderName, value: Bytes) -> Option<Self> {
         let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
         if blank(value.first()) || blank(value.last()) {
             return None;
         }
-        let name = HeaderName::from_lowercase(name).ok()?;
-        Some(Self::Regular(name, HeaderValue::from_bytes(value).ok()?))
+        Some(Self::Regular(name, HeaderValue::from_maybe_shared(value).ok()?))
     }
 }
 
@@ -109,20 +121,35 @@ pub struct Decoder {
     size: usize,
     /// What the peer says it uses of [`TABLE_SIZE`].
     most: usize,
-    /// Where strings are decoded; what one connection needed, the next one may.
-    name: Vec<u8>,
-    value: Vec<u8>,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self {
-            entries: VecDeque::new(),
-            size: 0,
-            most: TABLE_SIZE,
-            name: Vec::new(),
-            value: Vec::new(),
+        Self { entries: VecDeque::new(), size: 0, most: TABLE_SIZE }
+    }
+}
+
+/// Where the strings of a block are decoded. What is not remembered shares one piece of memory, which
+/// goes with the head.
+#[derive(Default)]
+struct Texts {
+    name: Vec<u8>,
+    value: Vec<u8>,
+    shared: BytesMut,
+}
+
+impl Texts {
+    /// The value; on its own if it is to outlive the head.
+    fn value(&mut self, own: bool, left: usize) -> Bytes {
+        if own {
+            return Bytes::copy_from_slice(&self.value);
         }
+        if self.shared.capacity() < self.value.len() {
+            // All that the rest of the block can be, Huffman-coded or not.
+            self.shared = BytesMut::with_capacity(self.value.len() + left + left / 2);
+        }
+        self.shared.extend_from_slice(&self.value);
+        self.shared.split().freeze()
     }
 }
 
@@ -136,6 +163,7 @@ impl Decoder {
     ) -> Result<(), Invalid> {
         let mut rest = block;
         let mut begun = false;
+        let mut texts = TEXTS.take();
         while let Some((first, later)) = rest.split_first() {
             rest = later;
             if first & 0x80 != 0 {
@@ -152,14 +180,16 @@ impl Decoder {
                 self.evict(0);
                 continue;
             } else {
-                let (field, size) = self.literal(*first, &mut rest)?;
+                let (field, size) = self.literal(*first, &mut rest, &mut texts)?;
                 each(field, size);
             }
             begun = true;
         }
-        // What was large once is not held for ever.
-        self.name.shrink_to(256);
-        self.value.shrink_to(256);
+        // What was large once is not held for ever, and nothing of this head by the next one.
+        texts.name.shrink_to(1024);
+        texts.value.shrink_to(1024);
+        texts.shared = BytesMut::new();
+        TEXTS.set(texts);
         Ok(())
     }
 
@@ -172,35 +202,51 @@ impl Decoder {
         Ok((entry.field.clone(), entry.size))
     }
 
-    fn literal(&mut self, first: u8, rest: &mut &[u8]) -> Result<(Field, usize), Invalid> {
+    fn literal(
+        &mut self,
+        first: u8,
+        rest: &mut &[u8],
+        texts: &mut Texts,
+    ) -> Result<(Field, usize), Invalid> {
         let remember = first & 0xc0 == 0x40;
         let index = read_integer(first, if remember { 6 } else { 4 }, rest).ok_or(Invalid)?;
-        let (mut name, mut value) =
-            (std::mem::take(&mut self.name), std::mem::take(&mut self.value));
-        name.clear();
-        value.clear();
+        texts.name.clear();
+        texts.value.clear();
+        // A name that is known as such needs no second look.
+        let mut known = None;
         match index.checked_sub(1) {
-            None => string(rest, &mut name)?,
-            Some(place) => match STATIC.get(place) {
-                Some((known, _)) => name.extend_from_slice(known.as_bytes()),
-                None => {
-                    let entry = self.entries.get(place - STATIC.len()).ok_or(Invalid)?;
-                    name.extend_from_slice(entry.name());
+            None => string(rest, &mut texts.name)?,
+            Some(place) => {
+                let (field, name) = match (FIELDS.get(place), STATIC.get(place)) {
+                    (Some(field), Some((name, _))) => (field, name.as_bytes()),
+                    _ => {
+                        let entry = self.entries.get(place - STATIC.len()).ok_or(Invalid)?;
+                        (&entry.field, entry.name())
+                    }
+                };
+                texts.name.extend_from_slice(name);
+                if let Field::Regular(name, _) = field
+                    && *name != TE
+                {
+                    known = Some(name.clone());
                 }
-            },
+            }
         }
-        string(rest, &mut value)?;
-        let size = name.len() + value.len() + ENTRY_OVERHEAD;
-        let mut field = Field::parse(&name, &value);
+        string(rest, &mut texts.value)?;
+        let size = texts.name.len() + texts.value.len() + ENTRY_OVERHEAD;
+        let value = texts.value(remember, rest.len());
+        let mut field = match known {
+            Some(name) => Field::named(name, value).unwrap_or(Field::Malformed),
+            None => Field::parse(&texts.name, value),
+        };
         if remember {
-            self.insert(&name, field.clone(), size);
+            self.insert(&texts.name, field.clone(), size);
         } else if first & 0x10 != 0
             && let Field::Regular(_, value) = &mut field
         {
             // Never indexed: nor may it be where it is passed on (RFC 7541 §6.2.3).
             value.set_sensitive(true);
         }
-        (self.name, self.value) = (name, value);
         Ok((field, size))
     }
 
