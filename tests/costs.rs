@@ -47,7 +47,7 @@ static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const EXCHANGE: [(&str, usize, usize); 4] =
     [("grpc", 36, 13_600), ("grpc-web", 34, 13_000), ("connect", 33, 13_100), ("rest", 27, 13_700)];
 /// Bytes that a TLS connection holds that has asked once and waits.
-const IDLE: usize = 14_000;
+const IDLE: usize = 15_000;
 /// Bytes of futures: what a connection is before and beside HTTP, its HTTP/2, and the pipeline's part
 /// of an exchange, which lies within the task of each stream.
 const CONNECTION_TASK: usize = 1_400;
