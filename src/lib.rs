@@ -27,7 +27,7 @@
 //!
 //! ```text
 //! main → command → server → worker → config → {admin, downstream, pipeline} → upstream
-//!      → telemetry → exchange → body → http2 → io → error
+//!      → telemetry → exchange → body → http2 → io → watch → error
 //! ```
 //!
 //! A room names only rooms to its right; those in braces never name each other, and neither do the
@@ -46,8 +46,8 @@
 //! - **Control** ([`server`], the main thread): start, signals, drain, the [`admin`] listener, and what
 //!   looks for endpoints and checks them (`upstream::discovery`, `upstream::health`).
 //! - Beside them: one thread writes access records, a few of low priority code what the cache keeps, one
-//!   for each TLS listener watches its
-//!   certificate files. All share, read-only, the plan and TLS configuration.
+//!   for each TLS listener, for the configuration and for each file of endpoints watches it
+//!   ([`watch`]). All share, read-only, the plan and TLS configuration.
 //!
 //! Writes are collected: [`io`] holds small ones back until the connection's task has been polled
 //! to its end, so that many streams share one system call.
@@ -88,5 +88,6 @@ pub mod exchange;
 pub mod body;
 pub mod http2;
 pub mod io;
+pub mod watch;
 pub mod error;
 pub mod standin;

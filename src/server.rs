@@ -28,6 +28,7 @@ use crate::pipeline::quota::Quotas;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessWriter;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::reloads::Reloads;
 use crate::upstream::roster::Roster;
 use crate::worker::{self, Live, Order, Worker};
 
@@ -40,7 +41,6 @@ mod grounds;
 mod handover;
 mod status;
 mod succession;
-mod watch;
 
 /// Why Ravelin did not start.
 #[derive(Debug)]
@@ -87,6 +87,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     live: Arc<ArcSwap<Live>>,
     face: Arc<ArcSwap<Face>>,
+    reloads: Arc<Reloads>,
     stop_admin: Option<oneshot::Sender<()>>,
 }
 
@@ -151,6 +152,7 @@ impl Server {
             metrics,
             live: Arc::new(ArcSwap::new(Arc::clone(&live))),
             face: Arc::default(),
+            reloads: Arc::default(),
             stop_admin: None,
         };
         // The last that can fail comes before the first connection is taken.
@@ -161,6 +163,8 @@ impl Server {
         let known = Arc::clone(server.roster());
         server.metrics.set_cache(status::cache(Arc::clone(&server.live)));
         server.metrics.set_endpoints(move || known.known());
+        let reloads = status::reloads(&server.reloads, &face);
+        server.metrics.set_reloads(reloads);
         server.metrics.set_certificates(move || status::certificates(&face.load().stores));
         server.readiness.set(admin::Phase::Ready);
         Ok(server)
@@ -188,7 +192,12 @@ impl Server {
         let admin = Admin {
             readiness: Arc::clone(&self.readiness),
             metrics: Arc::clone(&self.metrics),
-            status: status::reporter(Arc::clone(&self.live), Arc::clone(&self.face), &self.metrics),
+            status: status::reporter(
+                Arc::clone(&self.live),
+                Arc::clone(&self.face),
+                &self.metrics,
+                &self.reloads,
+            ),
             roster: Arc::clone(self.roster()),
             clusters: {
                 let live = Arc::clone(&self.live);
@@ -285,6 +294,11 @@ impl Server {
     /// What is counted.
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// How reloads of the configuration went; told by whoever reads it.
+    pub const fn reloads(&self) -> &Arc<Reloads> {
+        &self.reloads
     }
 
     /// What is known of every endpoint.

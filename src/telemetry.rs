@@ -9,6 +9,7 @@ pub mod log;
 pub mod metrics;
 pub mod plan;
 pub mod redact;
+pub mod reloads;
 pub mod trace;
 pub mod recorder;
 

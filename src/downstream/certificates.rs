@@ -24,6 +24,8 @@ pub use self::load::{Facts, Fault, LoadError};
 pub(super) use self::load::{certificates, facts, fail};
 pub use self::watch::{Watch, watch};
 use super::plan::CertificatePlan;
+use crate::telemetry::reloads::Reloads;
+use crate::watch::fingerprint;
 
 /// The certificates of a listener.
 #[derive(Debug)]
@@ -33,6 +35,9 @@ pub struct Store {
     beside: Option<PathBuf>,
     provider: Arc<CryptoProvider>,
     snapshot: ArcSwap<Snapshot>,
+    /// What the files held in the moment before they were read first.
+    seen: u64,
+    reloads: Reloads,
     /// One reload at a time: two would take each other's findings back.
     reloading: Mutex<()>,
 }
@@ -82,6 +87,7 @@ impl Store {
         provider: Arc<CryptoProvider>,
     ) -> Result<Arc<Self>, LoadError> {
         let now = now();
+        let seen = fingerprint(files(plans, beside.as_ref()));
         let mut pairs = Vec::with_capacity(plans.len());
         for plan in plans {
             let pair = load::load(plan, &provider)?;
@@ -96,6 +102,8 @@ impl Store {
             beside,
             provider,
             snapshot,
+            seen,
+            reloads: Reloads::default(),
             reloading: Mutex::default(),
         }))
     }
@@ -144,9 +152,21 @@ impl Store {
             .collect()
     }
 
-    fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.plans.iter().flat_map(|plan| [&plan.cert, &plan.key]).chain(&self.beside)
+    /// How the last reload of its files went, of the one beside them too; told by whoever watches them.
+    pub const fn reloads(&self) -> &Reloads {
+        &self.reloads
     }
+
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        files(&self.plans, self.beside.as_ref())
+    }
+}
+
+fn files<'a>(
+    plans: &'a [CertificatePlan],
+    beside: Option<&'a PathBuf>,
+) -> impl Iterator<Item = &'a PathBuf> {
+    plans.iter().flat_map(|plan| [&plan.cert, &plan.key]).chain(beside)
 }
 
 impl Snapshot {

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::legacy::Legacy;
 use super::succession::Before;
-use super::watch::{Watch, watch};
 use super::{Server, StartError, activation};
 use crate::admin::calls::{Ask, Reloaded};
 use crate::config::plan::Plan;
 use crate::config::{self, Source};
 use crate::downstream::plan::Address;
+use crate::watch::{Watch, fingerprint, watch};
 
 /// A signal within this time of the first is the same one: a supervisor that signals a process and its
 /// group delivers it twice. Nobody's second Ctrl-C is as quick.
@@ -62,7 +62,8 @@ async fn live(
 ) -> Result<End, StartError> {
     let mut signals = Signals::new().map_err(|error| StartError::new("signals", error))?;
     let (ask, mut asked) = mpsc::channel(1);
-    let (mut changed, _watch) = follow(source.as_ref())?;
+    let mut configuration = source.map(Configuration::new);
+    let (mut changed, _watch) = follow(configuration.as_ref())?;
     let mut before = Before::find(plan.upgrade.clone(), activated)?;
     let mut server = Server::start_on(plan, before.take(), Some(ask)).await?;
     let mut succession = before.succeed()?;
@@ -74,8 +75,8 @@ async fn live(
             name = signals.next() => match name {
                 "SIGHUP" => {
                     server.reopen();
-                    if source.is_some() {
-                        let _ = reload(&mut server, source.as_ref(), name).await;
+                    if let Some(configuration) = &mut configuration {
+                        let _ = configuration.reload(&mut server, name).await;
                     }
                 }
                 "SIGUSR2" => succession.start(),
@@ -86,12 +87,17 @@ async fn live(
             },
             successor = succession.next(&server) => break Some(successor),
             Some(()) = changed.recv() => {
-                let _ = reload(&mut server, source.as_ref(), "its file has changed").await;
+                if let Some(configuration) = &mut configuration {
+                    configuration.follow(&mut server).await;
+                }
             }
             Some(ask) = asked.recv() => match ask {
                 Ask::Reload(tell) => {
-                    let why = "asked on the admin listener";
-                    let _ = tell.send(reload(&mut server, source.as_ref(), why).await);
+                    let outcome = match &mut configuration {
+                        Some(it) => it.reload(&mut server, "asked on the admin listener").await,
+                        None => Err(vec!["there is no configuration to read again".to_owned()]),
+                    };
+                    let _ = tell.send(outcome);
                 }
                 Ask::Part(tell) => {
                     server.part();
@@ -139,12 +145,14 @@ async fn leave(
 }
 
 /// Told whenever the configuration's file has changed.
-fn follow(source: Option<&Source>) -> Result<(mpsc::Receiver<()>, Option<Watch>), StartError> {
+fn follow(
+    configuration: Option<&Configuration>,
+) -> Result<(mpsc::Receiver<()>, Option<Watch>), StartError> {
     let (tell, told) = mpsc::channel(1);
-    let file = source.and_then(|source| source.file.clone());
-    let watch = file.map(|file| {
+    let file = configuration.and_then(|it| Some((it.source.file.clone()?, it.seen)));
+    let watch = file.map(|(file, seen)| {
         // One that waits already stands for this one too.
-        watch(file, move || {
+        watch("configuration", vec![file], seen, move || {
             let _ = tell.try_send(());
         })
     });
@@ -152,42 +160,65 @@ fn follow(source: Option<&Source>) -> Result<(mpsc::Receiver<()>, Option<Watch>)
     Ok((told, watch))
 }
 
-/// Reads the configuration again, under the flags and variables of the start, and puts it in force.
-///
-/// # Errors
-/// Everything that is wrong with it; the old one stays in force. All of it has been logged.
-async fn reload(
-    server: &mut Server,
-    source: Option<&Source>,
-    why: &str,
-) -> Result<Reloaded, Vec<String>> {
-    let Some(source) = source else {
-        return Err(vec!["there is no configuration to read again".to_owned()]);
-    };
-    let outcome = match config::load(source.clone()) {
-        Ok(plan) => server
-            .reload(plan)
-            .await
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect()),
-        Err(faults) => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>()),
-    };
-    match outcome {
-        Ok(changes) => {
-            tracing::info!(why, "reloaded: {changes}");
-            Ok(Reloaded { changed: changes.changed, not_live: changes.not_live })
-        }
-        Err(faults) => {
-            for fault in &faults {
-                tracing::error!("not reloaded: {fault}");
-            }
-            tracing::error!(
-                why,
-                faults = faults.len(),
-                "not reloaded: the old configuration stays in force"
-            );
-            Err(faults)
+/// Where the plan in force came from.
+struct Configuration {
+    source: Source,
+    /// What its file held when it was read last, in short.
+    seen: u64,
+}
+
+impl Configuration {
+    fn new(source: Source) -> Self {
+        let seen = fingerprint(&source.file);
+        Self { source, seen }
+    }
+
+    /// Its file has changed: puts it in force, unless somebody has asked for that meanwhile, and whether
+    /// it was taken or refused.
+    async fn follow(&mut self, server: &mut Server) {
+        // A file that is away for a moment is being replaced.
+        let there = self.source.file.as_ref().is_some_and(|file| file.exists());
+        if there && fingerprint(&self.source.file) != self.seen {
+            let _ = self.reload(server, "its file has changed").await;
+        } else {
+            tracing::debug!("the configuration's file has changed, and was read meanwhile");
         }
     }
+
+    /// Reads it again, under the flags and variables of the start, and puts it in force.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; the old one stays in force. All of it has been logged.
+    async fn reload(&mut self, server: &mut Server, why: &str) -> Result<Reloaded, Vec<String>> {
+        // Looked at before it is read: a change in between is a change the next time.
+        self.seen = fingerprint(&self.source.file);
+        let outcome = match config::load(self.source.clone()) {
+            Ok(plan) => server.reload(plan).await.map_err(|errors| words(&errors)),
+            Err(faults) => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        };
+        server.reloads().note(outcome.as_ref().err().map(|faults| faults.join("; ")));
+        match outcome {
+            Ok(changes) => {
+                tracing::info!(why, "reloaded: {changes}");
+                Ok(Reloaded { changed: changes.changed, not_live: changes.not_live })
+            }
+            Err(faults) => {
+                for fault in &faults {
+                    tracing::error!("not reloaded: {fault}");
+                }
+                tracing::error!(
+                    why,
+                    faults = faults.len(),
+                    "not reloaded: the old configuration stays in force"
+                );
+                Err(faults)
+            }
+        }
+    }
+}
+
+fn words(errors: &[StartError]) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
 }
 
 fn announce(server: &Server) {

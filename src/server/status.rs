@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
@@ -15,7 +15,8 @@ use crate::config::plan::Plan;
 use crate::downstream::certificates::Store;
 use crate::downstream::plan::Address;
 use crate::pipeline::plan::{Action, HostPattern, Matcher, PathPattern};
-use crate::telemetry::metrics::{CacheState, CertificateLeft, Metrics};
+use crate::telemetry::metrics::{CacheState, CertificateLeft, Metrics, ReloadsKnown};
+use crate::telemetry::reloads::Reloads;
 use crate::upstream::availability::Availability;
 use crate::upstream::roster::{Member, Members};
 use crate::upstream::state::{EndpointState, Health, Need};
@@ -66,8 +67,9 @@ pub(super) fn reporter(
     live: Arc<ArcSwap<Live>>,
     face: Arc<ArcSwap<Face>>,
     metrics: &Arc<Metrics>,
+    reloads: &Arc<Reloads>,
 ) -> Arc<dyn Fn() -> Status + Send + Sync> {
-    let metrics = Arc::clone(metrics);
+    let (metrics, reloads) = (Arc::clone(metrics), Arc::clone(reloads));
     Arc::new(move || {
         let (live, face) = (live.load(), face.load());
         let plan = &live.plan;
@@ -75,7 +77,8 @@ pub(super) fn reporter(
             version: env!("CARGO_PKG_VERSION").into(),
             uptime: metrics.started().elapsed().unwrap_or_default(),
             in_flight: metrics.in_flight(),
-            warnings: warnings(plan, &live.clusters),
+            warnings: [not_reloaded(&reloads, &face.stores), warnings(plan, &live.clusters)]
+                .concat(),
             listeners: listeners(plan, &face.listening, &metrics),
             routes: plan
                 .routes
@@ -90,6 +93,44 @@ pub(super) fn reporter(
             certificates: held(&face.stores),
         }
     })
+}
+
+/// What was to be put in force and is not.
+fn not_reloaded(config: &Reloads, stores: &Stores) -> Vec<String> {
+    let since = |good: SystemTime| {
+        let passed = SystemTime::now().duration_since(good).unwrap_or_default();
+        humantime::format_duration(Duration::from_secs(passed.as_secs()))
+    };
+    let config = config.last();
+    let of_config = config.fault.map(|fault| {
+        let since = since(config.good);
+        format!(
+            "The configuration was not reloaded, the one of {since} ago stays in force: {fault}"
+        )
+    });
+    let of_listener = |(listener, store): &(Arc<str>, Arc<Store>)| {
+        let last = store.reloads().last();
+        let fault = last.fault?;
+        Some(format!(
+            "New certificates of listener {listener} are not used, the last good ones stay: {fault}"
+        ))
+    };
+    of_config.into_iter().chain(stores.iter().filter_map(of_listener)).collect()
+}
+
+/// How reloads went, asked at every scrape.
+pub(super) fn reloads(
+    config: &Arc<Reloads>,
+    face: &Arc<ArcSwap<Face>>,
+) -> impl Fn() -> ReloadsKnown + Send + Sync + 'static {
+    let (config, face) = (Arc::clone(config), Arc::clone(face));
+    move || {
+        let face = face.load();
+        let each = |(listener, store): &(Arc<str>, Arc<Store>)| {
+            (Arc::clone(listener), store.reloads().last())
+        };
+        ReloadsKnown { config: config.last(), certificates: face.stores.iter().map(each).collect() }
+    }
 }
 
 fn warnings(plan: &Plan, clusters: &[Arc<Members>]) -> Vec<String> {

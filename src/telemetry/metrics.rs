@@ -14,11 +14,13 @@ use std::time::SystemTime;
 mod cells;
 mod expose;
 mod families;
+mod reloads;
 mod shard;
 mod upstreams;
 
 pub use cells::BUCKETS;
 pub use expose::TextFormat;
+pub use reloads::ReloadsKnown;
 pub use shard::{ExchangeKey, Gauge, Refusal, Shard, TlsVersion};
 pub use upstreams::EndpointKnown;
 
@@ -81,6 +83,7 @@ pub struct CacheState {
 
 type AskCache = Box<dyn Fn() -> CacheState + Send + Sync>;
 type Certificates = Box<dyn Fn() -> Vec<CertificateLeft> + Send + Sync>;
+type AskReloads = Box<dyn Fn() -> ReloadsKnown + Send + Sync>;
 type Endpoints = Box<dyn Fn() -> Vec<EndpointKnown> + Send + Sync>;
 
 /// Everything that is counted in this process.
@@ -91,6 +94,7 @@ pub struct Metrics {
     certificates: OnceLock<Certificates>,
     cache: OnceLock<AskCache>,
     endpoints: OnceLock<Endpoints>,
+    reloads: OnceLock<AskReloads>,
     started: SystemTime,
 }
 
@@ -117,6 +121,7 @@ impl Metrics {
             certificates: OnceLock::new(),
             cache: OnceLock::new(),
             endpoints: OnceLock::new(),
+            reloads: OnceLock::new(),
             started: SystemTime::now(),
         })
     }
@@ -162,6 +167,11 @@ impl Metrics {
     /// Who knows how endpoints stand; asked at every scrape. Only the first counts.
     pub fn set_endpoints(&self, ask: impl Fn() -> Vec<EndpointKnown> + Send + Sync + 'static) {
         let _ = self.endpoints.set(Box::new(ask));
+    }
+
+    /// Who knows how reloads went; asked at every scrape. Only the first counts.
+    pub fn set_reloads(&self, ask: impl Fn() -> ReloadsKnown + Send + Sync + 'static) {
+        let _ = self.reloads.set(Box::new(ask));
     }
 
     /// When the process began.

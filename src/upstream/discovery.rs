@@ -11,11 +11,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::dns::Resolver;
 use super::plan::{Address, EndpointPlan};
 use super::roster::Members;
+use crate::watch::{Watch, fingerprint, watch};
 
 /// How soon a source is asked again that could not answer.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -23,9 +25,8 @@ const AGAIN: Duration = Duration::from_secs(2);
 const TTL_MIN: Duration = Duration::from_secs(1);
 /// A name is asked for at least so often.
 const TTL_MAX: Duration = Duration::from_secs(300);
-/// How often a file is looked at. Read anew each time: no way of replacing it escapes that, be it
-/// Kubernetes' swap of symlinks or a file system that tells nobody.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a file is read anew though nobody says that it has changed.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// One endpoint of a source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +53,8 @@ pub async fn follow(members: Weak<Members>, source: EndpointPlan, resolver: Opti
         },
         _ => Asked::File(file::Reader::default()),
     };
+    let changed = Arc::new(Notify::new());
+    let _watch = watched(&source, &changed);
     let mut known = None;
     let mut failing = false;
     loop {
@@ -76,8 +79,23 @@ pub async fn follow(members: Weak<Members>, source: EndpointPlan, resolver: Opti
             Err(_) => {}
         }
         drop(members);
-        tokio::time::sleep_until(next).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = changed.notified() => {}
+        }
     }
+}
+
+/// Tells `changed` when the file of a source has changed.
+fn watched(source: &EndpointPlan, changed: &Arc<Notify>) -> Option<Watch> {
+    let Address::File(path) = &source.address else { return None };
+    let (files, changed) = (vec![path.clone()], Arc::clone(changed));
+    let seen = fingerprint(&files);
+    watch("endpoints", files, seen, move || changed.notify_one())
+        .inspect_err(|error| {
+            tracing::warn!(source = %source.name, %error, "a file of endpoints is only polled");
+        })
+        .ok()
 }
 
 fn tell(

@@ -17,6 +17,7 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::support::faults::{eventually, get, http1};
 use crate::support::{Ravelin, certs, h2::Client, raw};
 
 /// A client that takes any certificate, to see which one it is shown.
@@ -98,7 +99,7 @@ async fn shown(address: SocketAddr, name: &str) -> std::io::Result<CertificateDe
 fn answering(tls: &str, routes: &str) -> Ravelin {
     Ravelin::start(&format!(
         "workers: 1\nlisteners:\n  - {{name: https, address: \"127.0.0.1:0\", tls: {{{tls}}}}}\n  - {{name: plain, address: \"127.0.0.1:0\"}}\n\
-         routes: {routes}\nadmin: \"off\"\naccess_log: {{format: \"off\"}}\n"
+         routes: {routes}\nadmin: \"127.0.0.1:0\"\naccess_log: {{format: \"off\"}}\n"
     ))
 }
 
@@ -274,12 +275,20 @@ async fn a_replaced_client_ca_is_believed_live_and_of_a_bad_one_the_last_good_is
     crate::support::raw::until(async || knows(&second.1).await, |known| *known).await;
     assert!(!knows(&first.1).await, "the old one is not believed any more");
     // What is no certificate at all changes nothing; the next good one does.
+    let good = || ravelin.metric("ravelin_certificates_last_reload_successful{listener=\"https\"}");
+    let since = || ravelin.metric("ravelin_certificates_last_reload_success_timestamp_seconds{");
+    let before = since();
+    assert!(good() == 1.0 && before > 1.0e9);
     std::fs::write(&ca, "-----BEGIN nonsense").unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    eventually("it is told that it is bad", || good() == 0.0).await;
+    assert_eq!(since(), before);
+    let page = http1(ravelin.admin(), get("localhost", "/")).await.unwrap();
+    assert!(page.text().contains("New certificates of listener https are not used"));
     assert!(knows(&second.1).await && !knows(&first.1).await);
     std::fs::write(&ca, first.0 + &second.0).unwrap();
     crate::support::raw::until(async || knows(&first.1).await, |known| *known).await;
     assert!(knows(&second.1).await);
+    eventually("and that it is good again", || good() == 1.0 && since() > before).await;
 }
 
 #[tokio::test]

@@ -249,3 +249,51 @@ async fn twenty_reloads_under_load_cost_no_call() {
     let (good, bad) = load.stop().await;
     assert!(good > 100 && bad.is_empty(), "{good} good, and {bad:?}");
 }
+
+#[tokio::test]
+async fn a_change_that_a_call_has_taken_up_is_not_taken_up_again_by_the_watch() {
+    let standin = standin().await;
+    let yaml = before(&standin, "");
+    let process = Process::start_with(&with_route(&yaml, "mine", "one"), |command| {
+        command.env("RAVELIN_LOG", "debug");
+    })
+    .await;
+    process.configure(&with_route(&yaml, "mine", "two"));
+    assert_eq!(reload(&process).await.status(), 200);
+    // The watch may have been first, on a busy machine: then the call has found nothing new.
+    eventually("the watch has looked", || {
+        process.heard("was read meanwhile") + process.heard("why=\"its file has changed\"") == 1
+    })
+    .await;
+    assert_eq!(process.heard("reloaded: route mine changed"), 1);
+    assert_eq!(process.heard("reloaded: nothing changed why=\"its file has changed\""), 0);
+    assert_eq!(asked(&process).await, "two");
+}
+
+#[tokio::test]
+async fn how_the_last_reload_went_is_in_the_metrics_and_on_the_status_page() {
+    let standin = standin().await;
+    let yaml = before(&standin, "");
+    let process = Process::start(&yaml).await;
+    let admin = process.address("\"admin\"");
+    let page = async |path: &str| http1(admin, get("localhost", path)).await.unwrap();
+    let metric = async |name: &str| -> f64 {
+        let metrics = page("/metrics").await;
+        let name = format!("ravelin_config_last_reload_{name} ");
+        metrics.text().lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap()
+    };
+    let started = metric("success_timestamp_seconds").await;
+    assert!(metric("successful").await == 1.0 && started > 1.0e9);
+    process.configure(&format!("{yaml}nonsense: 1\n"));
+    assert_eq!(reload(&process).await.status(), 422);
+    assert_eq!(metric("successful").await, 0.0);
+    assert_eq!(metric("success_timestamp_seconds").await, started, "that one is in force");
+    let status = page("/").await;
+    assert!(status.text().contains("The configuration was not reloaded"), "{}", status.text());
+    assert!(status.text().contains("nonsense"), "{}", status.text());
+    process.configure(&with_route(&yaml, "mine", "two"));
+    assert_eq!(reload(&process).await.status(), 200);
+    assert_eq!(metric("successful").await, 1.0);
+    assert!(metric("success_timestamp_seconds").await > started);
+    assert!(!page("/").await.text().contains("was not reloaded"));
+}

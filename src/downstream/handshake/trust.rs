@@ -2,7 +2,6 @@
 //! changes. A bad new file is reported, and the last good one kept.
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -19,6 +18,8 @@ pub struct Trust {
     config: Arc<ArcSwap<ServerConfig>>,
     /// The CA file as it was read last.
     seen: Option<Vec<u8>>,
+    /// Why that is not in use.
+    fault: Option<String>,
 }
 
 impl Trust {
@@ -34,6 +35,7 @@ impl Trust {
             store: Arc::clone(store),
             config: Arc::new(ArcSwap::new(config)),
             seen,
+            fault: None,
         })
     }
 
@@ -42,32 +44,35 @@ impl Trust {
         Arc::clone(&self.config)
     }
 
-    /// Looks at the CA file whenever the files of the listener have changed.
-    ///
-    /// The whole configuration is made anew: tickets of clients that an old CA had let in are not
-    /// taken any more.
+    /// Looks at the CA file whenever the files of the listener have changed, and notes how it all went.
     pub fn renewed(mut self) -> impl FnMut(&Report) + Send + 'static {
-        move |_| {
-            let Some(file) = self.plan.client_auth.ca().cloned() else { return };
-            let current = fs::read(&file).ok();
-            if current == self.seen {
-                return;
-            }
-            self.seen = current;
-            self.take(&file);
+        move |report| {
+            self.look();
+            let faults = report.failed.iter().map(ToString::to_string).chain(self.fault.clone());
+            let faults: Vec<_> = faults.collect();
+            self.store.reloads().note((!faults.is_empty()).then(|| faults.join("; ")));
         }
     }
 
-    fn take(&self, file: &Path) {
-        match server_config(&self.plan, Arc::clone(&self.store)) {
+    /// The whole configuration is made anew: tickets of clients that an old CA had let in are not
+    /// taken any more.
+    fn look(&mut self) {
+        let Some(file) = self.plan.client_auth.ca() else { return };
+        let current = fs::read(file).ok();
+        if current == self.seen {
+            return;
+        }
+        self.fault = match server_config(&self.plan, Arc::clone(&self.store)) {
             Ok(config) => {
                 self.config.store(config);
                 tracing::info!(file = %file.display(), "a new CA of client certificates is in use");
+                None
             }
-            Err(error) => tracing::error!(
-                %error,
-                "a new CA of client certificates is not used; the last good one stays"
-            ),
-        }
+            Err(error) => {
+                tracing::error!(%error, "a new CA of client certificates is not used; the last good one stays");
+                Some(error.to_string())
+            }
+        };
+        self.seen = current;
     }
 }

@@ -19,7 +19,7 @@ use super::cells::{
     BUCKETS, CAUSES, Cells, EndpointCells, ExchangeCells, FIRST_STATUS, GRPC_CODES,
     KINDS_OF_EXCHANGE, ListenerCells,
 };
-use super::{Metrics, Names, lock, upstreams};
+use super::{Metrics, Names, lock, reloads, upstreams};
 use crate::error::Kind;
 use crate::exchange::{Class, Protocol};
 
@@ -38,6 +38,9 @@ impl Collector for Metrics {
         scrape.listeners(&mut encoder)?;
         scrape.endpoints(&mut encoder)?;
         self.cache(&scrape, &mut encoder)?;
+        if let Some(ask) = self.reloads.get() {
+            reloads::encode(&ask(), &mut encoder)?;
+        }
         let known = self.endpoints.get().map(|ask| ask()).unwrap_or_default();
         upstreams::encode(&known, &mut encoder)
     }
