@@ -103,6 +103,31 @@ fn what_is_explained_loads_to_the_same() {
     }
 }
 
+#[test]
+fn a_cluster_in_the_place_of_zitadels_has_from_it_what_it_does_not_say_itself() {
+    let load = |clusters: &str| {
+        let yaml = format!(
+            "zitadel: {{upstream: \"h2c://a:1\", domain: id.test, tls_mode: disabled, hash: client, \
+             max_in_flight: 7, max_pending: 9, resolver: \"192.0.2.1:53\"}}\nclusters: {{{clusters}}}\n"
+        );
+        let plan = config::load_str("test", &yaml, &Overrides::default(), Files::Ignored);
+        let plan = plan.unwrap_or_else(|faults| panic!("{faults}"));
+        let found = plan.clusters.iter().find(|cluster| &*cluster.name == "zitadel").cloned();
+        (plan.clusters.len(), found.unwrap())
+    };
+    let (_, preset) = load("");
+    assert!(preset.health.is_some() && preset.hash.is_some() && preset.resolver.is_some());
+    assert_eq!((preset.caps.in_flight, preset.caps.pending), (Some(7), 9));
+    let (count, own) = load("zitadel: {endpoints: [\"h2c://b:1\", \"h2c://c:1\"], idle: 5s}");
+    assert_eq!((count, own.endpoints.len(), own.idle.as_secs()), (1, 2, 5));
+    assert_eq!((&own.health, &own.hash), (&preset.health, &preset.hash));
+    assert_eq!((own.resolver, own.caps), (preset.resolver, preset.caps));
+    let (_, own) = load("zitadel: {endpoints: \"h2c://b:1\", health: \"off\", max_in_flight: 3}");
+    assert_eq!((&own.health, own.caps.in_flight, own.caps.pending), (&None, Some(3), 9));
+    let (count, _) = load("other: {endpoints: \"h2c://b:1\"}");
+    assert_eq!(count, 2);
+}
+
 /// Each `bad/*.yaml` has its exact messages beside it; `RAVELIN_BLESS=1` writes them anew.
 #[test]
 fn bad_files_have_exactly_these_faults() {

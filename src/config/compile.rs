@@ -44,8 +44,8 @@ pub fn document(document: &Document, scope: &Scope<'_>) -> Plan {
         preset.add(site, expansion.guards, expansion.routes, scope);
     }
     let written = |name: &str| document.clusters.iter().any(|all| all.contains_key(name));
-    preset_clusters.retain(|plan| !written(&plan.name));
-    let preset_names = preset_clusters.iter().map(|plan| Arc::clone(&plan.name)).collect();
+    let preset_names = preset_clusters.iter().map(|plan| Arc::clone(&plan.name));
+    let preset_names = preset_names.filter(|name| !written(name)).collect();
     let clusters = clusters::clusters(document, preset_clusters, scope);
     let known = routes::Known {
         listeners: &listeners,

@@ -352,11 +352,7 @@ fn cluster_tree(plan: &ClusterPlan) -> Json {
     out.insert("max_age".into(), json!(duration(plan.max_age)));
     out.insert("keepalive".into(), json!(duration(plan.keepalive)));
     out.insert("health".into(), upstream::health(plan.health.as_ref()));
-    out.extend(plan.hash.as_ref().map(|by| ("hash".to_owned(), upstream::hash(by))));
-    out.extend(plan.caps.in_flight.map(|cap| ("max_in_flight".to_owned(), json!(cap))));
-    out.insert("max_pending".into(), json!(plan.caps.pending));
-    let resolver = plan.resolver.map(|address| ("resolver".to_owned(), json!(address.to_string())));
-    out.extend(resolver);
+    upstream::balance(plan.hash.as_ref(), plan.caps, plan.resolver, &mut out);
     Json::Object(out)
 }
 

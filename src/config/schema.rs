@@ -126,6 +126,16 @@ pub struct Zitadel {
     pub instance_host: Option<AuthorityText>,
     /// How ZITADEL's replicas are checked. Default: `zitadel`.
     pub health: Option<upstream::Health>,
+    /// As `hash` of a cluster.
+    pub hash: Option<HashText>,
+    /// As `max_in_flight` of a cluster: exchanges that one replica carries at once.
+    #[schemars(range(min = 1))]
+    pub max_in_flight: Option<u32>,
+    /// As `max_pending` of a cluster.
+    #[schemars(range(min = 1), extend("default" = 10000))]
+    pub max_pending: Option<u32>,
+    /// As `resolver` of a cluster, for the login's endpoints too.
+    pub resolver: Option<ResolverText>,
     /// What is not for everyone.
     pub guards: Option<Guards>,
     /// What a request may cost.
@@ -705,7 +715,8 @@ pub struct Cluster {
     /// there, and how long it then has to answer before its exchanges are given up.
     #[schemars(extend("default" = "10s"))]
     pub keepalive: Option<DurationText>,
-    /// How endpoints are checked. Default: not at all, only what requests meet is known.
+    /// How endpoints are checked. Default: not at all, only what requests meet is known; as `zitadel` says
+    /// for a cluster that takes the place of its.
     pub health: Option<upstream::Health>,
     /// Exchanges with the same client address, header or cookie go to the same endpoint while it is
     /// well and not overloaded. Default: to the less loaded of two.

@@ -9,6 +9,7 @@ pub mod guards;
 pub mod pieces;
 pub mod reads;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,9 @@ use crate::pipeline::plan::{
     CompressPlan, ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan,
     RetryPlan, RoutePlan, SiteHost, Timeouts,
 };
-use crate::upstream::plan::{Caps, ClusterPlan, EndpointPlan, HealthPlan, Protocol, TlsPlan};
+use crate::upstream::plan::{
+    Caps, ClusterPlan, EndpointPlan, HashBy, HealthPlan, Protocol, TlsPlan,
+};
 
 /// ZITADEL's `--tlsMode` (`cmd/tls/tls.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,12 @@ pub struct Installation {
     pub upstream: Vec<EndpointPlan>,
     /// How its replicas are checked.
     pub health: Option<HealthPlan>,
+    /// What leads an exchange to its replica.
+    pub hash: Option<HashBy>,
+    /// What one replica is given at most.
+    pub caps: Caps,
+    /// The name server that is asked in the place of the system's.
+    pub resolver: Option<SocketAddr>,
     /// How ZITADEL's certificate is judged.
     pub tls: TlsPlan,
     /// The login application; none: its pages say that it is missing.
@@ -175,23 +184,20 @@ pub struct Expansion {
 impl Installation {
     /// Its clusters and routes; `clocks` are those of routes that have none of their own.
     pub fn expand(&self, clocks: Timeouts) -> Expansion {
-        let cluster = |name: Arc<str>, endpoints: &[EndpointPlan], tls: &TlsPlan| ClusterPlan {
-            name,
+        let cluster = |name: Arc<str>, endpoints: &[EndpointPlan]| ClusterPlan {
             endpoints: endpoints.to_vec(),
-            tls: tls.clone(),
-            connect_timeout: crate::config::compile::clusters::CONNECT_TIMEOUT,
-            idle: crate::config::compile::clusters::IDLE,
-            max_age: crate::config::compile::clusters::MAX_AGE,
-            keepalive: crate::config::compile::clusters::KEEPALIVE,
-            health: None,
-            hash: None,
-            resolver: None,
-            caps: Caps::default(),
+            resolver: self.resolver,
+            ..crate::config::compile::clusters::bare(name)
         };
-        let zitadel = cluster(Arc::clone(&self.name), &self.upstream, &self.tls);
-        let mut clusters = vec![ClusterPlan { health: self.health.clone(), ..zitadel }];
+        let mut clusters = vec![ClusterPlan {
+            tls: self.tls.clone(),
+            health: self.health.clone(),
+            hash: self.hash.clone(),
+            caps: self.caps,
+            ..cluster(Arc::clone(&self.name), &self.upstream)
+        }];
         if !self.login.is_empty() {
-            clusters.push(cluster(self.piece("login"), &self.login, &TlsPlan::default()));
+            clusters.push(cluster(self.piece("login"), &self.login));
         }
         Expansion {
             clusters,

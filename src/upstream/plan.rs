@@ -59,6 +59,16 @@ pub struct HealthPlan {
     pub timeout: Duration,
 }
 
+impl HealthPlan {
+    /// The authority that is asked for, where one is named.
+    pub fn host(&self) -> Option<&str> {
+        match &self.check {
+            Check::Zitadel { host } | Check::Http { host, .. } => host.as_deref(),
+            Check::Grpc { .. } | Check::Tcp => None,
+        }
+    }
+}
+
 /// What a check asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::compile::{item, lasting, upstream};
 use crate::config::fault::without_userinfo;
 use crate::config::parse::{self, Endpoint};
-use crate::config::schema::text::{EndpointText, OneOrMany, PinText};
+use crate::config::schema::text::{DurationText, EndpointText, OneOrMany, PinText};
 use crate::config::schema::{Cluster, ClusterTls, Document, KeyPair};
 use crate::config::scope::Scope;
 use crate::upstream::plan::{Address, Caps, ClusterPlan, EndpointPlan, TlsPlan};
@@ -16,79 +16,97 @@ use crate::upstream::plan::{Address, Caps, ClusterPlan, EndpointPlan, TlsPlan};
 pub const SHORT: &str = "upstream";
 
 /// How long connecting may take where nothing is said.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an unused connection is kept where nothing is said.
-pub const IDLE: Duration = Duration::from_secs(90);
+const IDLE: Duration = Duration::from_secs(90);
 /// How long a connection is used where nothing is said.
-pub const MAX_AGE: Duration = Duration::from_secs(3600);
+const MAX_AGE: Duration = Duration::from_secs(3600);
 /// How long an upstream in use may be silent where nothing is said.
-pub const KEEPALIVE: Duration = Duration::from_secs(10);
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// A cluster of which nothing is said.
+pub fn bare(name: Arc<str>) -> ClusterPlan {
+    ClusterPlan {
+        name,
+        endpoints: Vec::new(),
+        tls: TlsPlan::default(),
+        connect_timeout: CONNECT_TIMEOUT,
+        idle: IDLE,
+        max_age: MAX_AGE,
+        keepalive: KEEPALIVE,
+        health: None,
+        hash: None,
+        resolver: None,
+        caps: Caps::default(),
+    }
+}
 
 /// Every cluster: those that are written, those of `preset` that none of these replaces, and the
-/// short form's.
+/// short form's. One that takes the place of the preset's has what it does not say itself from it.
 pub fn clusters(
     document: &Document,
     preset: Vec<ClusterPlan>,
     scope: &Scope<'_>,
 ) -> Vec<ClusterPlan> {
     let below = scope.key("clusters");
-    let mut plans: Vec<ClusterPlan> = document
-        .clusters
-        .iter()
-        .flatten()
-        .map(|(name, written)| cluster(name, written, &below.key(name)))
-        .collect();
-    plans.extend(preset);
+    let each = |(name, written): (&String, &Cluster)| {
+        let replaced = preset.iter().find(|plan| *plan.name == **name);
+        let base = replaced.cloned().unwrap_or_else(|| bare(Arc::from(&**name)));
+        cluster(written, base, &below.key(name))
+    };
+    let mut plans: Vec<ClusterPlan> = document.clusters.iter().flatten().map(each).collect();
+    let kept = preset.into_iter().filter(|plan| !plans.iter().any(|own| own.name == plan.name));
+    let kept: Vec<_> = kept.collect();
+    plans.extend(kept);
     if let Some(text) = &document.upstream {
         let scope = scope.key(SHORT);
         if plans.iter().any(|plan| &*plan.name == SHORT) {
             let expected = "a name of its own (the short form \"upstream\" has it)";
             below.key(SHORT).bad(SHORT, expected);
         }
-        plans.push(ClusterPlan {
-            name: SHORT.into(),
-            endpoints: endpoint(text, &scope).into_iter().collect(),
-            tls: TlsPlan::default(),
-            connect_timeout: CONNECT_TIMEOUT,
-            idle: IDLE,
-            max_age: MAX_AGE,
-            keepalive: KEEPALIVE,
-            health: None,
-            hash: None,
-            resolver: None,
-            caps: Caps::default(),
-        });
+        let endpoints = endpoint(text, &scope).into_iter().collect();
+        plans.push(ClusterPlan { endpoints, ..bare(SHORT.into()) });
     }
     plans
 }
 
-fn cluster(name: &str, cluster: &Cluster, scope: &Scope<'_>) -> ClusterPlan {
+fn cluster(cluster: &Cluster, base: ClusterPlan, scope: &Scope<'_>) -> ClusterPlan {
     let endpoints = endpoints(cluster.endpoints.as_ref(), &scope.key("endpoints"));
-    if name.is_empty() {
-        scope.bad(name, "a name");
+    if base.name.is_empty() {
+        scope.bad(&base.name, "a name");
     }
+    let is_tls = endpoints.iter().any(|endpoint| endpoint.protocol.is_tls());
     let tls = cluster.tls.as_ref().map(|written| tls(written, &scope.key("tls")));
-    if tls.is_some() && !endpoints.is_empty() && !endpoints.iter().any(|e| e.protocol.is_tls()) {
+    if tls.is_some() && !endpoints.is_empty() && !is_tls {
         scope
             .key("tls")
             .fault("TLS settings of plaintext endpoints", "h2:// or https:// endpoints");
     }
+    let clock = |written: Option<&DurationText>, base, key| lasting(written, base, &scope.key(key));
+    let health = match &cluster.health {
+        None => base.health,
+        health => {
+            let host = base.health.and_then(|plan| plan.host().map(str::to_owned));
+            upstream::health(health.as_ref(), host, &scope.key("health"))
+        }
+    };
     ClusterPlan {
-        name: Arc::from(name),
+        name: base.name,
+        tls: tls.or_else(|| is_tls.then_some(base.tls)).unwrap_or_default(),
         endpoints,
-        tls: tls.unwrap_or_default(),
-        connect_timeout: lasting(
+        connect_timeout: clock(
             cluster.connect_timeout.as_ref(),
-            CONNECT_TIMEOUT,
-            &scope.key("connect_timeout"),
+            base.connect_timeout,
+            "connect_timeout",
         ),
-        idle: lasting(cluster.idle.as_ref(), IDLE, &scope.key("idle")),
-        max_age: lasting(cluster.max_age.as_ref(), MAX_AGE, &scope.key("max_age")),
-        keepalive: lasting(cluster.keepalive.as_ref(), KEEPALIVE, &scope.key("keepalive")),
-        health: upstream::health(cluster.health.as_ref(), None, &scope.key("health")),
-        hash: upstream::hash(cluster.hash.as_ref(), &scope.key("hash")),
-        resolver: upstream::resolver(cluster.resolver.as_ref(), &scope.key("resolver")),
-        caps: upstream::caps(cluster),
+        idle: clock(cluster.idle.as_ref(), base.idle, "idle"),
+        max_age: clock(cluster.max_age.as_ref(), base.max_age, "max_age"),
+        keepalive: clock(cluster.keepalive.as_ref(), base.keepalive, "keepalive"),
+        health,
+        hash: upstream::hash(cluster.hash.as_ref(), &scope.key("hash")).or(base.hash),
+        resolver: upstream::resolver(cluster.resolver.as_ref(), &scope.key("resolver"))
+            .or(base.resolver),
+        caps: upstream::caps(cluster.max_in_flight, cluster.max_pending, base.caps),
     }
 }
 

@@ -7,7 +7,6 @@ use http::HeaderName;
 
 use crate::config::compile::lasting;
 use crate::config::parse;
-use crate::config::schema::Cluster;
 use crate::config::schema::text::{AuthorityText, HashText, PathText, ResolverText};
 use crate::config::schema::upstream::{Health, HealthCheck, HealthForm};
 use crate::config::scope::Scope;
@@ -90,12 +89,8 @@ pub fn resolver(written: Option<&ResolverText>, scope: &Scope<'_>) -> Option<Soc
 }
 
 /// What one endpoint is given at most.
-pub fn caps(cluster: &Cluster) -> Caps {
-    let default = Caps::default();
-    Caps {
-        in_flight: cluster.max_in_flight,
-        pending: cluster.max_pending.unwrap_or(default.pending),
-    }
+pub fn caps(in_flight: Option<u32>, pending: Option<u32>, base: Caps) -> Caps {
+    Caps { in_flight: in_flight.or(base.in_flight), pending: pending.unwrap_or(base.pending) }
 }
 
 /// What leads an exchange to its endpoint.

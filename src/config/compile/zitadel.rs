@@ -17,7 +17,7 @@ use crate::config::scope::Scope;
 use crate::config::zitadel::{Guards, Installation, Limits, Mode, Opening, authority, exposure};
 use crate::downstream::plan::ListenerPlan;
 use crate::pipeline::plan::{LimitsPlan, RetryPlan, SiteHost};
-use crate::upstream::plan::EndpointPlan;
+use crate::upstream::plan::{Caps, EndpointPlan};
 
 /// Every installation, with where it was written.
 pub fn installations<'a>(
@@ -78,6 +78,9 @@ fn installation(
         mode,
         upstream: replicas,
         health,
+        hash: upstream::hash(written.hash.as_ref(), &scope.key("hash")),
+        caps: upstream::caps(written.max_in_flight, written.max_pending, Caps::default()),
+        resolver: upstream::resolver(written.resolver.as_ref(), &scope.key("resolver")),
         tls: tls.unwrap_or_default(),
         login,
         hosts: domains,

@@ -1,9 +1,11 @@
 //! What a cluster is told beside its addresses.
 
+use std::net::SocketAddr;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::duration;
-use crate::upstream::plan::{Check, HashBy, HealthPlan};
+use crate::upstream::plan::{Caps, Check, HashBy, HealthPlan};
 
 /// How endpoints are checked.
 pub(super) fn health(plan: Option<&HealthPlan>) -> Json {
@@ -34,8 +36,22 @@ pub(super) fn health(plan: Option<&HealthPlan>) -> Json {
     Json::Object(out)
 }
 
+/// What leads exchanges to endpoints, and how many each is given.
+pub(super) fn balance(
+    by: Option<&HashBy>,
+    caps: Caps,
+    resolver: Option<SocketAddr>,
+    out: &mut Map<String, Json>,
+) {
+    out.extend(by.map(|by| ("hash".to_owned(), hash(by))));
+    out.extend(caps.in_flight.map(|cap| ("max_in_flight".to_owned(), json!(cap))));
+    out.insert("max_pending".into(), json!(caps.pending));
+    let resolver = resolver.map(|address| ("resolver".to_owned(), json!(address.to_string())));
+    out.extend(resolver);
+}
+
 /// What leads an exchange to its endpoint.
-pub(super) fn hash(by: &HashBy) -> Json {
+fn hash(by: &HashBy) -> Json {
     match by {
         HashBy::Client => json!("client"),
         HashBy::Header(name) => json!(format!("header:{name}")),

@@ -24,6 +24,7 @@ pub(super) fn installation(site: &Installation) -> Json {
     let host = site.instance_host.as_ref();
     out.extend(host.map(|host| ("instance_host".to_owned(), json!(text(host)))));
     out.insert("health".into(), upstream::health(site.health.as_ref()));
+    upstream::balance(site.hash.as_ref(), site.caps, site.resolver, &mut out);
     let mut guards = Map::new();
     if !site.guards.open.is_empty() {
         guards.insert("open".into(), site.guards.open.iter().map(opening).collect());
