@@ -30,7 +30,7 @@ pub mod status;
 
 pub use calls::Control;
 pub use drained::Drained;
-pub use purge::Purge;
+pub use purge::{Purge, Purged};
 pub use status::Status;
 
 /// Whether new requests should come here.
@@ -106,8 +106,8 @@ impl Admin {
     }
 }
 
-/// Forgets what the cache holds, and says how many answers that were; `None`: no route has a cache.
-pub type Forget = Arc<dyn Fn(&Purge) -> Option<usize> + Send + Sync>;
+/// Forgets what the cache holds.
+pub type Forget = Arc<dyn Fn(&Purge) -> Purged + Send + Sync>;
 
 /// Answers on `listener` until `stop` is there; requests that have begun are finished.
 ///

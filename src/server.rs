@@ -23,6 +23,7 @@ use crate::downstream::accept::Waiting;
 use crate::downstream::plan::Address;
 use crate::pipeline::admit::rate::Rates;
 use crate::pipeline::cache::Cache;
+use crate::pipeline::cache::generation::Which;
 use crate::pipeline::cache::store::Purge;
 use crate::pipeline::quota::Quotas;
 use crate::telemetry::Telemetry;
@@ -377,10 +378,18 @@ fn kept(live: &Live, plan: &Plan) -> Option<Arc<Cache>> {
 fn forget(live: Arc<ArcSwap<Live>>) -> admin::Forget {
     Arc::new(move |what| {
         let live = live.load();
-        Some(live.cache.as_ref()?.purge(&match what {
+        let Some(cache) = &live.cache else { return admin::Purged::NoCache };
+        let purge = match what {
             admin::Purge::All => Purge::All,
             admin::Purge::Host(host) => Purge::Host(host.clone()),
             admin::Purge::Address(address) => Purge::Address(address.clone()),
-        }))
+            admin::Purge::Generation(id) => {
+                let which = if id == "old" { Which::Earlier } else { Which::One(id.clone()) };
+                return cache
+                    .retire(&which)
+                    .map_or_else(admin::Purged::Unknown, admin::Purged::Count);
+            }
+        };
+        admin::Purged::Count(cache.purge(&purge))
     })
 }

@@ -1,4 +1,5 @@
-//! `POST /purge?all`, `?host=…` or `?url=…`: forgets what the cache holds, and says how much that was.
+//! `POST /purge?all`, `?host=…`, `?url=…` or `?generation=…`: forgets what the cache holds, and says how
+//! much that was.
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
@@ -15,9 +16,23 @@ pub enum Purge {
     Host(String),
     /// One address.
     Address(String),
+    /// The hashed files of one generation of an application; `old`: of all that are not served.
+    Generation(String),
 }
 
-const HOW: &str = "One of /purge?all, /purge?host=HOST and /purge?url=URL.\n";
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purged {
+    /// No route has a cache.
+    NoCache,
+    /// So many answers went.
+    Count(usize),
+    /// There is no such generation, but these.
+    Unknown(Vec<String>),
+}
+
+const HOW: &str =
+    "One of /purge?all, /purge?host=HOST, /purge?url=URL and /purge?generation=ID (or old).\n";
 
 /// Answers the call.
 pub(super) async fn purge(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
@@ -25,8 +40,15 @@ pub(super) async fn purge(State(admin): State<Admin>, RawQuery(query): RawQuery)
         return text(StatusCode::BAD_REQUEST, HOW);
     };
     match (admin.purge)(&what) {
-        None => text(StatusCode::OK, "0 purged: no route has a cache\n"),
-        Some(count) => text(StatusCode::OK, format!("{count} purged\n")),
+        Purged::NoCache => text(StatusCode::OK, "0 purged: no route has a cache\n"),
+        Purged::Count(count) => text(StatusCode::OK, format!("{count} purged\n")),
+        Purged::Unknown(known) if known.is_empty() => {
+            text(StatusCode::NOT_FOUND, "No generation of an application is known.\n")
+        }
+        Purged::Unknown(known) => {
+            let known = known.join(", ");
+            text(StatusCode::NOT_FOUND, format!("No such generation. There are: {known}\n"))
+        }
     }
 }
 
@@ -37,6 +59,9 @@ fn read(query: &str) -> Option<Purge> {
     }
     if let Some(host) = query.strip_prefix("host=").filter(|host| !host.is_empty()) {
         return Some(Purge::Host(decoded(host)));
+    }
+    if let Some(id) = query.strip_prefix("generation=").filter(|id| !id.is_empty()) {
+        return Some(Purge::Generation(id.to_owned()));
     }
     matches!(query, "all" | "all=" | "all=true" | "all=1").then_some(Purge::All)
 }
@@ -77,6 +102,8 @@ mod tests {
             ("url=https://a.test/x?y=1&z", url("https://a.test/x?y=1&z")),
             ("url=https%3A%2F%2Fa.test%2Fx%3Fy", url("https://a.test/x?y")),
             ("url=https://a.test/%41", url("https://a.test/%41")),
+            ("generation=old", Some(Purge::Generation("old".to_owned()))),
+            ("generation=", None),
             ("url=", None),
             ("host=", None),
             ("", None),

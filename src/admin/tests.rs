@@ -57,7 +57,7 @@ fn admin() -> Admin {
         clusters: Arc::new(Vec::new),
         drained: Arc::default(),
         control: None,
-        purge: Arc::new(|_| None),
+        purge: Arc::new(|_| Purged::NoCache),
     }
 }
 

@@ -350,14 +350,19 @@ fn calling(name: &'static str, about: &'static str) -> Command {
 fn purge() -> Command {
     let url = Arg::new("url").long("url").value_name("URL");
     let host = Arg::new("host").long("host").value_name("HOST");
+    let generation = Arg::new("generation").long("generation").value_name("ID");
     let all = Arg::new("all").long("all").action(ArgAction::SetTrue);
     Command::new("purge")
         .about("Tell a running Ravelin to forget what its cache holds; says how much that was")
         .after_help("Example: ravelin purge --host id.example.com")
         .arg(url.help("One address, such as https://id.example.com/ui/console/"))
         .arg(host.help("Every address of a host: with its port, or whatever its port"))
+        .arg(generation.help(
+            "The hashed files of one generation of an application, as the log calls it, or \"old\": \
+             of all that are no longer served",
+        ))
         .arg(all.help("Everything"))
-        .group(ArgGroup::new("what").args(["url", "host", "all"]).required(true))
+        .group(ArgGroup::new("what").args(["url", "host", "generation", "all"]).required(true))
         .arg(config())
         .args(FLAGS.iter().filter(|flag| flag.name == "admin").map(flag))
 }

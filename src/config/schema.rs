@@ -143,6 +143,11 @@ pub struct Zitadel {
     /// Keep the Console, the login's static files and public assets in memory; `false`: nothing.
     #[schemars(extend("default" = true))]
     pub cache: Option<bool>,
+    /// Keep OIDC's keys and discovery for when ZITADEL fails, while it restarts for example, for no
+    /// longer than the keys' own `max-age` (five minutes). While it answers, it answers everybody
+    /// itself. Needs `cache`.
+    #[schemars(extend("default" = false))]
+    pub shield: Option<bool>,
     /// Edits of every request's headers, after Ravelin's own.
     pub request_headers: Option<HeaderEdits>,
     /// Edits of every answer's headers.

@@ -103,6 +103,8 @@ pub struct Installation {
     pub limits: Limits,
     /// Whether files are kept in memory.
     pub cache: bool,
+    /// Whether keys and discovery are kept for when ZITADEL fails.
+    pub shield: bool,
     /// Limits at the top of the configuration, where `limits` says nothing.
     pub base: LimitsPlan,
     /// What is sent again.

@@ -26,6 +26,7 @@ pub mod never;
 pub mod policy;
 pub mod range;
 pub mod reuse;
+pub mod shield;
 mod spare;
 pub mod status;
 pub mod store;
@@ -47,8 +48,9 @@ use self::directives::Asked;
 use self::entry::{Entry, Head, Source};
 use self::fetch::Fetch;
 use self::flight::{Flights, Lead, Phase, Role};
-use self::generation::{Generations, Piece};
+use self::generation::{Generations, Piece, Which};
 use self::reuse::Reuse;
+use self::shield::Shield;
 use self::status::Told;
 use self::store::{Key, Purge, Store};
 use self::variants::Variants;
@@ -83,6 +85,7 @@ pub struct Cache {
     flights: Arc<Flights>,
     variants: Variants,
     generations: Generations,
+    shield: Arc<Shield>,
 }
 
 impl Cache {
@@ -92,7 +95,8 @@ impl Cache {
         let store = Store::new(plan);
         let variants = Variants::new(&store, shelf);
         let generations = Generations::default();
-        Arc::new(Self { store, flights: Arc::default(), variants, generations })
+        let (flights, shield) = (Arc::default(), Arc::default());
+        Arc::new(Self { store, flights, variants, generations, shield })
     }
 
     /// What it keeps.
@@ -117,13 +121,27 @@ impl Cache {
 
     /// Forgets; how many answers went.
     pub fn purge(&self, purge: &Purge) -> usize {
-        self.store.purge(purge)
+        self.store.purge(purge) + self.shield.purge(purge)
+    }
+
+    /// Forgets the hashed files of generations, whatever the application; how many answers went.
+    ///
+    /// # Errors
+    /// No application has such a generation: those that there are.
+    pub fn retire(&self, which: &Which) -> Result<usize, Vec<String>> {
+        let apps = self.generations.all();
+        let files: Vec<_> = apps.iter().filter_map(|app| app.retire(which)).collect();
+        if files.is_empty() && *which != Which::Earlier {
+            return Err(apps.iter().flat_map(|app| app.ids()).collect());
+        }
+        Ok(self.store.forget_paths(&files.into_iter().flatten().collect()))
     }
 
     /// Whether a route's cache is about this request at all. RPCs and WebSockets never are.
     pub fn concerns(plan: &CachePlan, class: Class, path: &str) -> bool {
         let page = matches!(class, Class::Page | Class::Asset | Class::Rest);
-        page && matches!(sight(path), Ok(Sight::Clear(path)) if plan.covers(&path))
+        let about = |path: &str| plan.covers(path) || (plan.shield && shield::concerns(path));
+        page && matches!(sight(path), Ok(Sight::Clear(path)) if about(&path))
     }
 
     /// Answers a request that [`Cache::concerns`] the route `source`.
@@ -139,6 +157,9 @@ impl Cache {
         next: &impl Next,
     ) -> Result<Response<Body>, Error> {
         let is_get = *request.method() == Method::GET;
+        if is_get && plan.shield && shield::concerns(sight(request.uri().path())?.path()) {
+            return self.shielded(request, exchange, next).await;
+        }
         let page = match plan.app.is_some() && is_get {
             true => Some(self.asked(plan, source, &request, exchange)?),
             false => None,
@@ -386,6 +407,33 @@ impl Cache {
             }
             _ => None,
         }
+    }
+
+    /// ZITADEL's keys and discovery: always upstream's own answer, but when it fails.
+    async fn shielded(
+        &self,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+        next: &impl Next,
+    ) -> Result<Response<Body>, Error> {
+        let Some(name) = Shield::name(&address(&request, exchange), request.headers()) else {
+            return pass(CacheUse::Authorization, Some("authorization"), request, exchange, next)
+                .await;
+        };
+        let result = pass(CacheUse::Never, Some("shield"), request, exchange, next).await;
+        let failed = match &result {
+            Ok(response) => reuse::is_failure(response.status()),
+            Err(error) => fetch::of_everybody(error.kind()).is_some(),
+        };
+        if !failed {
+            return result.map(|response| self.shield.copy(name, response, Instant::now()));
+        }
+        let Some(mut response) = self.shield.instead(&name, Instant::now()) else { return result };
+        let fwd_status = result.ok().map(|response| response.status().as_u16());
+        let told = Told { fwd_status, detail: Some("shield"), ..Told::default() };
+        status::tell(response.headers_mut(), CacheUse::Error, told);
+        exchange.cache = Some(CacheUse::Error);
+        Ok(response)
     }
 
     /// Every other method goes upstream; one that is not safe may make what is kept untrue

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::Request;
@@ -101,6 +101,55 @@ async fn twelve_clients_of_the_keys_get_twelve_cookies() {
     cookies.dedup();
     assert_eq!(cookies.len(), 12, "{cookies:?}");
     assert_eq!(origin.asked().len(), 12);
+}
+
+/// As the others, with the shield: upstream's own answer for everybody while it answers, a copy without
+/// a cookie when it does not.
+#[tokio::test]
+async fn the_shield_answers_for_keys_and_discovery_only_while_upstream_fails() {
+    let down = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&down);
+    let origin = Origin::start(move |head, n| {
+        let cookie = format!("vary: Cookie\r\nset-cookie: __Host-zitadel.useragent={n}\r\n");
+        match (flag.load(Relaxed), head.contains("/oauth/v2/keys")) {
+            (true, true) => answer(503, "", "starting"),
+            (true, false) => Vec::new(),
+            (_, true) => answer(
+                200,
+                &format!("{cookie}cache-control: max-age=300, must-revalidate\r\n"),
+                "keys",
+            ),
+            (_, false) => answer(200, &format!("{cookie}cache-control: no-store\r\n"), "discovery"),
+        }
+    })
+    .await;
+    let ravelin = before(&origin, "{shield: true, paths: /static}, retry: never");
+    const PATHS: [(&str, &str); 2] =
+        [("/oauth/v2/keys", "keys"), ("/.well-known/openid-configuration", "discovery")];
+    let mut cookies = std::collections::HashSet::new();
+    for _ in 0..12 {
+        for (path, text) in PATHS {
+            let answer = ask(&ravelin, get("a", path)).await;
+            assert_eq!(
+                (answer.text(), status(&answer)),
+                (text, "Ravelin; fwd=bypass; detail=shield")
+            );
+            cookies.insert(answer.header("set-cookie").to_owned());
+        }
+    }
+    assert_eq!((cookies.len(), origin.asked().len()), (24, 24));
+    down.store(true, Relaxed);
+    for (path, text) in PATHS {
+        let answer = ask(&ravelin, with(get("a", path), "cookie", "a=b")).await;
+        assert_eq!((answer.status(), answer.text(), answer.header("set-cookie")), (200, text, ""));
+        assert!(status(&answer).ends_with("detail=shield") && !answer.header("age").is_empty());
+        let bearer = with(get("a", path), "authorization", "Bearer x");
+        assert!(ask(&ravelin, bearer).await.status() >= 500);
+        assert!(ask(&ravelin, get("other", path)).await.status() >= 500);
+    }
+    let purge = Request::post("http://admin/purge?host=a").body(Bytes::new()).unwrap();
+    assert_eq!(http1(ravelin.admin(), purge).await.unwrap().text(), "2 purged\n");
+    assert_eq!(ask(&ravelin, get("a", PATHS[0].0)).await.status(), 503);
 }
 
 #[tokio::test]

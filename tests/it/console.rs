@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Request;
 use ravelin::standin::{Options, Standin};
 
-use crate::support::faults::{eventually, soon};
+use crate::support::faults::{eventually, http1, soon};
 use crate::support::h2::{Answer, Client};
 use crate::support::origin::{Origin, answer};
 use crate::support::{Ravelin, config_before};
@@ -131,6 +131,18 @@ async fn an_upgrade_keeps_old_chunks_and_asks_for_translations_anew() {
     assert_eq!((old.status(), old.text()), (200, format!("lazy of {MAIN_A}").as_str()));
     assert_eq!(asked(&origin, LAZY_A), 1, "it would be a 404 now");
     assert_eq!(get(&client, LAZY_B).await.text(), format!("lazy of {MAIN_B}"));
+    let purge = async |id: &str| {
+        let purge = Request::post(format!("http://admin/purge?generation={id}")).body(Bytes::new());
+        let answer = soon("purge", http1(ravelin.admin(), purge.unwrap())).await.unwrap();
+        (answer.status(), answer.text().to_owned())
+    };
+    let (status, known) = purge("nonsense").await;
+    assert!(status == 404 && known.matches(", ").count() == 1, "two are known: {known}");
+    assert_eq!(purge("old").await, (200, "2 purged\n".to_owned()), "main and lazy of the first");
+    assert_eq!(purge("old").await, (200, "0 purged\n".to_owned()));
+    assert_eq!(get(&client, LAZY_A).await.status(), 404);
+    assert_eq!(get(&client, LAZY_B).await.status(), 200);
+    assert_eq!(asked(&origin, LAZY_B), 1, "what is served stays");
 }
 
 /// A rollout: one replica has the new files, the other has not.

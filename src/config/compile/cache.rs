@@ -114,6 +114,7 @@ pub fn route(
                 scope.key("app").parsed(text, seen, PathText::EXPECTED)
             }
         },
+        shield: written.shield.unwrap_or(base.shield),
         read_only: base.read_only,
         heuristic: written.heuristic.unwrap_or(base.heuristic),
         stale_if_error: stale.unwrap_or(base.stale_if_error),

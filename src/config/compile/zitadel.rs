@@ -64,6 +64,9 @@ fn installation(
         scope.key("tls").fault("TLS settings of a plaintext upstream", expected);
     }
     let login = clusters::endpoints(written.login.as_ref(), &scope.key("login"));
+    if written.shield == Some(true) && written.cache == Some(false) {
+        scope.key("shield").fault("it with \"cache: false\"", "it with the cache only");
+    }
     if written.login.is_none() && written.login_domain.is_some() {
         scope.key("login_domain").fault("it without \"login\"", "both");
     }
@@ -92,6 +95,7 @@ fn installation(
         guards: guards(written.guards.as_ref(), listeners, &scope.key("guards")),
         limits: limits(written.limits.as_ref(), &scope.key("limits")),
         cache: written.cache.unwrap_or(true),
+        shield: written.shield.unwrap_or(false),
         base: base.clone(),
         retry: retry.clone(),
         request_headers: headers::edits(

@@ -32,6 +32,7 @@ pub(super) fn route(plan: &CachePlan) -> Json {
         ("api", plan.api),
         ("errors", plan.errors),
         ("heuristic", plan.heuristic),
+        ("shield", plan.shield),
     ] {
         out.insert(key.into(), json!(value));
     }

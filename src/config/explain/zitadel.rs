@@ -44,6 +44,7 @@ pub(super) fn installation(site: &Installation) -> Json {
     });
     out.insert("limits".into(), limits);
     out.insert("cache".into(), json!(site.cache));
+    out.insert("shield".into(), json!(site.shield));
     edits_of(&site.request_headers, &site.response_headers, &mut out);
     Json::Object(out)
 }

@@ -67,6 +67,10 @@ pub struct RouteCacheForm {
     /// clients do, hashed ones are `immutable` and outlive an upgrade, the others are asked for anew
     /// after one.
     pub app: Option<PathText>,
+    /// Keep ZITADEL's keys (`/oauth/v2/keys`) and discovery too, for when upstream fails and for no
+    /// longer than the keys' own `max-age`. While upstream answers, it answers everybody itself.
+    #[schemars(extend("default" = false))]
+    pub shield: Option<bool>,
     /// For how long a stale answer may be served while upstream fails, where the answer does not say
     /// so itself (`stale-if-error`) and does not forbid it.
     #[schemars(extend("default" = "0s"))]

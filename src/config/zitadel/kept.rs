@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::Installation;
 use crate::pipeline::plan::CachePlan;
 
-/// Of ZITADEL itself: the Console, and the files of login v1. After login the browser sends its
-/// cookies along with every one of them, though none depends on them.
+/// Of ZITADEL itself: the Console, and the files of login v1; where it is wished, also what relying
+/// parties need while ZITADEL restarts. After login the browser sends its cookies along with every one
+/// of them, though none depends on them.
 pub(super) fn files(site: &Installation) -> Option<Arc<CachePlan>> {
     let kept = plan(site, &["/ui/console", "/ui/login/resources"], &[], true)?;
-    Some(Arc::new(CachePlan { app: Some("/ui/console".into()), ..CachePlan::clone(&kept) }))
+    let (app, shield) = (Some("/ui/console".into()), site.shield);
+    Some(Arc::new(CachePlan { app, shield, ..CachePlan::clone(&kept) }))
 }
 
 /// Of the login application: what Next.js names by its content.

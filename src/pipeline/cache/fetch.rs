@@ -354,7 +354,7 @@ impl Drop for Asking {
 }
 
 /// A failure that everybody who asks would have, not this client alone.
-fn of_everybody(kind: Kind) -> Option<Kind> {
+pub(super) fn of_everybody(kind: Kind) -> Option<Kind> {
     let own = matches!(kind, Kind::Deadline | Kind::TotalTimeout | Kind::IdleTimeout);
     (kind.origin() == Origin::Upstream && !own).then_some(kind)
 }

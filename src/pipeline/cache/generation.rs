@@ -92,6 +92,20 @@ fn links(first: &[Reference]) -> Box<[HeaderValue]> {
     first.iter().filter_map(link).collect()
 }
 
+/// Which generations are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All but the one that is served.
+    Earlier,
+    /// The one that [`id`] calls so.
+    One(String),
+}
+
+/// What a generation is called: the beginning of the hash of its index.
+pub fn id(index: &Hash) -> String {
+    index.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Whom an application is asked as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -129,6 +143,11 @@ impl Generations {
         });
         self.apps.load().get(route).cloned().unwrap_or_default()
     }
+
+    /// Every application.
+    pub fn all(&self) -> Vec<Arc<App>> {
+        self.apps.load().values().cloned().collect()
+    }
 }
 
 /// The application of one route.
@@ -161,6 +180,7 @@ struct Ledger {
 }
 
 struct Past {
+    index: Hash,
     files: HashSet<String>,
     until: Instant,
 }
@@ -185,13 +205,17 @@ impl App {
         let Some(keep) = plan.generations.filter(|_| self.now.load().index != Some(*index)) else {
             return;
         };
+        let generation = id(index);
+        tracing::info!(generation, at, "an application is served in a generation that is new here");
         let mut ledger = self.ledger();
         let before = self.now.load();
         if before.index == Some(*index) {
             return;
         }
         let files = std::mem::take(&mut ledger.files);
-        ledger.past.push(Past { files, until: now + keep });
+        if let Some(index) = before.index {
+            ledger.past.push(Past { index, files, until: now + keep });
+        }
         if ledger.past.len() > PAST {
             ledger.past.remove(0);
         }
@@ -230,15 +254,50 @@ impl App {
         self.ledger().past.iter().flat_map(|past| past.files.iter().cloned()).collect()
     }
 
+    /// The generations that are known, the one that is served first.
+    pub fn ids(&self) -> Vec<String> {
+        let ledger = self.ledger();
+        let served = self.now.load().index;
+        let past = ledger.past.iter().rev().map(|past| past.index);
+        served.into_iter().chain(past).map(|index| id(&index)).collect()
+    }
+
+    /// The hashed files of one generation, or of all earlier ones, that no other has; earlier ones are
+    /// no longer known then. `None`: there is no such generation.
+    pub fn retire(&self, which: &Which) -> Option<HashSet<String>> {
+        let mut ledger = self.ledger();
+        let Ledger { files, past, .. } = &mut *ledger;
+        let served = self.now.load().index;
+        if let Which::One(asked) = which
+            && served.is_some_and(|index| id(&index) == *asked)
+        {
+            let others = |path: &String| past.iter().any(|past| past.files.contains(path));
+            return Some(files.iter().filter(|path| !others(path)).cloned().collect());
+        }
+        let asked = |past: &mut Past| match which {
+            Which::Earlier => true,
+            Which::One(asked) => id(&past.index) == *asked,
+        };
+        let gone: Vec<Past> = past.extract_if(.., asked).collect();
+        let known = *which == Which::Earlier || !gone.is_empty();
+        known.then(|| ledger.without_others(gone))
+    }
+
     /// Files that no generation has any more whose time is not over.
     pub fn lapsed(&self, now: Instant) -> HashSet<String> {
         let mut ledger = self.ledger();
-        let Ledger { files, past, .. } = &mut *ledger;
-        let over: Vec<Past> = past.extract_if(.., |past| past.until <= now).collect();
+        let over: Vec<Past> = ledger.past.extract_if(.., |past| past.until <= now).collect();
+        ledger.without_others(over)
+    }
+}
+
+impl Ledger {
+    /// The files of generations that have gone, but for those that others have too.
+    fn without_others(&self, gone: Vec<Past>) -> HashSet<String> {
         let alive = |path: &String| {
-            files.contains(path) || past.iter().any(|past| past.files.contains(path))
+            self.files.contains(path) || self.past.iter().any(|past| past.files.contains(path))
         };
-        over.into_iter().flat_map(|past| past.files).filter(|path| !alive(path)).collect()
+        gone.into_iter().flat_map(|past| past.files).filter(|path| !alive(path)).collect()
     }
 }
 

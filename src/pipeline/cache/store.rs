@@ -177,18 +177,21 @@ impl Store {
         &self.plan
     }
 
-    /// Forgets these paths, whatever the host.
-    pub fn forget_paths(&self, paths: &HashSet<String>) {
-        for (key, _) in &self.items {
-            let Key::Address(address) = &*key else { continue };
+    /// Forgets these paths, whatever the host; how many answers went.
+    pub fn forget_paths(&self, paths: &HashSet<String>) -> usize {
+        let mut gone = 0;
+        for (key, item) in &self.items {
+            let (Key::Address(address), Item::Entries(entries)) = (&*key, item) else { continue };
             let path = address.find("://").and_then(|at| {
                 let rest = address.get(at + 3..)?;
                 rest.get(rest.find('/')?..)
             });
             if path.is_some_and(|path| paths.contains(path)) {
+                gone += entries.len();
                 self.items.invalidate(&*key);
             }
         }
+        gone
     }
 
     /// Forgets; how many answers went. Bodies go with the last one by and by, but all at once with
@@ -294,7 +297,7 @@ fn weight(key: &Key, item: &Item) -> u32 {
 }
 
 impl Purge {
-    fn matches(&self, key: &Key) -> bool {
+    pub(super) fn matches(&self, key: &Key) -> bool {
         let Key::Address(address) = key else { return false };
         let Some((_, rest)) = address.split_once("://") else { return false };
         match self {

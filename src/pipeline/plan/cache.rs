@@ -28,6 +28,9 @@ pub struct CachePlan {
     /// unsafe method that upstream did not refuse (RFC 9111 §4.4). File servers answer a POST as if it
     /// were a GET, and anybody could empty the cache with it.
     pub read_only: bool,
+    /// Whether ZITADEL's keys and its discovery are kept for the time that upstream fails, whatever
+    /// the paths.
+    pub shield: bool,
     /// For how long a stale answer may be served while upstream fails, where the answer does not
     /// say so itself and does not forbid it. Zero: not at all.
     pub stale_if_error: Duration,
@@ -44,6 +47,7 @@ impl Default for CachePlan {
             heuristic: false,
             app: None,
             read_only: false,
+            shield: false,
             stale_if_error: Duration::ZERO,
         }
     }

@@ -111,3 +111,24 @@ fn a_generation_begins_with_another_index_and_its_files_go_in_time() {
     app.meet(&quiet, &[3; 32], html, "/c/", start);
     assert!(app.now().links.is_empty());
 }
+
+#[test]
+fn a_generation_that_is_retired_leaves_what_others_have() {
+    let (app, plan, start) = (App::default(), StorePlan::default(), Instant::now());
+    let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<HashSet<_>>();
+    for (index, files) in
+        [(1, ["/1.js", "/all.js"]), (2, ["/2.js", "/all.js"]), (3, ["/3.js", "/all.js"])]
+    {
+        app.meet(&plan, &[index; 32], "", "/", start);
+        files.iter().for_each(|path| app.has(&[index; 32], path));
+    }
+    let name = |index: u8| format!("{index:02x}").repeat(6);
+    let one = |index| Which::One(name(index));
+    assert_eq!(app.ids(), [name(3), name(2), name(1)]);
+    assert_eq!(app.retire(&one(9)), None);
+    assert_eq!(app.retire(&one(1)), Some(set(&["/1.js"])));
+    assert_eq!(app.retire(&one(1)), None, "once");
+    assert_eq!(app.retire(&one(3)), Some(set(&["/3.js"])), "the one that is served stays known");
+    assert_eq!(app.retire(&Which::Earlier), Some(set(&["/2.js"])));
+    assert_eq!((app.ids(), app.retire(&Which::Earlier)), (vec![name(3)], Some(set(&[]))));
+}
