@@ -1,12 +1,14 @@
-//! The header table of `zitadel.md` §4.4 through the preset, in each of ZITADEL's TLS modes: over
-//! HTTP/1.1 and HTTP/2, each header alone and all at once, to ZITADEL and to its login.
+//! The header table of `zitadel.md` §4.4 in each of ZITADEL's TLS modes: over HTTP/1.1 and HTTP/2,
+//! each header alone and all at once, to ZITADEL and to its login through the preset, and to a ZITADEL
+//! that is spoken to over HTTP/1.1.
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Version};
 
 use crate::identity::{DISCOVERY, REST, TABLE, lines, unspoofed};
-use crate::support::h2::Client;
-use crate::zitadel_wiring::{MODES, Mode, Site};
+use crate::support::h2::{Client, frame};
+use crate::support::{Ravelin, standin};
+use crate::zitadel_wiring::{MODES, Mode, Site, zitadel};
 
 const GRPC: &str = "/zitadel.management.v1.ManagementService/Healthz";
 const LOGIN: &str = "/ui/v2/login/loginname";
@@ -34,6 +36,39 @@ async fn over_h2(client: &Client, path: &str, fields: &[(&str, &str)]) -> String
     answer.text().to_owned()
 }
 
+/// ZITADEL behind a route by hand, over HTTP/1.1, which the preset does not do.
+async fn over_http1(mode: Mode) -> Site {
+    let (zitadel, login) = (zitadel(mode).await, standin().await);
+    let (scheme, tls) = match mode {
+        Mode::Disabled | Mode::External => ("http", ""),
+        Mode::Enabled => ("https", ", tls: {ca: \"{ca}\"}"),
+    };
+    let listener = match mode {
+        Mode::Disabled => "",
+        _ => ", tls: {certificates: [{cert: \"{cert}\", key: \"{key}\"}]}",
+    };
+    // Without TLS the public port is 80, which no scheme tells a route by hand.
+    let host = if mode == Mode::Disabled { "localhost:80" } else { "localhost" };
+    let ravelin = Ravelin::start(&format!(
+        "listeners: [{{name: public, address: \"127.0.0.1:0\"{listener}}}]\n\
+         routes: [{{to: up, identity: zitadel, public_hosts: \"{host}\"}}]\n\
+         clusters: {{up: {{endpoints: \"{scheme}://{}\"{tls}}}}}\n\
+         workers: 1\nadmin: \"off\"\naccess_log: {{format: \"off\"}}\nshutdown: {{grace: 1s}}\n",
+        zitadel.address()
+    ));
+    Site { mode, zitadel, login, ravelin }
+}
+
+async fn grpc_web(client: &Client, fields: &[(&str, &str)]) -> String {
+    let mut request = Request::post(format!("https://localhost{GRPC}"));
+    request = request.header("content-type", "application/grpc-web+proto");
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let answer = client.send(request.body(frame(b"")).unwrap()).await.unwrap();
+    String::from_utf8_lossy(&answer.body).to_ascii_lowercase().replace(": ", ":")
+}
+
 /// Issuer, instance and client are the connection's word, whatever these headers say.
 async fn check(site: &Site, client: &Client, fields: &[(&str, &str)]) {
     let why = format!("{:?} {fields:?}", site.mode);
@@ -58,9 +93,16 @@ async fn check(site: &Site, client: &Client, fields: &[(&str, &str)]) {
         assert!(me.contains("\"username\""), "{why}: {me}");
         sound();
     }
+    let told = grpc_web(client, fields).await;
+    assert!(told.contains("grpc-status:0"), "{why}: {told}");
+    sound();
+}
+
+async fn check_grpc(site: &Site, client: &Client, fields: &[(&str, &str)]) {
+    let why = format!("{:?} gRPC {fields:?}", site.mode);
     let answer = client.grpc(GRPC, fields, b"").await.unwrap();
     assert_eq!(answer.trailer("grpc-status"), "0", "{why}: {answer:?}");
-    sound();
+    unspoofed(&site.zitadel.requests().pop().unwrap(), origin(site.mode), &why);
 }
 
 #[tokio::test]
@@ -70,8 +112,26 @@ async fn no_header_of_the_table_is_believed_in_any_tls_mode() {
         let client = site.h2().await;
         for field in TABLE {
             check(&site, &client, &[*field]).await;
+            check_grpc(&site, &client, &[*field]).await;
         }
         check(&site, &client, TABLE).await;
+        check_grpc(&site, &client, TABLE).await;
+        let seen = site.zitadel.requests();
+        assert!(seen.iter().all(|seen| seen.version == Version::HTTP_2), "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_header_of_the_table_is_believed_over_http1_upstream_in_any_tls_mode() {
+    for mode in MODES {
+        let site = over_http1(mode).await;
+        let client = site.h2().await;
+        for field in TABLE {
+            check(&site, &client, &[*field]).await;
+        }
+        check(&site, &client, TABLE).await;
+        let seen = site.zitadel.requests();
+        assert!(seen.iter().all(|seen| seen.version == Version::HTTP_11), "{mode:?}");
     }
 }
 
