@@ -175,6 +175,8 @@ kinds! {
     BodyTooLarge: Downstream, 413, 8, Never, "body_too_large", "The request's body is too large.";
     /// The client asked too often.
     RateLimited: Downstream, 429, 8, Never, "rate_limited", "Too many requests.";
+    /// The client asked far too often for minutes, and is not answered for one.
+    RateBanned: Downstream, 429, 8, Never, "rate_banned", "Too many requests for too long.";
     /// Upstream said of late that this instance may ask no more (`zitadel.md` §6).
     Exhausted: Downstream, 429, 8, Never, "exhausted", "This instance has used up what it may ask, or is blocked.";
     /// The client was too slow in sending its body.

@@ -159,13 +159,12 @@ impl Pipeline {
             self.rates.check(index, request.uri().path(), exchange.client)?;
             match &route.action {
                 Action::Forward(plan) => {
-                    if let Some(preflight) = &plan.preflight
-                        && let Some(answer) =
-                            preflight::answer(preflight, request.method(), request.headers())
-                    {
+                    let preflight = plan.preflight.as_ref();
+                    let answer = preflight.and_then(|_| preflight::answer(preflight, &request));
+                    if let Some(answer) = answer {
                         return Ok(answer);
                     }
-                    let quotas = self.quotas.as_ref().filter(|_| plan.quota);
+                    let quotas = self.quotas.as_ref().filter(|_| plan.quota.is_some());
                     if let Some(quotas) = quotas
                         && quotas.meet(plan, &request, exchange)? == Met::Console
                     {
@@ -202,7 +201,9 @@ impl Pipeline {
                     let location = admit::location(plan, &route.matcher.path, &request, exchange)?;
                     Ok(moved(plan.status, location))
                 }
-                Action::Deny => Err(Kind::Forbidden.into()),
+                Action::Deny => {
+                    preflight::answer(None, &request).ok_or_else(|| Kind::Forbidden.into())
+                }
                 Action::Respond(plan) => Ok(respond(plan)),
             }
         }

@@ -49,6 +49,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use message::SYSTEM_TOKEN;
 pub use peers::{Blackhole, Garbage, Refusing};
 pub use state::Seen;
 

@@ -231,7 +231,8 @@ pub struct SiteLimits {
     #[schemars(extend("default" = "1m"))]
     pub body_idle: Option<ClockText>,
     /// How often one client address may ask. `cloud`: ZITADEL Cloud's published policy, 10 requests
-    /// a second for pages and 50 for everything else, on average over a minute.
+    /// a second for `/ui` and 50 for everything else, on average over a minute; who asks for more than
+    /// 15 (50) a second over three minutes is banned from those for one.
     #[schemars(extend("default" = "off"))]
     pub rate: Option<RateName>,
     /// Answer for ZITADEL while it refuses a host because a quota is used up or the instance is
@@ -239,6 +240,10 @@ pub struct SiteLimits {
     /// asking whether it still does.
     #[schemars(extend("default" = false))]
     pub quota: Option<bool>,
+    /// Paths of authorize and keys (`OIDC.CustomEndpoints`) and of SAML's metadata, certificate and SSO
+    /// (`SAML.ProviderConfig`) where they are not ZITADEL's usual ones: like those they go on while a
+    /// quota is used up. Only with `quota: true`.
+    pub quota_exempt: Option<OneOrMany<PathText>>,
 }
 
 /// A policy of request rates.
@@ -666,7 +671,7 @@ pub struct RequestLimits {
 
 /// How often one client address (IPv6: one /64) may ask: a rate, or `zitadel-cloud`, ZITADEL Cloud's
 /// published policy (10 requests per second for `/ui`, 50 for everything else, averaged over a
-/// minute), or `off`, the default. More is refused with 429 or gRPC's RESOURCE_EXHAUSTED and the time
+/// minute; a ban of a minute after 15, or 50, over three), or `off`, the default. More is refused with 429 or gRPC's RESOURCE_EXHAUSTED and the time
 /// after which to ask again. At most 65536 clients are remembered; then those unseen for longest are
 /// forgotten.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -17,8 +17,8 @@ use http::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::pipeline::plan::{
-    CompressPlan, ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, RatePlan,
-    RetryPlan, RoutePlan, SiteHost, Timeouts,
+    CompressPlan, ForwardPlan, HeaderEdits, HostPattern, IdentityPlan, LimitsPlan, QuotaPlan,
+    RatePlan, RetryPlan, RoutePlan, SiteHost, Timeouts,
 };
 use crate::upstream::plan::{
     Caps, ClusterPlan, EndpointPlan, HashBy, HealthPlan, Protocol, TlsPlan,
@@ -140,7 +140,7 @@ pub struct Opening {
 }
 
 /// What a request may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of an upload to `/assets/v1`.
     pub assets: Option<u64>,
@@ -152,8 +152,8 @@ pub struct Limits {
     pub body_idle: Option<Duration>,
     /// Whether ZITADEL Cloud's request rates hold.
     pub cloud_rate: bool,
-    /// Whether it is answered for ZITADEL while an instance may ask no more.
-    pub quota: bool,
+    /// Answer for ZITADEL while an instance may ask no more.
+    pub quota: Option<Arc<QuotaPlan>>,
 }
 
 impl Default for Limits {
@@ -167,7 +167,7 @@ impl Default for Limits {
             grpc_message: Some(4 << 20),
             body_idle: Some(Duration::from_secs(60)),
             cloud_rate: false,
-            quota: false,
+            quota: None,
         }
     }
 }
@@ -239,7 +239,7 @@ impl Installation {
             // ZITADEL codes nothing itself but Connect's unary calls.
             compress: Some(CompressPlan::default()),
             retry: self.retry.clone(),
-            quota: self.limits.quota,
+            quota: self.limits.quota.clone(),
             ..ForwardPlan::to(Arc::clone(&self.name))
         }
     }

@@ -154,7 +154,7 @@ pub struct ForwardPlan {
     /// What is sent again.
     pub retry: RetryPlan,
     /// Answer for ZITADEL while it said of late that the instance may ask no more.
-    pub quota: bool,
+    pub quota: Option<Arc<QuotaPlan>>,
 }
 
 impl ForwardPlan {
@@ -175,7 +175,7 @@ impl ForwardPlan {
             cache: None,
             compress: None,
             retry: RetryPlan::default(),
-            quota: false,
+            quota: None,
         }
     }
 }
@@ -247,8 +247,8 @@ pub enum RatePlan {
     /// One of its own, which no other route counts for.
     Own(Rate),
     /// ZITADEL Cloud's published policy (`docs/legal/policies/rate-limit-policy.md`): `/ui` and
-    /// everything else, [`Rate::CLOUD_UI`] and [`Rate::CLOUD_API`], each counted over all routes
-    /// that follow it.
+    /// everything else, [`Rate::CLOUD_UI`] and [`Rate::CLOUD_API`], with [`BanRule`]s of the same
+    /// names, each counted over all routes that follow it.
     ZitadelCloud,
 }
 
@@ -266,6 +266,28 @@ impl Rate {
     pub const CLOUD_UI: Self = Self { per_minute: 600, burst: 600 };
     /// Fifty a second, averaged over a minute.
     pub const CLOUD_API: Self = Self { per_minute: 3_000, burst: 3_000 };
+}
+
+/// When a client is not answered for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BanRule {
+    /// More attempts than these, answered or not,
+    pub attempts: u32,
+    /// within so long,
+    pub within: Duration,
+    /// and for so long.
+    pub lasts: Duration,
+}
+
+impl BanRule {
+    /// 15 a second for three minutes.
+    pub const CLOUD_UI: Self = Self::a_minute(15 * 180);
+    /// 50 a second for three minutes.
+    pub const CLOUD_API: Self = Self::a_minute(50 * 180);
+
+    const fn a_minute(attempts: u32) -> Self {
+        Self { attempts, within: Duration::from_secs(180), lasts: Duration::from_secs(60) }
+    }
 }
 
 /// What becomes of gRPC-Web.
@@ -291,6 +313,14 @@ impl Default for CompressPlan {
     fn default() -> Self {
         Self { order: vec![Coding::Zstd, Coding::Brotli, Coding::Gzip] }
     }
+}
+
+/// How it is answered for ZITADEL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuotaPlan {
+    /// Prefixes of paths, beyond ZITADEL's usual ones, that it answers though a quota is used up: its
+    /// `OIDC.CustomEndpoints` and `SAML.ProviderConfig`.
+    pub exempt: Vec<Box<str>>,
 }
 
 /// The answer to a CORS preflight.

@@ -2,6 +2,10 @@
 //! settings of `internal/api/http/middleware/cors_interceptor.go`), but with a time for which a
 //! browser may remember it, so that it need not ask before every call.
 //!
+//! A guard's preflight is answered so too: else the browser tells its script of a broken network, where
+//! it could tell of the refusal. It gives nothing away: ZITADEL answers a preflight for any path, known
+//! or not, and the call itself is still refused.
+//!
 //! What is allowed follows the letter: a list of headers that no browser would write (unsorted, with
 //! spaces, with capitals) gets the 204 without leave.
 
@@ -10,7 +14,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN, VARY,
 };
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 
 use super::plan::PreflightPlan;
 use crate::body::Body;
@@ -35,15 +39,12 @@ const HEADERS: [&str; 12] = [
 ];
 
 /// The answer, where the request is a preflight: `OPTIONS` with an origin and the method that the
-/// script wants to use.
-pub fn answer(
-    plan: &PreflightPlan,
-    method: &Method,
-    request: &HeaderMap,
-) -> Option<Response<Body>> {
-    if *method != Method::OPTIONS {
+/// script wants to use. Without a plan it says nothing of how long it may be remembered.
+pub fn answer(plan: Option<&PreflightPlan>, request: &Request<Body>) -> Option<Response<Body>> {
+    if *request.method() != Method::OPTIONS {
         return None;
     }
+    let request = request.headers();
     let origin = request.get(ORIGIN).filter(|origin| !origin.is_empty())?;
     let wanted = request.get(ACCESS_CONTROL_REQUEST_METHOD).filter(|wanted| !wanted.is_empty())?;
     let mut response = Response::new(Body::Empty);
@@ -67,7 +68,9 @@ pub fn answer(
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, list.clone());
     }
     headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(plan.max_age.as_secs()));
+    if let Some(plan) = plan {
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(plan.max_age.as_secs()));
+    }
     Some(response)
 }
 
@@ -89,12 +92,17 @@ mod tests {
 
     const PLAN: PreflightPlan = PreflightPlan { max_age: Duration::from_secs(7200) };
 
-    fn asked(fields: &[(&'static str, &'static str)]) -> Option<Response<Body>> {
-        let mut headers = HeaderMap::new();
+    fn request(method: Method, fields: &[(&'static str, &'static str)]) -> Request<Body> {
+        let mut request = Request::new(Body::Empty);
+        *request.method_mut() = method;
         for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
+            request.headers_mut().append(*name, HeaderValue::from_static(value));
         }
-        answer(&PLAN, &Method::OPTIONS, &headers)
+        request
+    }
+
+    fn asked(fields: &[(&'static str, &'static str)]) -> Option<Response<Body>> {
+        answer(Some(&PLAN), &request(Method::OPTIONS, fields))
     }
 
     fn leave(list: &'static str, method: &'static str) -> bool {
@@ -149,10 +157,10 @@ mod tests {
         let both = asked(&[origin, wanted]).unwrap();
         assert_eq!(both.headers()["access-control-allow-origin"], origin.1);
         assert!(!both.headers().contains_key("access-control-allow-headers"));
-        let mut headers = HeaderMap::new();
-        headers.insert(ORIGIN, HeaderValue::from_static(origin.1));
-        headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("POST"));
-        assert!(answer(&PLAN, &Method::GET, &headers).is_none());
+        assert!(answer(Some(&PLAN), &request(Method::GET, &[origin, wanted])).is_none());
+        let once = answer(None, &request(Method::OPTIONS, &[origin, wanted])).unwrap();
+        assert_eq!(once.headers()["access-control-allow-methods"], "POST");
+        assert!(!once.headers().contains_key("access-control-max-age"));
     }
 
     #[test]

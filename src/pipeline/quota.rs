@@ -19,7 +19,7 @@ use self::exempt::Exempt;
 use self::hosts::{Hosts, Verdict};
 use self::watch::Watch;
 use self::words::{Said, Told};
-use super::plan::{Action, ForwardPlan, RoutePlan};
+use super::plan::{Action, ForwardPlan, QuotaPlan, RoutePlan};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange};
@@ -44,7 +44,7 @@ impl Quotas {
     /// For a plan: what `before` knows stays known. `None` where no route asks for it.
     pub fn for_plan(before: Option<&Arc<Self>>, routes: &[Arc<RoutePlan>]) -> Option<Arc<Self>> {
         let asks = |route: &Arc<RoutePlan>| match &route.action {
-            Action::Forward(plan) => plan.quota,
+            Action::Forward(plan) => plan.quota.is_some(),
             Action::Redirect(_) | Action::Respond(_) | Action::Deny => false,
         };
         let new = || Arc::new(Self { hosts: Hosts::default(), started: Instant::now() });
@@ -64,11 +64,11 @@ impl Quotas {
         let Some(host) = host(plan, exchange).filter(|_| !self.hosts.is_empty()) else {
             return Ok(Met::Through);
         };
-        let path = request.uri().path();
         let now = exchange.started.saturating_duration_since(self.started);
-        match self.hosts.check(host.as_bytes(), exempt::of(request.method(), path), now) {
+        let exempt = self.exempt(plan.quota.as_deref(), request);
+        match self.hosts.check(host.as_bytes(), exempt, now) {
             Verdict::Through => Ok(Met::Through),
-            Verdict::Wait(_) if exempt::is_login(path) => Ok(Met::Console),
+            Verdict::Wait(_) if exempt::is_login(request.uri().path()) => Ok(Met::Console),
             Verdict::Wait(seconds) => Err(Error::new(Kind::Exhausted).after(seconds)),
         }
     }
@@ -84,10 +84,19 @@ impl Quotas {
         Some(Box::new(Hearing {
             quotas: Arc::clone(self),
             host: host(plan, exchange)?.clone(),
-            exempt: exempt::of(request.method(), request.uri().path()),
+            exempt: self.exempt(plan.quota.as_deref(), request),
             class: exchange.class,
             began: exchange.started,
         }))
+    }
+
+    fn exempt(&self, plan: Option<&QuotaPlan>, request: &Request<Body>) -> Exempt {
+        // Tokens are read only while it matters: what began before a refusal proves nothing.
+        if !self.hosts.is_empty() && exempt::has_system_token(request.headers()) {
+            return Exempt::Always;
+        }
+        let paths = plan.map_or(&[][..], |plan| &plan.exempt);
+        exempt::of(request.method(), request.uri().path(), paths)
     }
 }
 

@@ -142,7 +142,8 @@ fn decide(call: &Call, over: bool) -> Result<&'static str, Failure> {
     if !is_system {
         Instance::resolve_rest(call).map_err(|unknown| Failure::new(404, 5, unknown.message))?;
     }
-    let limited = call.shared.limited().filter(|_| !is_system && !route.1.ends_with("/healthz"));
+    let exempt = is_system || route.1.ends_with("/healthz") || call.token() == Token::System;
+    let limited = call.shared.limited().filter(|_| !exempt);
     let refused = |limited: Limited| Failure::new(429, 8, quota::status(limited).message);
     if limited == Some(Limited::Blocked) {
         return Err(refused(Limited::Blocked));
@@ -151,7 +152,7 @@ fn decide(call: &Call, over: bool) -> Result<&'static str, Failure> {
         match call.token() {
             Token::Missing => return Err(Failure::new(401, 16, "auth header missing")),
             Token::Bad => return Err(Failure::new(401, 16, "Errors.Token.Invalid (AUTH-7fs1e)")),
-            Token::Good => {}
+            Token::Good | Token::System => {}
         }
     }
     limited.map_or(Ok(route.3), |limited| Err(refused(limited)))
@@ -230,7 +231,7 @@ pub(super) async fn scim(mut call: Call) -> Answer {
     if let Err(unknown) = Instance::resolve(&call) {
         return Ok(error(404, &unknown.message));
     }
-    if call.token() != Token::Good {
+    if !matches!(call.token(), Token::Good | Token::System) {
         return Ok(error(401, "auth header missing"));
     }
     if over {

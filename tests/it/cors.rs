@@ -8,6 +8,7 @@ use ravelin::standin::Refusing;
 use crate::support::faults::{get, http1, post, soon, with};
 use crate::support::h2::{Answer, Client, frame};
 use crate::support::{Ravelin, standin};
+use crate::zitadel_wiring::{Mode, config};
 
 const ORIGIN: &str = "https://app.example";
 const CONNECT: &str = "/zitadel.user.v2.UserService/ListUsers";
@@ -178,6 +179,52 @@ async fn what_is_no_preflight_goes_upstream() {
         let origins = answer.head.headers().get_all("access-control-allow-origin").iter().count();
         assert_eq!((origins, answer.header("access-control-max-age")), (1, ""));
     }
+}
+
+#[tokio::test]
+async fn a_guard_s_refusal_can_be_read_from_another_origin_since_its_preflight_is_answered() {
+    let standin = standin().await;
+    let text = config(Mode::Disabled, standin.address(), "");
+    let ravelin = Ravelin::start(&text.replace("name: public", "name: plain"));
+    let system = "/zitadel.system.v1.SystemService/ListInstances";
+    let call = |path, media| with(post("localhost", path, frame(b"")), "content-type", media);
+    let get = |path| with(get("localhost", path), "accept", "application/json");
+    for (request, method, list, refused) in [
+        (call(system, "application/grpc-web+proto"), "POST", "content-type,x-grpc-web", 200),
+        (call(system, "application/json"), "POST", "connect-protocol-version,content-type", 501),
+        (get("/system/v1/instances"), "GET", "authorization", 404),
+        (get("/debug/metrics"), "GET", "authorization", 404),
+    ] {
+        let path = request.uri().path().to_owned();
+        for answer in both(&ravelin, preflight(&path, method, Some(list))).await {
+            assert_eq!((answer.status(), answer.body.len()), (204, 0), "{path}");
+            assert_eq!(answer.header("access-control-allow-origin"), ORIGIN, "{path}");
+            assert_eq!(answer.header("access-control-allow-methods"), method, "{path}");
+            assert_eq!(answer.header("access-control-allow-headers"), list, "{path}");
+        }
+        for answer in both(&ravelin, with(request, "origin", ORIGIN)).await {
+            assert_eq!(answer.status(), refused, "{path}");
+            assert_eq!(answer.header("access-control-allow-origin"), ORIGIN, "{path}");
+            let told = String::from_utf8_lossy(&answer.body).contains("grpc-status: 12");
+            assert!(told || refused != 200, "{path}: {answer:?}");
+        }
+    }
+    // It says no more than ZITADEL says for a method that is nowhere.
+    let nowhere = "/zitadel.user.v2.UserService/Nowhere";
+    let direct = Client::plain(standin.address()).await;
+    let asked = preflight(nowhere, "POST", Some("authorization"));
+    let said = cors(direct.send(asked).await.unwrap().head.headers());
+    for answer in both(&ravelin, preflight(system, "POST", Some("authorization"))).await {
+        assert_eq!(cors(answer.head.headers()), said);
+    }
+    // No preflight without what makes it one.
+    let mut options = get("/debug/metrics");
+    *options.method_mut() = Method::OPTIONS;
+    for answer in both(&ravelin, options).await {
+        assert_eq!(answer.status(), 404);
+    }
+    let targets: Vec<_> = standin.requests().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(targets, [nowhere]);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod cache;
 mod cache_directory;
 mod caps;
 mod certificates;
+mod cloud_rate;
 mod compress;
 mod constant_memory;
 mod console;

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Request;
-use ravelin::standin::{Limited, Standin};
+use ravelin::standin::{Limited, SYSTEM_TOKEN, Standin};
 
 use crate::support::Ravelin;
 use crate::support::h2::{Answer, Client, frame};
@@ -52,7 +52,10 @@ impl Site {
 
     async fn ask_of(&self, host: &str, (method, path, kind, field): Ask) -> Answer {
         let mut request = Request::builder().method(method).uri(format!("https://{host}{path}"));
-        request = request.header("authorization", "Bearer demo").header(field.0, field.1);
+        if field.0 != "authorization" {
+            request = request.header("authorization", "Bearer demo");
+        }
+        request = request.header(field.0, field.1);
         if !kind.is_empty() {
             request = request.header("content-type", kind);
         }
@@ -157,6 +160,41 @@ async fn who_is_exempt_still_asks_zitadel() {
         }
         // None of their answers has opened it for the others.
         assert!(!site.asks_zitadel(REST).await, "{limited:?}");
+    }
+}
+
+#[tokio::test]
+async fn custom_paths_of_oidc_and_saml_go_on_with_a_quota_as_the_usual_ones_do() {
+    let custom = ", limits: {quota: true, quota_exempt: [/sso/authorize, /sso/saml/metadata]}";
+    for limited in [Limited::Quota, Limited::Blocked] {
+        let site = Site::start(Some(limited), custom).await;
+        site.ask(REST).await;
+        for path in ["/sso/authorize", "/sso/authorize/callback", "/sso/saml/metadata"] {
+            let asked = site.asks_zitadel(("GET", path, "", PLAIN)).await;
+            assert_eq!(asked, limited == Limited::Quota, "{limited:?} {path}");
+        }
+        for path in ["/sso/token", "/sso/authorized"] {
+            assert!(!site.asks_zitadel(("GET", path, "", PLAIN)).await, "{limited:?} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_system_user_is_served_while_the_instance_is_not_and_opens_it_for_nobody() {
+    let system = ("authorization", SYSTEM_TOKEN);
+    // `{"iss":"https://localhost","sub":"1"}`, as the instance itself issues them.
+    let own = ("authorization", "Bearer e30.eyJpc3MiOiJodHRwczovL2xvY2FsaG9zdCIsInN1YiI6IjEifQ.x");
+    for limited in [Limited::Quota, Limited::Blocked] {
+        let site = Site::limited(limited).await;
+        assert_eq!(site.ask(REST).await.status(), 429);
+        for (method, path, kind, _) in [REST, CONNECT, GRPC, WEB] {
+            let before = site.zitadel.requests().len();
+            let answer = site.ask((method, path, kind, system)).await;
+            assert_eq!(answer.status(), 200, "{limited:?} {kind} {answer:?}");
+            assert!(["", "0"].contains(&answer.trailer("grpc-status")), "{answer:?}");
+            assert_eq!(site.zitadel.requests().len(), before + 1, "{limited:?} {kind}");
+            assert!(!site.asks_zitadel((method, path, kind, own)).await, "{limited:?} {kind}");
+        }
     }
 }
 

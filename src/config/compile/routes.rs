@@ -262,7 +262,7 @@ fn over(route: &Route, base: ForwardPlan, scope: &Scope<'_>) -> ForwardPlan {
     let (asks, answers) = (route.request_headers.as_ref(), route.response_headers.as_ref());
     ForwardPlan {
         // What another server answers says nothing of ZITADEL's instances.
-        quota: base.quota && route.to.as_deref().is_none_or(|to| *to == *base.cluster),
+        quota: base.quota.filter(|_| route.to.as_deref().is_none_or(|to| *to == *base.cluster)),
         cluster: route.to.as_deref().map_or(base.cluster, Arc::from),
         rewrite_path: rewrite_path.or(base.rewrite_path),
         authority: authority.or(base.authority),

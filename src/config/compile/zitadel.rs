@@ -16,7 +16,7 @@ use crate::config::schema::{
 use crate::config::scope::Scope;
 use crate::config::zitadel::{Guards, Installation, Limits, Mode, Opening, authority, exposure};
 use crate::downstream::plan::ListenerPlan;
-use crate::pipeline::plan::{LimitsPlan, RetryPlan, SiteHost};
+use crate::pipeline::plan::{LimitsPlan, QuotaPlan, RetryPlan, SiteHost};
 use crate::upstream::plan::{Caps, EndpointPlan};
 
 /// Every installation, with where it was written.
@@ -305,6 +305,23 @@ fn limits(written: Option<&LimitsText>, scope: &Scope<'_>) -> Limits {
             scope.key("body_idle").parsed(text, parse::clock(text), expected).unwrap_or_default()
         }),
         cloud_rate: written.rate == Some(RateName::Cloud),
-        quota: written.quota.unwrap_or(default.quota),
+        quota: quota(written, scope),
     }
+}
+
+fn quota(written: &LimitsText, scope: &Scope<'_>) -> Option<Arc<QuotaPlan>> {
+    let below = scope.key("quota_exempt");
+    let paths = written.quota_exempt.iter().flat_map(OneOrMany::iter).filter_map(|(i, text)| {
+        let path = parse::path(text).filter(|path| path.len() > 1);
+        let expected = "a path that begins with a slash, without query";
+        item(&below, i).parsed(text, path.map(Into::into), expected)
+    });
+    let exempt: Vec<Box<str>> = paths.collect();
+    if written.quota == Some(true) {
+        return Some(Arc::new(QuotaPlan { exempt }));
+    }
+    if written.quota_exempt.is_some() {
+        below.fault("it without \"quota: true\"", "both");
+    }
+    None
 }

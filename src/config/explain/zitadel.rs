@@ -34,14 +34,17 @@ pub(super) fn installation(site: &Installation) -> Json {
     out.insert("guards".into(), Json::Object(guards));
     let limits = &site.limits;
     let limit = |limit: Option<u64>| limit.map_or_else(|| "off".to_owned(), size);
-    let limits = json!({
+    let mut limits = json!({
         "assets": limit(limits.assets),
         "scim": limit(limits.scim),
         "grpc_message": limit(limits.grpc_message.map(u64::from)),
         "body_idle": clock(limits.body_idle),
         "rate": if limits.cloud_rate { "cloud" } else { "off" },
-        "quota": limits.quota,
+        "quota": limits.quota.is_some(),
     });
+    if let Some(quota) = site.limits.quota.as_ref().filter(|quota| !quota.exempt.is_empty()) {
+        limits["quota_exempt"] = json!(quota.exempt);
+    }
     out.insert("limits".into(), limits);
     out.insert("cache".into(), json!(site.cache));
     out.insert("shield".into(), json!(site.shield));

@@ -91,7 +91,7 @@ fn to_login(site: &Installation, clocks: Timeouts) -> ForwardPlan {
     // Its pages are full of secrets, and Next.js codes its files itself.
     forward.compress = None;
     // Nor is it limited by what ZITADEL limits: its own calls are.
-    forward.quota = false;
+    forward.quota = None;
     forward
 }
 

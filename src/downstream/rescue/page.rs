@@ -75,6 +75,7 @@ const fn advice(kind: Kind) -> &'static str {
         Kind::HeadersTooLarge => "Delete this site's cookies, then try again.",
         Kind::BodyTooLarge => "Send less at once, a smaller file for example.",
         Kind::RateLimited => "Wait a moment, then reload the page.",
+        Kind::RateBanned => "Wait a minute, then reload the page once.",
         Kind::Exhausted => "Please tell whoever runs this service for you.",
         Kind::RequestTimeout | Kind::ClientStalled | Kind::ClientGone => {
             "Check your connection, then reload the page."

@@ -1,27 +1,23 @@
 //! Decides whether a client asks too often, and when it may ask again.
 //!
-//! Each class of requests has one [`Limiter`], shared by all workers: the generic cell rate
-//! algorithm, of which one number per client is kept. The number of clients is bounded: what does
-//! not fit is forgotten, longest unseen first. Whoever commands more networks than fit can therefore
-//! outrun a limit; what they cannot do is fill the memory.
+//! Each class of requests has one [`Limiter`], shared by all workers; ZITADEL Cloud's classes have
+//! [`Bans`] beside it. What is kept of clients is bounded (`clients`).
 
-use std::collections::HashMap;
+pub mod ban;
+pub mod clients;
+pub mod limiter;
+
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::ban::Bans;
+use self::limiter::Limiter;
 use crate::error::{Error, Kind};
 use crate::exchange::Client;
 use crate::pipeline::path::rest_after;
-use crate::pipeline::plan::{Action, Rate, RatePlan, RoutePlan};
-
-/// Workers lock one of these for a moment at each request; 16 keep them apart.
-const SHARDS: usize = 16;
-/// Clients of one generation in one shard.
-const GENERATION: usize = 2_048;
-/// Clients that a limiter remembers at most.
-pub const CLIENTS: usize = SHARDS * 2 * GENERATION;
+use crate::pipeline::plan::{Action, BanRule, Rate, RatePlan, RoutePlan};
 
 /// The limiters of a plan.
 #[derive(Debug)]
@@ -39,15 +35,34 @@ pub struct Rates {
 #[derive(Clone, Debug)]
 enum Class {
     Own(Arc<Limiter>),
-    Cloud { ui: Arc<Limiter>, api: Arc<Limiter> },
+    Cloud { ui: Arc<Policed>, api: Arc<Policed> },
+}
+
+/// A rate, and what becomes of those who take no notice of it.
+#[derive(Debug)]
+struct Policed {
+    limiter: Limiter,
+    bans: Bans,
+}
+
+impl Policed {
+    fn new(rate: Rate, rule: BanRule) -> Arc<Self> {
+        Arc::new(Self { limiter: Limiter::new(rate), bans: Bans::new(rule) })
+    }
+
+    fn check(&self, client: Client, now: Duration) -> Result<(), Error> {
+        // First, since it counts what the rate refuses.
+        self.bans.check(client, now).map_err(|wait| refusal(Kind::RateBanned, wait))?;
+        self.limiter.check(client, now).map_err(|wait| refusal(Kind::RateLimited, wait))
+    }
 }
 
 impl Rates {
     /// The limiters that these routes ask for, all unused.
     pub fn new(routes: &[Arc<RoutePlan>]) -> Self {
         let cloud = Class::Cloud {
-            ui: Arc::new(Limiter::new(Rate::CLOUD_UI)),
-            api: Arc::new(Limiter::new(Rate::CLOUD_API)),
+            ui: Policed::new(Rate::CLOUD_UI, BanRule::CLOUD_UI),
+            api: Policed::new(Rate::CLOUD_API, BanRule::CLOUD_API),
         };
         Self { routes: Vec::new(), names: Vec::new(), cloud, started: Instant::now() }
             .for_plan(routes)
@@ -60,7 +75,7 @@ impl Rates {
         let class = |route: &Arc<RoutePlan>| match &route.action {
             Action::Forward(plan) => Some(match plan.limits.rate? {
                 RatePlan::Own(rate) => {
-                    let kept = self.own(&route.name).filter(|kept| kept.rate == rate);
+                    let kept = self.own(&route.name).filter(|kept| kept.rate() == rate);
                     Class::Own(kept.cloned().unwrap_or_else(|| Arc::new(Limiter::new(rate))))
                 }
                 RatePlan::ZitadelCloud => self.cloud.clone(),
@@ -87,142 +102,31 @@ impl Rates {
     /// (a Unix socket) is not limited.
     ///
     /// # Errors
-    /// [`Kind::RateLimited`], with the time after which there is room again.
+    /// [`Kind::RateLimited`] or [`Kind::RateBanned`], with the time after which there is room again.
     pub fn check(&self, route: usize, path: &str, client: Option<IpAddr>) -> Result<(), Error> {
         let Some(Some(class)) = self.routes.get(route) else { return Ok(()) };
-        let Some(client) = client else { return Ok(()) };
-        let limiter = match class {
-            Class::Own(limiter) => limiter,
-            Class::Cloud { ui, .. } if rest_after("/ui", path).is_some() => ui,
-            Class::Cloud { api, .. } => api,
-        };
-        limiter.check(Client::of(client), self.started.elapsed()).map_err(|wait| {
-            // Rounded up: who comes a moment early is refused again.
-            let seconds = wait.as_nanos().div_ceil(1_000_000_000);
-            let seconds = u32::try_from(seconds).ok().and_then(NonZeroU32::new);
-            Error::new(Kind::RateLimited).after(seconds.unwrap_or(NonZeroU32::MIN))
-        })
-    }
-}
-
-/// One class: how often each of its clients may ask.
-#[derive(Debug)]
-pub struct Limiter {
-    rate: Rate,
-    cells: Cells,
-    shards: [Mutex<Generations>; SHARDS],
-}
-
-impl Limiter {
-    /// Nobody has asked yet. Allocates with its first clients.
-    pub fn new(rate: Rate) -> Self {
-        Self { rate, cells: Cells::new(rate), shards: std::array::from_fn(|_| Mutex::default()) }
-    }
-
-    /// Counts a request of `client` at `now`, a time since some fixed moment.
-    ///
-    /// # Errors
-    /// How long until it has room again; what is refused is not counted.
-    pub fn check(&self, client: Client, now: Duration) -> Result<(), Duration> {
-        let Some(shard) = self.shards.get(client.shard(SHARDS)) else { return Ok(()) };
-        // Counting cannot panic half-way, so a poisoned map is still whole.
-        let mut clients = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let due = clients.due(client);
-        *due = self.cells.take(*due, now).map_err(Duration::from_nanos)?;
-        Ok(())
-    }
-
-    /// How many clients are remembered.
-    pub fn clients(&self) -> usize {
-        let count = |shard: &Mutex<Generations>| {
-            let clients = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            clients.young.len() + clients.old.len()
-        };
-        self.shards.iter().map(count).sum()
-    }
-}
-
-/// The generic cell rate algorithm (ITU-T I.371, annex A, "virtual scheduling"), in nanoseconds.
-#[derive(Clone, Copy, Debug)]
-struct Cells {
-    /// Between two requests at the average rate.
-    interval: u64,
-    /// How far ahead of the average a client may be.
-    tolerance: u64,
-}
-
-impl Cells {
-    fn new(rate: Rate) -> Self {
-        let interval = 60_000_000_000 / u64::from(rate.per_minute.max(1));
-        let tolerance = interval.saturating_mul(u64::from(rate.burst.max(1) - 1));
-        Self { interval, tolerance }
-    }
-
-    /// When the request after this one is due on average; or how long this one is too early.
-    fn take(self, due: u64, now: u64) -> Result<u64, u64> {
-        let early = due.saturating_sub(self.tolerance).saturating_sub(now);
-        if early > 0 { Err(early) } else { Ok(due.max(now).saturating_add(self.interval)) }
-    }
-}
-
-/// When each client's next request is due: those seen of late, and those seen before them. When the
-/// young are too many they become the old, and the old are forgotten at once: no sweep, and whoever
-/// asks often is always remembered.
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<Client, u64>,
-    old: HashMap<Client, u64>,
-}
-
-impl Generations {
-    fn due(&mut self, client: Client) -> &mut u64 {
-        if self.young.len() >= GENERATION && !self.young.contains_key(&client) {
-            let due = self.old.remove(&client).unwrap_or(0);
-            self.old = std::mem::take(&mut self.young);
-            return self.young.entry(client).or_insert(due);
+        let Some(client) = client.map(Client::of) else { return Ok(()) };
+        let now = self.started.elapsed();
+        match class {
+            Class::Own(limiter) => {
+                limiter.check(client, now).map_err(|wait| refusal(Kind::RateLimited, wait))
+            }
+            Class::Cloud { ui, .. } if rest_after("/ui", path).is_some() => ui.check(client, now),
+            Class::Cloud { api, .. } => api.check(client, now),
         }
-        let old = &mut self.old;
-        self.young.entry(client).or_insert_with(|| old.remove(&client).unwrap_or(0))
     }
+}
+
+fn refusal(kind: Kind, wait: Duration) -> Error {
+    // Rounded up: who comes a moment early is refused again.
+    let seconds = u32::try_from(wait.as_nanos().div_ceil(1_000_000_000)).ok();
+    Error::new(kind).after(seconds.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN))
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::pipeline::plan::{ForwardPlan, Matcher};
-
-    fn client(text: &str) -> Client {
-        Client::of(text.parse().unwrap())
-    }
-
-    fn seconds(seconds: f64) -> Duration {
-        Duration::from_secs_f64(seconds)
-    }
-
-    #[test]
-    fn a_burst_passes_and_then_the_average() {
-        let limiter = Limiter::new(Rate { per_minute: 60, burst: 3 });
-        let one = client("192.0.2.1");
-        for (at, outcome) in [
-            (0.0, Ok(())),
-            (0.0, Ok(())),
-            (0.0, Ok(())),
-            (0.0, Err(seconds(1.0))),
-            (0.25, Err(seconds(0.75))),
-            (1.0, Ok(())),
-            (1.5, Err(seconds(0.5))),
-            (60.0, Ok(())),
-            (60.0, Ok(())),
-            (60.0, Ok(())),
-            (60.0, Err(seconds(1.0))),
-        ] {
-            assert_eq!(limiter.check(one, seconds(at)), outcome, "{at}");
-        }
-        assert_eq!(limiter.check(client("192.0.2.2"), seconds(60.0)), Ok(()));
-    }
 
     #[test]
     fn another_plan_counts_on_for_the_same_route_with_the_same_rate() {
@@ -243,71 +147,30 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_subscriber_is_one_client_and_a_mapped_ipv4_address_is_itself() {
-        let limiter = Limiter::new(Rate { per_minute: 1, burst: 1 });
-        let now = Duration::ZERO;
-        assert!(limiter.check(client("2001:db8:0:1::1"), now).is_ok());
-        assert!(limiter.check(client("2001:db8:0:1:ffff::2"), now).is_err());
-        assert!(limiter.check(client("2001:db8:0:2::1"), now).is_ok());
-        assert!(limiter.check(client("192.0.2.1"), now).is_ok());
-        assert!(limiter.check(client("::ffff:192.0.2.1"), now).is_err());
-    }
-
-    #[test]
-    fn clients_beyond_the_bound_are_forgotten_and_those_that_go_on_asking_are_not() {
-        let limiter = Limiter::new(Rate { per_minute: 1, burst: 2 });
-        let steady = client("203.0.113.1");
-        let now = Duration::ZERO;
-        assert!(limiter.check(steady, now).is_ok() && limiter.check(steady, now).is_ok());
-        for address in 0..100_000u32 {
-            assert!(limiter.check(Client::V4(address), now).is_ok());
-            if address % 1_000 == 0 {
-                assert!(limiter.check(steady, now).is_err(), "{address}");
-            }
-        }
-        assert!(limiter.clients() <= CLIENTS, "{}", limiter.clients());
-        assert!(limiter.clients() > CLIENTS / 3, "{}", limiter.clients());
-    }
-
-    #[test]
-    fn no_rate_and_no_time_is_too_large() {
-        for rate in [(u32::MAX, u32::MAX), (1, u32::MAX), (u32::MAX, 1), (0, 0)] {
-            let limiter = Limiter::new(Rate { per_minute: rate.0, burst: rate.1 });
-            for now in [Duration::ZERO, Duration::MAX] {
-                let _ = limiter.check(client("192.0.2.1"), now);
-            }
-        }
-    }
-
-    proptest! {
-        /// The same as a bucket of tokens that is filled steadily.
-        #[test]
-        fn it_lets_through_what_a_token_bucket_would(
-            per_minute in prop::sample::select(vec![1u32, 60, 600, 3_000]),
-            burst in 1..20u32,
-            gaps in prop::collection::vec(0..3_000_000_000u64, 1..200),
-        ) {
-            let cells = Cells::new(Rate { per_minute, burst });
-            let full = u128::from(cells.interval) * u128::from(burst);
-            let (mut due, mut now, mut tokens) = (0, 0u64, full);
-            for gap in gaps {
-                now += gap;
-                tokens = (tokens + u128::from(gap)).min(full);
-                let fits = tokens >= u128::from(cells.interval);
-                match cells.take(due, now) {
-                    Ok(next) => {
-                        prop_assert!(fits);
-                        tokens -= u128::from(cells.interval);
-                        due = next;
-                    }
-                    Err(early) => {
-                        prop_assert!(!fits);
-                        // Not a moment too early, nor too late.
-                        prop_assert!(cells.take(due, now + early).is_ok());
-                        prop_assert!(cells.take(due, now + early - 1).is_err());
-                    }
+    fn who_takes_no_notice_of_the_cloud_s_rate_is_banned_in_one_class_alone() {
+        let mut plan = ForwardPlan::to("up".into());
+        plan.limits.rate = Some(RatePlan::ZitadelCloud);
+        let (matcher, action) = (Matcher::default(), Action::Forward(plan));
+        let rates = Rates::new(&[Arc::new(RoutePlan { name: "a".into(), matcher, action })]);
+        let ask = |path, client: &str| {
+            let outcome = rates.check(0, path, client.parse().ok());
+            outcome.map_err(|error| (error.kind(), error.retry_after()))
+        };
+        let mut limited = 0;
+        let (refused, asked) = (0..10_000)
+            .find_map(|asked| match ask("/ui/login", "192.0.2.1") {
+                Err((Kind::RateLimited, _)) => {
+                    limited += 1;
+                    None
                 }
-            }
-        }
+                Err(refused) => Some((refused, asked)),
+                Ok(()) => None,
+            })
+            .unwrap();
+        assert_eq!((refused, asked), ((Kind::RateBanned, Some(60)), 2_700));
+        assert!(limited > 1_500, "{limited}");
+        assert_eq!(ask("/oauth/v2/token", "192.0.2.1"), Ok(()));
+        assert_eq!(ask("/ui/login", "192.0.2.2"), Ok(()));
+        assert!(matches!(ask("/ui/console/", "192.0.2.1"), Err((Kind::RateBanned, _))));
     }
 }

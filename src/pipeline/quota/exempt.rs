@@ -1,6 +1,12 @@
 //! Decides whose requests ZITADEL answers though an instance may ask no more (`zitadel.md` §6).
 
-use http::Method;
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method};
+use serde::Deserialize;
 
 use crate::pipeline::path::rest_after;
 
@@ -38,18 +44,50 @@ const OF_QUOTA: [&str; 6] = [
     "/saml/v2/SSO",
 ];
 
-/// Whether this request is answered all the same.
-pub fn of(method: &Method, path: &str) -> Exempt {
+/// A token's claims are shorter than this; what is longer is not looked at.
+const CLAIMS: usize = 4 * 1024;
+
+/// Whether a request is answered all the same, whoever sends it; `more` are prefixes beyond
+/// ZITADEL's usual public ones.
+pub fn of(method: &Method, path: &str, more: &[Box<str>]) -> Exempt {
     let below = |list: &[&str]| list.iter().any(|prefix| rest_after(prefix, path).is_some());
     let health = || path.ends_with("/Healthz") || path.ends_with("/v1/healthz");
     // A preflight is answered before ZITADEL looks for the instance.
     if *method == Method::OPTIONS || below(&ALWAYS) || health() {
         Exempt::Always
-    } else if below(&OF_QUOTA) {
+    } else if below(&OF_QUOTA) || more.iter().any(|prefix| rest_after(prefix, path).is_some()) {
         Exempt::OfQuota
     } else {
         Exempt::Never
     }
+}
+
+/// Whether a system user sends it: a JWT that its own subject has issued, where ZITADEL's tokens are
+/// issued by the instance. Nothing is verified here, since ZITADEL does; who forges one only asks
+/// ZITADEL, as anybody may by a path that is exempt.
+pub fn has_system_token(headers: &HeaderMap) -> bool {
+    let claims = || {
+        let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        let mut parts = token.trim().split('.');
+        let (_head, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+        let sound = scheme.eq_ignore_ascii_case("bearer") && parts.next().is_none();
+        let text = Some(claims).filter(|claims| sound && claims.len() <= CLAIMS)?;
+        URL_SAFE_NO_PAD.decode(text).ok()
+    };
+    let issued_by_itself = |claims: Vec<u8>| {
+        serde_json::from_slice::<Claims<'_>>(&claims)
+            .is_ok_and(|claims| !claims.iss.is_empty() && claims.iss == claims.sub)
+    };
+    claims().is_some_and(issued_by_itself)
+}
+
+/// Those of a JWT that matter here.
+#[derive(Deserialize)]
+struct Claims<'a> {
+    #[serde(borrow)]
+    iss: Cow<'a, str>,
+    #[serde(borrow)]
+    sub: Cow<'a, str>,
 }
 
 /// Whether it is the login's, which ZITADEL leads to the Console.
@@ -87,9 +125,37 @@ mod tests {
             ("GET", "/ui/login/loginname", Exempt::Never),
             ("POST", "/zitadel.session.v2.SessionService/ListSessions", Exempt::Never),
             ("GET", "/oauth/v2/keysx", Exempt::Never),
+            ("GET", "/custom/authorize", Exempt::OfQuota),
+            ("GET", "/custom/authorize/callback", Exempt::OfQuota),
+            ("GET", "/custom/authorized", Exempt::Never),
         ] {
-            assert_eq!(of(&method.parse().unwrap(), path), expected, "{method} {path}");
+            let more = ["/custom/authorize".into()];
+            assert_eq!(of(&method.parse().unwrap(), path, &more), expected, "{method} {path}");
         }
+        assert_eq!(of(&Method::GET, "/custom/authorize", &[]), Exempt::Never);
         assert!(is_login("/ui/login") && is_login("/ui/login/x") && !is_login("/ui/v2/login"));
+    }
+
+    #[test]
+    fn a_system_user_s_token_is_one_that_its_subject_has_issued() {
+        let token = |claims: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
+        let own = r#"{"iss":"robot","sub":"robot","aud":["https://id.example.com"],"exp":1}"#;
+        for (value, expected) in [
+            (format!("Bearer {}", token(own)), true),
+            (format!("bearer {}", token(own)), true),
+            (format!("Basic {}", token(own)), false),
+            (format!("Bearer {}.more", token(own)), false),
+            (format!("Bearer {}", token(r#"{"iss":"https://id.example.com","sub":"1"}"#)), false),
+            (format!("Bearer {}", token(r#"{"iss":"","sub":""}"#)), false),
+            (format!("Bearer {}", token(r#"{"sub":"robot"}"#)), false),
+            (format!("Bearer {}", token(&own.replace("1}", &" ".repeat(CLAIMS)))), false),
+            ("Bearer an-opaque-token".to_owned(), false),
+            ("Bearer a.b.c".to_owned(), false),
+            (String::new(), false),
+        ] {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+            assert_eq!(has_system_token(&headers), expected, "{value}");
+        }
+        assert!(!has_system_token(&HeaderMap::new()));
     }
 }
