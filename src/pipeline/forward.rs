@@ -167,6 +167,8 @@ struct Leaving<'a> {
     asked: HeaderValue,
     asked_port: Option<u16>,
     authority: HeaderValue,
+    /// As the client has named it, which is most often the same, read already.
+    named: Option<http::uri::Authority>,
 }
 
 impl<'a> Leaving<'a> {
@@ -200,6 +202,7 @@ impl<'a> Leaving<'a> {
             asked,
             asked_port,
             authority,
+            named: parts.uri.authority().cloned(),
         })
     }
 
@@ -254,12 +257,14 @@ impl<'a> Leaving<'a> {
     fn absolute(&self, tls: bool) -> Result<Uri, Error> {
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
-        uri.authority = Some(
-            self.authority
+        uri.authority = Some(match &self.named {
+            Some(named) if named.as_str().as_bytes() == self.authority.as_bytes() => named.clone(),
+            _ => self
+                .authority
                 .as_bytes()
                 .try_into()
                 .map_err(|error| Error::with(Kind::BadRequest, error))?,
-        );
+        });
         uri.path_and_query = Some(self.path.clone());
         Uri::from_parts(uri).map_err(|error| Error::with(Kind::BadRequest, error))
     }

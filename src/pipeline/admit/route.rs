@@ -2,20 +2,19 @@
 //! every part holds.
 //!
 //! A table of some tens of routes is asked from top to bottom: each question is a comparison of a
-//! few bytes, the cheap ones come first, and nothing is allocated.
+//! few bytes, the cheap ones come first, and nothing is allocated. Most routes are told apart by their
+//! paths, so that is asked before the host.
+
+mod target;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
-use regex::Regex;
 
-use super::classify::rpc;
+use self::target::{Call, Path};
 use super::site::Site;
-use crate::pipeline::path::rest_after;
-use crate::pipeline::plan::{
-    Action, GrpcPattern, HeaderPattern, HostPattern, Matcher, PathPattern, RoutePlan,
-};
+use crate::pipeline::plan::{Action, HeaderPattern, HostPattern, Matcher, RoutePlan};
 
 /// The routes of a plan, prepared for asking.
 #[derive(Debug)]
@@ -27,20 +26,8 @@ pub struct RouteTable {
 struct Entry {
     plan: Arc<RoutePlan>,
     path: Path,
+    call: Option<Call>,
     site: Option<Site>,
-}
-
-/// [`PathPattern`], with what can be known before the first request.
-#[derive(Debug)]
-enum Path {
-    Any,
-    Exact(Box<str>),
-    /// Without a slash at its end; empty holds always.
-    Prefix(Box<str>),
-    /// Anchored on both sides.
-    Regex(Regex),
-    /// One that cannot be anchored by writing around it: its match is measured instead.
-    Loose(Regex),
 }
 
 impl RouteTable {
@@ -48,6 +35,7 @@ impl RouteTable {
     pub fn new(routes: Vec<Arc<RoutePlan>>) -> Self {
         let entry = |plan: Arc<RoutePlan>| Entry {
             path: Path::new(&plan.matcher.path),
+            call: plan.matcher.grpc.as_ref().map(Call::new),
             site: match &plan.action {
                 Action::Forward(forward) => Site::new(&forward.hosts),
                 Action::Redirect(_) | Action::Respond(_) | Action::Deny => None,
@@ -71,11 +59,12 @@ impl RouteTable {
         let holds = |entry: &Entry| {
             let matcher = &entry.plan.matcher;
             (matcher.methods.is_empty() || matcher.methods.contains(method))
+                && entry.path.may_hold(path)
+                && entry.call.as_ref().is_none_or(|call| call.holds(path))
                 && listener_holds(matcher, listener)
                 && host_holds(matcher, host)
-                && entry.path.holds(path)
                 && client_holds(matcher, client)
-                && matcher.grpc.as_ref().is_none_or(|pattern| grpc_holds(pattern, path))
+                && entry.path.holds(path)
                 && matcher.headers.iter().all(|pattern| header_holds(pattern, headers))
         };
         let index = self.entries.iter().position(holds)?;
@@ -111,33 +100,6 @@ impl RouteTable {
     }
 }
 
-impl Path {
-    fn new(pattern: &PathPattern) -> Self {
-        match pattern {
-            PathPattern::Any => Self::Any,
-            PathPattern::Exact(path) => Self::Exact(path.clone()),
-            PathPattern::Prefix(path) => Self::Prefix(path.trim_end_matches('/').into()),
-            // An anchored search is also the faster one. Flags count only inside the pattern (`(?i)`).
-            PathPattern::Regex(regex) => {
-                match Regex::new(&format!(r"\A(?:{})\z", regex.as_str())) {
-                    Ok(anchored) => Self::Regex(anchored),
-                    Err(_) => Self::Loose(regex.clone()),
-                }
-            }
-        }
-    }
-
-    fn holds(&self, path: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Exact(exact) => **exact == *path,
-            Self::Prefix(prefix) => rest_after(prefix, path).is_some(),
-            Self::Regex(regex) => regex.is_match(path),
-            Self::Loose(regex) => regex.find(path).is_some_and(|found| found.len() == path.len()),
-        }
-    }
-}
-
 fn listener_holds(matcher: &Matcher, listener: &str) -> bool {
     matcher.listeners.is_empty() || matcher.listeners.iter().any(|name| **name == *listener)
 }
@@ -168,12 +130,6 @@ pub(super) fn below(host: &str, suffix: &str) -> bool {
         .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
 }
 
-fn grpc_holds(pattern: &GrpcPattern, path: &str) -> bool {
-    rpc(path).is_some_and(|(service, method)| {
-        service == &*pattern.service && pattern.method.as_deref().is_none_or(|name| name == method)
-    })
-}
-
 fn header_holds(pattern: &HeaderPattern, headers: &HeaderMap) -> bool {
     match &pattern.value {
         None => headers.contains_key(&pattern.name),
@@ -185,9 +141,10 @@ fn header_holds(pattern: &HeaderPattern, headers: &HeaderMap) -> bool {
 mod tests {
     use http::{HeaderName, HeaderValue, StatusCode};
     use proptest::prelude::*;
+    use regex::Regex;
 
     use super::*;
-    use crate::pipeline::plan::{Action, RespondPlan};
+    use crate::pipeline::plan::{Action, GrpcPattern, PathPattern, RespondPlan};
 
     fn table(matchers: Vec<Matcher>) -> RouteTable {
         let route = |(index, matcher): (usize, Matcher)| {
