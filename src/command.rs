@@ -41,7 +41,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (name, below) = matches.subcommand().unwrap_or(("run", &matches));
     match name {
         "check" if below.get_flag("live") => live::check(args::source(below)),
-        "check" => check::check(&args::source(below), below.get_flag("explain")),
+        "check" => check::check(
+            &args::source(below),
+            below.get_one::<String>("explain").map(String::as_str),
+        ),
         "schema" => schema::schema(below.get_flag("reference")),
         "completions" => completions::completions(below),
         "purge" => purge::purge(below),

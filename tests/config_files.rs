@@ -100,6 +100,11 @@ fn what_is_explained_loads_to_the_same() {
         };
         let explained = explain::yaml(&load(&read(path)));
         assert_eq!(explain::yaml(&load(&explained)), explained);
+        // What is left out comes again by itself.
+        let concise = explain::concise(&load(&explained));
+        assert_eq!(explain::yaml(&load(&concise)), explained, "{concise}");
+        assert_eq!(explain::concise(&load(&concise)), concise);
+        assert!(concise.lines().count() <= explained.lines().count(), "{concise}");
     }
 }
 
@@ -189,10 +194,10 @@ fn a_sidecar_needs_no_file() {
     assert_eq!(stdout(&output), "configuration: ok (1 listener, 1 route, 1 cluster)\n");
 }
 
-/// What `check --explain` says of a command line without a file.
+/// What `check --explain=full` says of a command line without a file.
 fn explained(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = [&["check", "--explain"], arguments].concat();
+    let arguments = [&["check", "--explain=full"], arguments].concat();
     let output = ravelin(&arguments, variables, folder.path());
     assert!(output.status.success(), "{}", stderr(&output));
     stdout(&output)
@@ -217,6 +222,38 @@ fn a_zitadel_needs_no_file() {
         ("RAVELIN_TLS_MODE", "disabled"),
     ];
     assert_eq!(explained(&[], &variables), text);
+}
+
+#[test]
+fn what_is_explained_of_a_zitadel_is_a_screen_and_full_is_all_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--zitadel", "h2c://z:8080", "--domain", "id.example.com", "--workers", "2"];
+    let explain = |how| {
+        let output = ravelin(&[&["check", how][..], &flags].concat(), &[], folder.path());
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let concise = explain("--explain");
+    assert!(concise.lines().count() <= 45, "{concise}");
+    let squeezed: Vec<_> =
+        concise.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        "# zitadel-guard-debug /debug and below refused",
+        "# zitadel-login /ui/v2/login and below answered with 503",
+        "# zitadel-root GET, HEAD / 302 to /ui/console/",
+        "# zitadel-device /device to zitadel",
+        "# zitadel everything else to zitadel",
+        "# zitadel h2c://z:8080",
+    ] {
+        assert!(squeezed.iter().any(|seen| seen == line), "{line} is not in\n{concise}");
+    }
+    // Whoever wonders about a default asks for it.
+    for default in ["head_time:", "connect_timeout:", "grpc_message:", "access_log:"] {
+        assert!(!concise.contains(default), "{default} is in\n{concise}");
+        assert!(explain("--explain=full").contains(default), "{default}");
+    }
+    let output = ravelin(&["check", "--explain=more"], &[], folder.path());
+    assert_eq!(output.status.code(), Some(64));
 }
 
 #[test]

@@ -246,8 +246,12 @@ fn dev() -> Command {
 fn check() -> Command {
     let explain = Arg::new("explain")
         .long("explain")
-        .action(ArgAction::SetTrue)
-        .help("Print the effective configuration, defaults filled in, secrets removed");
+        .value_name("HOW")
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("concise")
+        .value_parser(["concise", "full"])
+        .help("Print the effective configuration without secrets: what differs from the defaults, or with =full all of it");
     let live = Arg::new("live")
         .long("live")
         .action(ArgAction::SetTrue)

@@ -9,7 +9,9 @@ use crate::downstream::certificates::Store;
 use crate::downstream::handshake::{self, trust::Trust};
 
 /// Loads a source and says so, or all that is wrong with it.
-pub fn check(source: &Source, explained: bool) -> ExitCode {
+///
+/// `explained`: what it means, `full` or what differs from the defaults.
+pub fn check(source: &Source, explained: Option<&str>) -> ExitCode {
     let name = match &source.file {
         Some(file) => file.display().to_string(),
         None => "configuration".to_owned(),
@@ -17,13 +19,16 @@ pub fn check(source: &Source, explained: bool) -> ExitCode {
     match config::load(source.clone()) {
         Err(faults) => report(&faults),
         Ok(plan) if unsound(&plan) => USAGE.into(),
-        Ok(plan) if explained => print(&explain::yaml(&plan)),
-        Ok(plan) => print(&format!(
-            "{name}: ok ({}, {}, {})\n",
-            counted(plan.listeners.len(), "listener"),
-            counted(plan.routes.len(), "route"),
-            counted(plan.clusters.len(), "cluster"),
-        )),
+        Ok(plan) => match explained {
+            Some("full") => print(&explain::yaml(&plan)),
+            Some(_) => print(&explain::concise(&plan)),
+            None => print(&format!(
+                "{name}: ok ({}, {}, {})\n",
+                counted(plan.listeners.len(), "listener"),
+                counted(plan.routes.len(), "route"),
+                counted(plan.clusters.len(), "cluster"),
+            )),
+        },
     }
 }
 

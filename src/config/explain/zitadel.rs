@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{clock, cluster_tls, edits_of, endpoint, ranges, site_host, size, text, upstream};
-use crate::config::zitadel::{Installation, Mode, Opening};
+use super::clusters::{cluster_tls, endpoint};
+use super::routes::edits_of;
+use super::{clock, ranges, site_host, size, text, upstream};
+use crate::config::zitadel::{Installation, Limits, Mode, Opening};
 
 /// The settings of an installation.
 pub(super) fn installation(site: &Installation) -> Json {
@@ -32,9 +34,17 @@ pub(super) fn installation(site: &Installation) -> Json {
     guards.insert("health".into(), json!(site.guards.health));
     guards.extend(ranges("import_export", &site.guards.import_export));
     out.insert("guards".into(), Json::Object(guards));
-    let limits = &site.limits;
+    out.insert("limits".into(), limits(&site.limits));
+    out.insert("cache".into(), json!(site.cache));
+    out.insert("shield".into(), json!(site.shield));
+    edits_of(&site.request_headers, &site.response_headers, &mut out);
+    Json::Object(out)
+}
+
+/// What a request may cost.
+pub(super) fn limits(limits: &Limits) -> Json {
     let limit = |limit: Option<u64>| limit.map_or_else(|| "off".to_owned(), size);
-    let mut limits = json!({
+    let mut out = json!({
         "assets": limit(limits.assets),
         "scim": limit(limits.scim),
         "grpc_message": limit(limits.grpc_message.map(u64::from)),
@@ -42,14 +52,11 @@ pub(super) fn installation(site: &Installation) -> Json {
         "rate": if limits.cloud_rate { "cloud" } else { "off" },
         "quota": limits.quota.is_some(),
     });
-    if let Some(quota) = site.limits.quota.as_ref().filter(|quota| !quota.exempt.is_empty()) {
-        limits["quota_exempt"] = json!(quota.exempt);
+    let exempt = limits.quota.as_ref().map(|quota| &quota.exempt).filter(|paths| !paths.is_empty());
+    if let (Some(paths), Some(out)) = (exempt, out.as_object_mut()) {
+        out.insert("quota_exempt".into(), json!(paths));
     }
-    out.insert("limits".into(), limits);
-    out.insert("cache".into(), json!(site.cache));
-    out.insert("shield".into(), json!(site.shield));
-    edits_of(&site.request_headers, &site.response_headers, &mut out);
-    Json::Object(out)
+    out
 }
 
 fn opening(opening: &Opening) -> Json {
