@@ -25,7 +25,7 @@ pub mod calls;
 mod drain;
 mod drained;
 mod page;
-mod purge;
+pub mod purge;
 pub mod status;
 
 pub use calls::Control;

@@ -232,6 +232,8 @@ kinds! {
     Overloaded: Internal, 503, 14, Never, "overloaded", "The service is busy.";
     /// Ravelin is about to leave.
     Draining: Internal, 503, 14, Never, "draining", "The service is restarting.";
+    /// Ravelin left before the exchange had ended: its grace was over, or a second signal cut it.
+    Cut: Internal, 503, 14, Never, "cut", "The service is restarting.";
     /// The request has come back to Ravelin too often (RFC 5842 §7.2): an upstream leads to Ravelin.
     Loop: Internal, 508, 13, Never, "loop", "The request went in a circle.";
     /// A bug.
@@ -266,6 +268,22 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(kind.status().as_u16(), kind.status_code());
             assert!(kind.grpc_code() <= 16, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn every_cause_is_in_the_documentation_as_it_is() {
+        let document = include_str!("../docs/records.md");
+        let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+        let rows: Vec<_> = rows.filter(|row| row.split(" | ").count() == 4).collect();
+        let expected = Kind::ALL.iter().map(|kind| {
+            let (status, grpc) = (kind.status().as_u16(), kind.grpc_code());
+            format!("{}` | {status} | {grpc} | ", kind.label())
+        });
+        let expected: Vec<_> = expected.collect();
+        assert_eq!(rows.len(), expected.len(), "one row for each cause, in their order");
+        for (row, expected) in rows.iter().zip(expected) {
+            assert!(row.starts_with(&expected), "{row:?} does not begin with {expected:?}");
         }
     }
 

@@ -254,6 +254,10 @@ fn respond(plan: &RespondPlan) -> Response<Body> {
         response.headers_mut().insert(CONTENT_LENGTH, plan.body.len().into());
     }
     response.headers_mut().insert(CONTENT_TYPE, plan.content_type.clone());
+    // As Ravelin's own errors: what is missing now may be there the next time.
+    if plan.status.is_client_error() || plan.status.is_server_error() {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     response
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use self::changes::Changes;
 use self::clusters::Clusters;
 use self::grounds::Grounds;
+use self::hurry::Hurry;
 use self::legacy::Legacy;
 use crate::admin::calls::Control;
 use crate::admin::{self, Admin, Readiness};
@@ -33,6 +34,7 @@ use crate::telemetry::reloads::Reloads;
 use crate::upstream::roster::Roster;
 use crate::worker::{self, Live, Order, Worker};
 
+pub mod hurry;
 pub mod life;
 pub mod changes;
 pub mod legacy;
@@ -90,6 +92,7 @@ pub struct Server {
     face: Arc<ArcSwap<Face>>,
     reloads: Arc<Reloads>,
     stop_admin: Option<oneshot::Sender<()>>,
+    hurry: Hurry,
 }
 
 /// What control alone knows, for the status page and the metrics.
@@ -155,6 +158,7 @@ impl Server {
             face: Arc::default(),
             reloads: Arc::default(),
             stop_admin: None,
+            hurry: Hurry::new(),
         };
         // The last that can fail comes before the first connection is taken.
         server.open_admin(&mut legacy, control).await?;
@@ -324,45 +328,78 @@ impl Server {
         Ok(Legacy { listeners: self.grounds.copies()?, admin })
     }
 
+    /// How to cut what is left while it leaves.
+    pub fn hurry(&self) -> Hurry {
+        self.hurry.clone()
+    }
+
+    /// How long it waits for what is under way once it leaves.
+    pub fn grace(&self) -> Duration {
+        self.live.load().plan.shutdown.grace
+    }
+
     /// Leaves: unready, wait for load balancers, no new connections, GOAWAY, wait for what is
-    /// under way, at the latest until the grace is over.
-    pub async fn drain(self) {
+    /// under way, at the latest until the grace is over. How many exchanges were cut then.
+    pub async fn drain(self) -> u64 {
         let delay = self.live.load().plan.shutdown.delay;
         self.readiness.set(admin::Phase::Draining);
-        tokio::time::sleep(delay).await;
-        self.leave(Waiting::Take).await;
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = self.hurry.told() => {}
+        }
+        self.leave(Waiting::Take).await
     }
 
     /// Leaves to another process that accepts on the same sockets: as [`Server::drain`], but nobody
     /// need notice, and what waits in the sockets is the other's.
-    pub async fn hand_over(mut self) {
+    pub async fn hand_over(mut self) -> u64 {
         self.readiness.set(admin::Phase::Draining);
         if let Some(stop) = self.stop_admin.take() {
             let _ = stop.send(());
         }
-        self.leave(Waiting::Leave).await;
+        self.leave(Waiting::Leave).await
     }
 
-    async fn leave(mut self, waiting: Waiting) {
-        let grace = self.live.load().plan.shutdown.grace;
+    async fn leave(mut self, waiting: Waiting) -> u64 {
+        let grace = self.grace();
         // Our own descriptors first, as in `Grounds::follow`; files of Unix sockets come with them.
         self.grounds.clear(waiting == Waiting::Leave);
         let workers = std::mem::take(&mut self.workers);
-        for worker in &workers {
-            let _ = worker.orders.send(Order::Leave(grace, waiting));
-        }
-        let joined = tokio::task::spawn_blocking(move || {
-            for worker in workers {
-                if let Ok(Err(error)) = worker.thread.join() {
-                    tracing::error!(%error, "a worker ended badly");
-                }
+        let orders: Vec<_> = workers.iter().map(|worker| worker.orders.clone()).collect();
+        let tell = |order: fn(Duration, Waiting) -> Order| {
+            for worker in &orders {
+                let _ = worker.send(order(grace, waiting));
             }
+        };
+        tell(Order::Leave);
+        let mut joined = tokio::task::spawn_blocking(move || {
+            let ended = workers.into_iter().map(|worker| worker.thread.join());
+            ended.fold(0, |cut, ended| cut + exchanges_cut(ended))
         });
-        let _ = joined.await;
+        let cut = tokio::select! {
+            cut = &mut joined => cut,
+            () = self.hurry.told() => {
+                tell(|_, _| Order::Cut);
+                joined.await
+            }
+        };
         if let Some(stop) = self.stop_admin.take() {
             let _ = stop.send(());
         }
         self.access.close();
+        cut.unwrap_or_default()
+    }
+}
+
+fn exchanges_cut(ended: std::thread::Result<std::io::Result<u64>>) -> u64 {
+    match ended {
+        Ok(Ok(cut)) => cut,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a worker ended badly");
+            0
+        }
+        // A panic has been told by its thread.
+        Err(_) => 0,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod reloads;
 pub mod trace;
 pub mod recorder;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,6 +30,10 @@ pub struct Telemetry {
     pub access: AccessLog,
     /// What all workers' counters add up to, and the ids to count under.
     pub metrics: Arc<Metrics>,
+    /// Whether what ends from now on ends because the worker does.
+    leaving: Cell<bool>,
+    /// Exchanges that ended so.
+    cut: Cell<u64>,
 }
 
 impl Telemetry {
@@ -39,12 +44,35 @@ impl Telemetry {
     ) -> impl FnOnce() -> Self + Send + 'static {
         let metrics = Arc::clone(metrics);
         let shard = metrics.shard();
-        move || Self { shard: Rc::new(shard), access, metrics }
+        move || Self {
+            shard: Rc::new(shard),
+            access,
+            metrics,
+            leaving: Cell::new(false),
+            cut: Cell::new(0),
+        }
     }
 
     /// Hands over what has been collected; called some times a second.
     pub fn tick(&self) {
         self.access.tick();
+    }
+
+    /// The worker waits no longer: exchanges that are dropped from now on were cut by it.
+    pub fn leaves(&self) {
+        self.leaving.set(true);
+    }
+
+    /// How many exchanges the worker has cut.
+    pub fn cut(&self) -> u64 {
+        self.cut.get()
+    }
+
+    /// An exchange was dropped before its end; whether the worker did it.
+    fn dropped(&self) -> bool {
+        let cut = self.leaving.get();
+        self.cut.set(self.cut.get() + u64::from(cut));
+        cut
     }
 
     /// A connection that is open until the guard is dropped.

@@ -66,6 +66,8 @@ pub enum Order {
     Follow(Arc<Live>, oneshot::Sender<()>),
     /// Accept nothing more, and end when what is carried is done, at the latest after this.
     Leave(Duration, Waiting),
+    /// End at once, whatever is carried.
+    Cut,
 }
 
 /// What a listener's connections are told.
@@ -93,8 +95,8 @@ pub struct Ground {
 pub struct Worker {
     /// What it is to do. Dropped: it cuts everything and ends.
     pub orders: mpsc::UnboundedSender<Order>,
-    /// Its end.
-    pub thread: JoinHandle<io::Result<()>>,
+    /// Its end, and how many exchanges it has cut.
+    pub thread: JoinHandle<io::Result<u64>>,
 }
 
 /// Starts a worker's thread. It ends when it is told to [`Order::Leave`].
@@ -111,8 +113,11 @@ pub fn spawn(
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build_local(tokio::runtime::LocalOptions::default())?;
-        runtime.block_on(run(index, live, told, Rc::new(telemetry())));
-        Ok(())
+        let telemetry = Rc::new(telemetry());
+        runtime.block_on(run(index, live, told, Rc::clone(&telemetry)));
+        // What is cut ends, and is recorded, with the runtime that carries it.
+        drop(runtime);
+        Ok(telemetry.cut())
     })?;
     Ok(Worker { orders, thread })
 }
@@ -165,15 +170,28 @@ async fn run(
                 let _ = followed.send(());
             }
             Some(Order::Leave(grace, waiting)) => break (grace, waiting),
-            None => break (Duration::ZERO, Waiting::Take),
+            Some(Order::Cut) | None => break (Duration::ZERO, Waiting::Take),
         }
     };
     join_all(opened.into_iter().map(|one| one.leave(waiting))).await;
-    if tokio::time::timeout(grace, connections.none()).await.is_err() {
-        tracing::warn!(
-            connections = connections.count(),
-            "the grace is over: cutting what is left"
-        );
+    let why = tokio::select! {
+        biased;
+        () = connections.none() => None,
+        () = tokio::time::sleep(grace) => Some("the grace is over"),
+        () = told_to_cut(orders) => Some("told to cut"),
+    };
+    if let Some(why) = why {
+        tracing::warn!(why, connections = connections.count(), "cutting what is left");
+        telemetry.leaves();
     }
     telemetry.tick();
+}
+
+/// Also when nobody is left to tell.
+async fn told_to_cut(mut orders: mpsc::UnboundedReceiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        if matches!(order, Order::Cut) {
+            return;
+        }
+    }
 }

@@ -226,6 +226,43 @@ fn health_is_0_while_it_serves_and_1_once_it_drains() {
 }
 
 #[test]
+fn what_is_no_address_cannot_be_purged_and_is_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    for (flag, value) in [
+        ("--url", "nonsense"),
+        ("--url", "/ui/console/"),
+        ("--url", "ftp://id.example.com/x"),
+        ("--host", "https://id.example.com/"),
+    ] {
+        // Before anybody is asked: there is nobody.
+        let output = run(&["purge", flag, value, "--admin", "127.0.0.1:1"], folder.path());
+        assert_eq!(output.status.code(), Some(64), "{value}");
+        let said = text(&output.stderr);
+        assert!(said.contains(value) && said.contains("id.example.com"), "{said}");
+    }
+}
+
+#[test]
+fn a_command_whose_file_names_another_admin_address_says_what_that_may_mean() {
+    let (folder, free) = (tempfile::tempdir().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let yaml = format!("upstream: \"h2c://127.0.0.1:1\"\nadmin: \"{address}\"\n");
+    std::fs::write(folder.path().join("r.yaml"), yaml).unwrap();
+    for name in ["health", "reload", "undrain"] {
+        let output = run(&[name, "-c", "r.yaml"], folder.path());
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        let said = text(&output.stderr);
+        for part in [&*address, "r.yaml says now", "--admin"] {
+            assert!(said.contains(part), "{name}: {part} is not in {said}");
+        }
+        let output = run(&[name, "-c", "r.yaml", "--admin", &address], folder.path());
+        let said = text(&output.stderr);
+        assert!(said.contains(&address) && !said.contains("says now"), "{name}: {said}");
+    }
+}
+
+#[test]
 fn the_record_goes_on_in_a_new_file_after_sighup() {
     let (standin, folder) = (standin(), tempfile::tempdir().unwrap());
     let yaml = format!(

@@ -135,14 +135,17 @@ fn one_command_serves_https_that_a_client_of_its_ca_believes() {
 #[test]
 fn it_prints_the_settings_that_zitadel_needs_for_this_port() {
     let folder = tempfile::tempdir().unwrap();
-    let (dev, port) = dev(folder.path(), free(), &["--login", "http://127.0.0.1:3000"]);
+    let upstream = free();
+    let listens = upstream.port();
+    let (dev, port) = dev(folder.path(), upstream, &["--login", "http://127.0.0.1:3000"]);
     for expected in [
+        format!("  export ZITADEL_PORT={listens}"),
         "  export ZITADEL_EXTERNALDOMAIN=localhost".to_owned(),
         format!("  export ZITADEL_EXTERNALPORT={port}"),
         "  export ZITADEL_EXTERNALSECURE=true".to_owned(),
         "  --tlsMode external".to_owned(),
         format!(
-            "  -p 127.0.0.1:8080:8080 -e ZITADEL_EXTERNALDOMAIN=localhost -e ZITADEL_EXTERNALPORT={port} -e ZITADEL_EXTERNALSECURE=true -e ZITADEL_TLS_ENABLED=false"
+            "  -p 127.0.0.1:{listens}:{listens} -e ZITADEL_EXTERNALDOMAIN=localhost -e ZITADEL_EXTERNALPORT={port} -e ZITADEL_EXTERNALSECURE=true -e ZITADEL_TLS_ENABLED=false -e ZITADEL_PORT={listens}"
         ),
         format!(
             "  curl --cacert certs/dev-ca.crt https://localhost:{port}/.well-known/openid-configuration"

@@ -4,6 +4,7 @@
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use http::StatusCode;
+use http::uri::Authority;
 
 use super::{Admin, text};
 
@@ -54,16 +55,32 @@ pub(super) async fn purge(State(admin): State<Admin>, RawQuery(query): RawQuery)
 
 /// What a query asks for; the value of `url` is all that follows, so that it need not be encoded.
 fn read(query: &str) -> Option<Purge> {
-    if let Some(url) = query.strip_prefix("url=").filter(|url| !url.is_empty()) {
-        return Some(Purge::Address(decoded(url)));
+    if let Some(url) = query.strip_prefix("url=") {
+        return address(&decoded(url)).map(Purge::Address);
     }
-    if let Some(host) = query.strip_prefix("host=").filter(|host| !host.is_empty()) {
-        return Some(Purge::Host(decoded(host)));
+    if let Some(name) = query.strip_prefix("host=") {
+        return host(&decoded(name)).map(Purge::Host);
     }
     if let Some(id) = query.strip_prefix("generation=").filter(|id| !id.is_empty()) {
         return Some(Purge::Generation(id.to_owned()));
     }
     matches!(query, "all" | "all=" | "all=true" | "all=1").then_some(Purge::All)
+}
+
+/// An address that an answer can be kept under: with a scheme and a host, what follows `#` left out.
+pub fn address(text: &str) -> Option<String> {
+    let text = text.split('#').next().unwrap_or_default();
+    let (scheme, rest) = text.split_once("://")?;
+    let known = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let authority = rest.split(['/', '?']).next().filter(|_| known)?;
+    host(authority)?;
+    (!text.contains(char::is_whitespace)).then(|| text.to_owned())
+}
+
+/// A host, perhaps with its port.
+pub fn host(text: &str) -> Option<String> {
+    let authority = text.parse::<Authority>().ok()?;
+    (!authority.host().is_empty() && !text.contains('@')).then(|| text.to_owned())
 }
 
 /// A whole address that was encoded (`https%3A%2F%2F…`) is decoded; one that was not, is kept as it
@@ -104,8 +121,19 @@ mod tests {
             ("url=https://a.test/%41", url("https://a.test/%41")),
             ("generation=old", Some(Purge::Generation("old".to_owned()))),
             ("generation=", None),
+            ("url=HTTPS://A.test/x", url("HTTPS://A.test/x")),
+            ("url=https://a.test/x#part", url("https://a.test/x")),
+            ("url=https://a.test", url("https://a.test")),
             ("url=", None),
+            ("url=nonsense", None),
+            ("url=/ui/console/", None),
+            ("url=a.test/x", None),
+            ("url=ftp://a.test/x", None),
+            ("url=https:///x", None),
+            ("url=https://u@a.test/x", None),
             ("host=", None),
+            ("host=https://a.test/", None),
+            ("host=a.test/x", None),
             ("", None),
             ("everything", None),
         ] {

@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 
+use crate::admin;
 use crate::config::{Override, Overrides, Source};
 
 const EXAMPLES: &str = "\
@@ -352,8 +353,15 @@ fn calling(name: &'static str, about: &'static str) -> Command {
 }
 
 fn purge() -> Command {
-    let url = Arg::new("url").long("url").value_name("URL");
-    let host = Arg::new("host").long("host").value_name("HOST");
+    let address = |text: &str| {
+        admin::purge::address(text).ok_or("expected an address such as https://id.example.com/x")
+    };
+    let name = |text: &str| {
+        admin::purge::host(text)
+            .ok_or("expected a host such as id.example.com, perhaps with a port")
+    };
+    let url = Arg::new("url").long("url").value_name("URL").value_parser(address);
+    let host = Arg::new("host").long("host").value_name("HOST").value_parser(name);
     let generation = Arg::new("generation").long("generation").value_name("ID");
     let all = Arg::new("all").long("all").action(ArgAction::SetTrue);
     Command::new("purge")

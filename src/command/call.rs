@@ -46,6 +46,26 @@ pub(super) fn admin(
     }
 }
 
+/// Why nobody could be asked. A running Ravelin keeps the admin address of its start, so that a file
+/// which has changed since names another: said where the address came from there.
+pub(super) fn unanswered(
+    who: &str,
+    address: SocketAddr,
+    error: &io::Error,
+    given: Option<&str>,
+    source: &Source,
+) -> ExitCode {
+    eprintln!("{who}: {address}: {error}");
+    if let (None, Some(file)) = (given, &source.file) {
+        eprintln!(
+            "{who}: {address} is what {} says now; a running Ravelin keeps the address that it \
+             started with: if that was another, name it with --admin",
+            file.display()
+        );
+    }
+    ExitCode::FAILURE
+}
+
 /// A listener on every address is asked on loopback.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use super::call::{self, PATIENCE};
 use crate::config::Source;
 
-/// Exit code 0 if the Ravelin at `address` (else: at the admin address of `source`, else: at the
+/// Exit code 0 if the Ravelin at `given` (else: at the admin address of `source`, else: at the
 /// default one) says that it is ready.
-pub fn health(address: Option<&str>, source: Source) -> ExitCode {
-    let address = match call::admin("health", address, source) {
+pub fn health(given: Option<&str>, source: &Source) -> ExitCode {
+    let address = match call::admin("health", given, source.clone()) {
         Ok(address) => address,
         Err(code) => return code,
     };
@@ -19,9 +19,6 @@ pub fn health(address: Option<&str>, source: Source) -> ExitCode {
             eprintln!("health: {address} answered {status}: not ready");
             ExitCode::FAILURE
         }
-        Err(error) => {
-            eprintln!("health: {address}: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => call::unanswered("health", address, &error, given, source),
     }
 }

@@ -53,7 +53,8 @@ fn target(path: &str, names: &[&str], matches: &ArgMatches) -> String {
 }
 
 pub(super) fn tell(who: &str, target: &str, patience: Duration, matches: &ArgMatches) -> ExitCode {
-    let address = match call::admin(who, admin_address(matches), args::source(matches)) {
+    let (given, source) = (admin_address(matches), args::source(matches));
+    let address = match call::admin(who, given, source.clone()) {
         Ok(address) => address,
         Err(code) => return code,
     };
@@ -68,10 +69,7 @@ pub(super) fn tell(who: &str, target: &str, patience: Duration, matches: &ArgMat
             remark(who, &body);
             ExitCode::FAILURE
         }
-        Err(error) => {
-            eprintln!("{who}: {address}: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => call::unanswered(who, address, &error, given, &source),
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::hurry::Hurry;
 use super::legacy::Legacy;
 use super::succession::Before;
 use super::{Server, StartError, activation};
@@ -20,6 +21,9 @@ use crate::watch::{Watch, fingerprint, watch};
 /// group delivers it twice. Nobody's second Ctrl-C is as quick.
 const SAME_SIGNAL: Duration = Duration::from_millis(200);
 
+/// How long a second signal waits for what it cuts to be recorded.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -32,8 +36,8 @@ pub enum End {
 /// Runs until a signal has ended it, or another process has taken over. `started` is called when every
 /// listener is open. `source` is where the plan came from, to be read again; `None`: it stays as it is.
 ///
-/// The first SIGTERM or SIGINT drains; a second one, half a second later or more, cuts what is left: the
-/// caller must then let the process end, since workers are still at it. SIGHUP reopens the access record
+/// The first SIGTERM or SIGINT drains; a second one, a moment later or more, cuts what is left and records
+/// it: the caller must then let the process end, since a worker may still be at it. SIGHUP reopens the access record
 /// and reads the configuration again. SIGUSR2 starts the process that takes over.
 ///
 /// # Errors
@@ -81,7 +85,7 @@ async fn live(
                 }
                 "SIGUSR2" => succession.start(),
                 _ => {
-                    tracing::info!(signal = name, "draining");
+                    draining(name, &server);
                     break None;
                 }
             },
@@ -111,36 +115,62 @@ async fn live(
     match successor {
         Some(successor) => {
             succession.leave(successor);
-            leave(server.hand_over(), &mut signals).await
+            leave(server.hurry(), server.hand_over(), &mut signals).await
         }
         None => {
             drop(succession);
             notify(&[sd_notify::NotifyState::Stopping]);
-            leave(server.drain(), &mut signals).await
+            leave(server.hurry(), server.drain(), &mut signals).await
         }
     }
 }
 
+/// What it waits for, for whoever sits before a terminal and wonders.
+fn draining(signal: &str, server: &Server) {
+    match server.metrics().in_flight() {
+        0 => tracing::info!(signal, "draining"),
+        exchanges => tracing::info!(
+            signal,
+            exchanges,
+            grace = %humantime::format_duration(server.grace()),
+            "draining: waiting for what is under way, until the grace is over; another signal cuts it"
+        ),
+    }
+}
+
 async fn leave(
-    drained: impl Future<Output = ()>,
+    hurry: Hurry,
+    drained: impl Future<Output = u64>,
     signals: &mut Signals,
 ) -> Result<End, StartError> {
     let first = Instant::now();
     tokio::pin!(drained);
     loop {
         tokio::select! {
-            () = &mut drained => {
-                tracing::info!("drained");
+            cut = &mut drained => {
+                left(cut);
                 return Ok(End::Drained);
             }
             name = signals.next() => {
                 let ends = matches!(name, "SIGTERM" | "SIGINT");
                 if ends && first.elapsed() >= SAME_SIGNAL {
                     tracing::warn!(signal = name, "second signal: cutting what is left");
-                    return Ok(End::Cut);
+                    break;
                 }
             }
         }
+    }
+    hurry.now();
+    if let Ok(cut) = tokio::time::timeout(LAST_WORDS, drained).await {
+        left(cut);
+    }
+    Ok(End::Cut)
+}
+
+fn left(cut: u64) {
+    match cut {
+        0 => tracing::info!("drained"),
+        exchanges => tracing::warn!(exchanges, "left: these were cut before they had ended"),
     }
 }
 

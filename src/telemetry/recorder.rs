@@ -180,7 +180,9 @@ impl Drop for Recorder {
         }
         if !self.finished && self.failure.is_none() {
             let cut = self.exchange.cut.as_ref().and_then(|cut| cut.take());
-            self.failure = Some((cut.unwrap_or(Kind::ClientGone), None));
+            let by_leaving = self.telemetry.dropped();
+            let otherwise = if by_leaving { Kind::Cut } else { Kind::ClientGone };
+            self.failure = Some((cut.unwrap_or(otherwise), None));
         }
         if let Some(status) = self.web.as_ref().and_then(WebTrailerScanner::status) {
             self.grpc_status = Some(status);

@@ -401,7 +401,10 @@ async fn a_write_or_a_purge_makes_it_be_asked_for_again() {
     assert_eq!(ask(&ravelin, get("a", "/x")).await.text(), "1");
     assert_eq!(ask(&ravelin, faults::post("a", "/x", "data")).await.text(), "2");
     assert_eq!(ask(&ravelin, get("a", "/x")).await.text(), "3");
-    let purge = Request::post("http://admin/purge?url=http://a/x").body(Bytes::new()).unwrap();
+    // A host has no case, and what is no address is told so.
+    let purge = Request::post("http://admin/purge?url=nonsense").body(Bytes::new()).unwrap();
+    assert_eq!(http1(ravelin.admin(), purge).await.unwrap().status(), 400);
+    let purge = Request::post("http://admin/purge?url=HTTP://A:80/x").body(Bytes::new()).unwrap();
     let purged = http1(ravelin.admin(), purge).await.unwrap();
     assert_eq!(purged.text(), "1 purged\n");
     assert_eq!(ask(&ravelin, get("a", "/x")).await.text(), "4");

@@ -58,6 +58,61 @@ async fn a_second_signal_ends_it_at_once_and_not_with_zero() {
     assert!(stalled.await.unwrap().is_err());
 }
 
+/// A stalled call and a stalled download, and the records that are written of both.
+async fn stalled(shutdown: &str) -> (Standin, Process) {
+    let standin = standin().await;
+    let log = "access_log: {format: json, output: \"{folder}/access.log\"}";
+    let process = Process::start(&before(&standin, &format!("{log}\n{shutdown}"))).await;
+    for order in ["stall-head", "stall"] {
+        let client = Client::plain(process.address("plain")).await;
+        let request = with(get("localhost", "/bytes/5"), "x-standin-order", order);
+        tokio::spawn(async move { client.send(request).await });
+    }
+    standin.wait_for_requests("/bytes", 2).await;
+    (standin, process)
+}
+
+/// Every one of them was Ravelin's doing, and no client's.
+fn both_were_cut(process: &Process) {
+    let text = std::fs::read_to_string(process.folder.path().join("access.log")).unwrap();
+    let causes: Vec<_> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["cause"].clone())
+        .collect();
+    assert_eq!(causes, ["cut", "cut"], "{text}");
+    let line = process.line("were cut before they had ended").unwrap_or_default();
+    assert!(line.contains("exchanges=2"), "{line}");
+    assert_eq!(process.heard("drained"), 0, "it was not");
+}
+
+#[tokio::test]
+async fn what_the_end_of_the_grace_cuts_is_counted_and_recorded_as_that() {
+    let (_standin, mut process) = stalled("shutdown: {grace: 300ms}").await;
+    process.signal("TERM");
+    assert_eq!(within(10.0, "grace", process.exit()).await, Some(0));
+    eventually("all is read", || process.heard("were cut") > 0).await;
+    let line = process.line("draining").unwrap();
+    for part in ["exchanges=2", "grace=300ms", "another signal cuts it"] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    both_were_cut(&process);
+}
+
+#[tokio::test]
+async fn what_a_second_signal_cuts_is_recorded_also_before_the_listeners_have_closed() {
+    for shutdown in ["shutdown: {grace: 60s}", "shutdown: {delay: 60s, grace: 60s}"] {
+        let (_standin, mut process) = stalled(shutdown).await;
+        process.signal("TERM");
+        eventually("it drains", || process.heard("draining") > 0).await;
+        // At once it would be the same one.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        process.signal("TERM");
+        assert_eq!(within(10.0, "second signal", process.exit()).await, Some(1), "{shutdown}");
+        eventually("all is read", || process.heard("were cut") > 0).await;
+        both_were_cut(&process);
+    }
+}
+
 #[tokio::test]
 async fn the_same_signal_twice_at_once_is_one_and_lets_what_is_under_way_end() {
     let standin = standin().await;

@@ -208,6 +208,8 @@ async fn without_a_login_its_pages_name_the_setting() {
             (answer.status(), answer.header("content-type")),
             (503, "text/html; charset=utf-8")
         );
+        // Once there is a login, no browser may go on showing this.
+        assert_eq!(answer.header("cache-control"), "no-store", "{path}");
         for word in ["zitadel.login", "--login", "RAVELIN_LOGIN", "LOGINV2_REQUIRED"] {
             assert!(answer.text().contains(word), "{path}: {word}");
         }

@@ -19,6 +19,15 @@ pub struct Upstreams {
     pub login: Option<String>,
 }
 
+impl Upstreams {
+    /// Where ZITADEL listens, as far as its address says it (a Unix socket's does not).
+    pub fn port(&self) -> u16 {
+        let address = self.zitadel.rsplit_once("://").map_or(&*self.zitadel, |(_, rest)| rest);
+        let port = address.trim_end_matches('/').rsplit_once(':').map(|(_, port)| port);
+        port.and_then(|port| port.parse().ok()).unwrap_or(8080)
+    }
+}
+
 /// The plan.
 ///
 /// # Errors

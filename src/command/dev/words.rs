@@ -9,6 +9,9 @@ use super::facts::Facts;
 use super::trust::Anchor;
 use super::wiring::Upstreams;
 
+/// Where ZITADEL listens unless it is told otherwise.
+const ZITADEL_PORT: u16 = 8080;
+
 /// What ZITADEL must be told, and what to try.
 pub struct Words<'a> {
     /// Where it is served.
@@ -28,12 +31,15 @@ impl fmt::Display for Words<'_> {
         if let Some(login) = &upstreams.login {
             writeln!(f, "https://localhost:{port}/ui/v2/login is {login}")?;
         }
-        let settings = [
+        let listens = self.upstreams.port();
+        let mut settings = vec![
             ("EXTERNALDOMAIN", "localhost".to_owned()),
             ("EXTERNALPORT", port.to_string()),
             ("EXTERNALSECURE", "true".to_owned()),
             ("TLS_ENABLED", "false".to_owned()),
         ];
+        // Its own default need not be said.
+        settings.extend((listens != ZITADEL_PORT).then(|| ("PORT", listens.to_string())));
         writeln!(f, "\nWhat ZITADEL must be told, as variables:\n")?;
         for (key, value) in &settings {
             writeln!(f, "  export ZITADEL_{key}={value}")?;
@@ -41,7 +47,7 @@ impl fmt::Display for Words<'_> {
         let flags: String =
             settings.iter().map(|(key, value)| format!(" -e ZITADEL_{key}={value}")).collect();
         writeln!(f, "\nor as flags of docker (before the image), beside your own:\n")?;
-        writeln!(f, "  -p 127.0.0.1:8080:8080{flags}")?;
+        writeln!(f, "  -p 127.0.0.1:{listens}:{listens}{flags}")?;
         writeln!(f, "\nand behind `zitadel start`, `start-from-setup` or `start-from-init`:\n")?;
         writeln!(f, "  --tlsMode external\n")?;
         writeln!(f, "Domain and port go into the database at the first start: change them with")?;

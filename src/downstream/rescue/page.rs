@@ -96,7 +96,8 @@ const fn advice(kind: Kind) -> &'static str {
         | Kind::Overloaded
         | Kind::NoSocket
         | Kind::UpstreamFull
-        | Kind::Draining => {
+        | Kind::Draining
+        | Kind::Cut => {
             "Reload the page in a moment. If it stays like this, tell your administrator."
         }
         Kind::UpstreamTls | Kind::NotHttp2 | Kind::Protocol | Kind::Internal | Kind::Loop => {

@@ -54,7 +54,7 @@ pub enum Purge {
     All,
     /// Every address of a host: `id.example.com` whatever its port, `id.example.com:8443` exactly.
     Host(String),
-    /// One address; without a scheme, of both.
+    /// One address, with its scheme. Case counts in its path alone, and the scheme's own port is none.
     Address(String),
 }
 
@@ -299,18 +299,59 @@ fn weight(key: &Key, item: &Item) -> u32 {
 impl Purge {
     pub(super) fn matches(&self, key: &Key) -> bool {
         let Key::Address(address) = key else { return false };
-        let Some((_, rest)) = address.split_once("://") else { return false };
+        let Some(kept) = Parts::of(address) else { return false };
         match self {
             Self::All => true,
-            Self::Address(asked) => **address == **asked || rest == asked,
+            Self::Address(asked) => Parts::of(asked).is_some_and(|asked| asked == kept),
             Self::Host(asked) => {
-                let authority = rest.split(['/', '?']).next().unwrap_or_default();
-                let named = authority.rsplit_once(':').map_or(authority, |(host, port)| {
-                    if port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { authority }
-                });
-                authority.eq_ignore_ascii_case(asked) || named.eq_ignore_ascii_case(asked)
+                let (host, port) = host_and_port(asked);
+                kept.host.eq_ignore_ascii_case(host)
+                    && port.is_none_or(|port| kept.port == Some(port))
             }
         }
+    }
+}
+
+/// An address in parts that can be compared.
+struct Parts<'a> {
+    scheme: &'a str,
+    host: &'a str,
+    /// Written, or the scheme's own.
+    port: Option<&'a str>,
+    /// Path and query.
+    target: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(address: &'a str) -> Option<Self> {
+        let (scheme, rest) = address.split_once("://")?;
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at_checked(end)?;
+        let (host, port) = host_and_port(authority);
+        let usual = match scheme {
+            scheme if scheme.eq_ignore_ascii_case("https") => Some("443"),
+            scheme if scheme.eq_ignore_ascii_case("http") => Some("80"),
+            _ => None,
+        };
+        let target = if target.is_empty() { "/" } else { target };
+        Some(Self { scheme, host, port: port.or(usual), target })
+    }
+}
+
+impl PartialEq for Parts<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.scheme.eq_ignore_ascii_case(other.scheme)
+            && self.host.eq_ignore_ascii_case(other.host)
+            && self.port == other.port
+            && self.target == other.target
+    }
+}
+
+/// The colons of `[::1]` are the host's own.
+fn host_and_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        _ => (authority, None),
     }
 }
 

@@ -282,6 +282,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::exchange::CacheUse;
 
     fn full() -> Record<'static> {
         Record {
@@ -333,6 +334,28 @@ mod tests {
                 "user_agent": "curl/8 \u{fffd}\n", "referer": "https://redacted@h/cb?state=redacted",
             })
         );
+    }
+
+    #[test]
+    fn every_field_and_word_of_a_record_is_in_the_documentation() {
+        let document = include_str!("../../../docs/records.md");
+        let tried = [Tried { endpoint: "h2c://a:1".into(), cause: Kind::Reset }];
+        let record = Record {
+            client: Some("203.0.113.7".parse().unwrap()),
+            cache: Some("hit"),
+            tried: &tried,
+            ..full()
+        };
+        let mut out = Vec::new();
+        write_json(&record, &mut out);
+        let json = serde_json::from_slice::<Value>(&out).unwrap();
+        let fields: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields.len(), 28, "a field that this record does not have: {fields:?}");
+        let classes = Class::ALL.iter().map(|class| class.label());
+        let cached = CacheUse::ALL.iter().map(|cached| cached.reason());
+        for word in fields.into_iter().chain(classes).chain(cached) {
+            assert!(document.contains(&format!("`{word}`")), "{word} is not in docs/records.md");
+        }
     }
 
     #[test]

@@ -189,7 +189,8 @@ fn purging_is_by_address_host_or_all() {
     };
     for (purge, gone) in [
         (Purge::Address("https://a:1/x?y".into()), 1),
-        (Purge::Address("a/x".into()), 1),
+        (Purge::Address("HTTPS://A:1/x?y".into()), 1),
+        (Purge::Address("https://a:1/X?y".into()), 0),
         (Purge::Address("https://a/".into()), 0),
         (Purge::Host("A".into()), 3),
         (Purge::Host("a:1".into()), 2),
@@ -200,6 +201,10 @@ fn purging_is_by_address_host_or_all() {
         assert_eq!(store.purge(&purge), gone, "{purge:?}");
     }
     assert_eq!(store.used(), 0, "bodies too");
+    fill();
+    // The scheme's own port is none, written or not.
+    assert_eq!(store.purge(&Purge::Address("https://a:443/x".into())), 1);
+    assert_eq!(store.purge(&Purge::Host("B:443".into())), 1);
 }
 
 #[test]
