@@ -1,5 +1,8 @@
 //! The command line: commands, flags, variables, and what of a configuration they override.
 
+mod flags;
+mod text;
+
 use std::path::{Path, PathBuf};
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -7,165 +10,13 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 
+use self::flags::{FLAGS, Flag};
+use self::text::{DEMO, DEV, EXAMPLES, PRECEDENCE, WARM};
 use crate::admin;
 use crate::config::{Override, Overrides, Source};
 
-const EXAMPLES: &str = "\
-Examples:
-  ravelin demo
-      Try it: a stand-in for ZITADEL with Ravelin before it, https://localhost:8443
-  ravelin dev --trust
-      Trusted https on this machine before a ZITADEL on http://localhost:8080
-  ravelin --zitadel h2c://zitadel:8080 --login http://login:3000 --domain id.example.com \
-      --cert tls.crt --key tls.key
-      In front of ZITADEL and its login, with TLS on [::]:8443
-  ravelin --upstream h2c://127.0.0.1:8080
-      In front of anything, in plaintext on [::]:8000
-  ravelin --config /etc/ravelin/ravelin.yaml
-  ravelin check --explain --config config/edge.yaml
-      What is in effect, or every fault at once
-  ravelin check --live
-      Ask ZITADEL and its login whether their settings agree with Ravelin's
-
-Flags stand before variables, variables before the file.
-Without --config: ./ravelin.yaml, else /etc/ravelin/ravelin.yaml, else no file.
-Signals: SIGTERM or Ctrl-C drains, a second one cuts; SIGHUP reopens the access record and reads the
-configuration again; SIGUSR2 starts the next process (--upgrade-socket).
-RAVELIN_LOG says how much is told on standard error [default: info].
-Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.";
-
-const PRECEDENCE: &str = "\
-Flags stand before variables, variables before the file.
-Without --config: ./ravelin.yaml, else /etc/ravelin/ravelin.yaml, else no file.";
-
-const DEMO: &str = "\
-Makes a certificate of its own and a stand-in that answers as ZITADEL does, prints what to try
-(curl lines, one for each protocol), and serves until Ctrl-C. Nothing is left behind.";
-
-const DEV: &str = "\
-Makes a CA (kept for 825 days; good for localhost, .test, this machine's addresses and the names
-given, for nothing else) and certificates (90 days, renewed by itself), prints the settings that
-ZITADEL needs, and serves on 127.0.0.1 and [::1] until Ctrl-C. ZITADEL may come later.
-Run it as yourself, not with sudo: where root is needed it says so and asks.";
-
-const WARM: &str = "\
-Asks ZITADEL for the page, learns from it which scripts, styles and lazy chunks there are, and codes
-each with brotli 11, zstd 19 and gzip 9: for a Console of 10 MB about a minute of a processor, and
-up to 250 MB of memory for each job. What the folder has already is not made again.
-Exit codes: 0 done, 1 failed, 64 wrong usage.";
-
 /// Where the file is looked for, in this order.
 const FILES: [&str; 2] = ["ravelin.yaml", "/etc/ravelin/ravelin.yaml"];
-
-/// One value of the configuration that is also a flag and a variable.
-struct Flag {
-    name: &'static str,
-    env: &'static str,
-    key: &'static str,
-    value: &'static str,
-    help: &'static str,
-}
-
-const FLAGS: [Flag; 14] = [
-    Flag {
-        name: "zitadel",
-        env: "RAVELIN_ZITADEL",
-        key: "zitadel.upstream",
-        value: "URL",
-        help: "Where ZITADEL is: h2c://host:port, or h2://host:port with TLS of its own; needs --domain",
-    },
-    Flag {
-        name: "upstream",
-        env: "RAVELIN_UPSTREAM",
-        key: "upstream",
-        value: "URL",
-        help: "Where requests go: h2c://host:port, h2://, http://, https:// or h2c+unix:/path",
-    },
-    Flag {
-        name: "domain",
-        env: "RAVELIN_DOMAIN",
-        key: "domain",
-        value: "HOST",
-        help: "The public host, with its port unless that is the usual one; with --upstream a host without port [default: every host]",
-    },
-    Flag {
-        name: "login",
-        env: "RAVELIN_LOGIN",
-        key: "zitadel.login",
-        value: "URL",
-        help: "Where ZITADEL's login application is: http://host:3000",
-    },
-    Flag {
-        name: "tls-mode",
-        env: "RAVELIN_TLS_MODE",
-        key: "zitadel.tls_mode",
-        value: "MODE",
-        help: "ZITADEL's own --tlsMode: disabled, external or enabled [default: what --zitadel and --cert say]",
-    },
-    Flag {
-        name: "listen",
-        env: "RAVELIN_LISTEN",
-        key: "listen",
-        value: "ADDRESS",
-        help: "Where to listen: ip:port, :port, port or unix:/path [default: [::]:8443 with --cert, else [::]:8000]",
-    },
-    Flag {
-        name: "cert",
-        env: "RAVELIN_CERT",
-        key: "certificate.cert",
-        value: "FILE",
-        help: "Certificate chain (PEM); makes the listener speak TLS",
-    },
-    Flag {
-        name: "key",
-        env: "RAVELIN_KEY",
-        key: "certificate.key",
-        value: "FILE",
-        help: "Private key (PEM) of --cert",
-    },
-    Flag {
-        name: "admin",
-        env: "RAVELIN_ADMIN",
-        key: "admin",
-        value: "ADDRESS",
-        help: "Where health and metrics are served, or off [default: 127.0.0.1:9901]",
-    },
-    Flag {
-        name: "workers",
-        env: "RAVELIN_WORKERS",
-        key: "workers",
-        value: "N",
-        help: "Threads that carry requests [default: one for each processor]",
-    },
-    Flag {
-        name: "access-log",
-        env: "RAVELIN_ACCESS_LOG",
-        key: "access_log.format",
-        value: "FORMAT",
-        help: "Access records: json, text or off [default: json]",
-    },
-    Flag {
-        name: "drain-delay",
-        env: "RAVELIN_DRAIN_DELAY",
-        key: "shutdown.delay",
-        value: "DURATION",
-        help: "From unready until the listeners close [default: 0s]",
-    },
-    Flag {
-        name: "grace",
-        env: "RAVELIN_GRACE",
-        key: "shutdown.grace",
-        value: "DURATION",
-        help: "From then until what still runs is cut [default: 30s]",
-    },
-    Flag {
-        name: "upgrade-socket",
-        env: "RAVELIN_UPGRADE_SOCKET",
-        key: "upgrade.socket",
-        value: "FILE",
-        help: "Unix socket through which the next process takes the listening sockets over",
-    },
-];
 
 /// The whole command line.
 pub fn command() -> Command {

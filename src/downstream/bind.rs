@@ -8,30 +8,21 @@
 //! Closing a socket resets what waits in its queue. So sockets that come from somewhere else (an
 //! earlier process, systemd) are all accepted on, however many workers there are ([`spread`]).
 
+mod file;
+mod open;
+
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-use std::{error, fmt, fs};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::{error, fmt};
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-
+pub use self::file::SocketFile;
+pub use self::open::{bind, configure};
+use self::open::{listening, open_tcp};
 use super::plan::{Address, ListenerPlan};
 
-/// How many connections the kernel holds until they are accepted; it caps this at its own limit
-/// (`net.core.somaxconn`).
-const BACKLOG: i32 = 4096;
-/// After how long without a sign of life the kernel asks whether a client is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long sent bytes may stay unacknowledged until the connection is given up (RFC 5482).
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Who may connect to a Unix socket: its owner and its group.
-const SOCKET_MODE: u32 = 0o660;
 /// Whether the kernel spreads connections over sockets that share a port.
 const KERNEL_SPREADS: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
@@ -111,35 +102,6 @@ pub fn spread(sockets: &[Listener], workers: usize) -> io::Result<Vec<Vec<Listen
     Ok(spread)
 }
 
-/// Removes a Unix socket's file when dropped, unless another process has replaced it.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            // Nobody is left to be told if this fails; the next start replaces the stale file.
-            drop(fs::remove_file(&self.path));
-        }
-    }
-}
-
-impl SocketFile {
-    /// The file of a socket that another process has opened, and leaves to this one.
-    pub fn adopt(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
-    }
-
-    /// Leaves the file where it is: another process has the socket now.
-    pub fn leave(mut self) {
-        // No file has this identity.
-        self.identity = (0, 0);
-    }
-}
-
 /// A listener that could not be opened.
 #[derive(Debug)]
 pub struct BindError {
@@ -215,83 +177,13 @@ pub fn unix(path: &Path) -> io::Result<Bound> {
     Ok(Bound { address: Address::Unix(path.to_owned()), sockets, file: Some(file) })
 }
 
-/// One listening, non-blocking socket.
-///
-/// `[::]` also takes IPv4; any other IPv6 address takes IPv6 only. `reuse_port` sets
-/// `SO_REUSEPORT` and means nothing to a Unix socket, whose stale file is replaced.
-pub fn bind(address: &Address, reuse_port: bool) -> io::Result<Socket> {
-    match address {
-        Address::Tcp(address) => listening(open_tcp(*address, reuse_port)?),
-        Address::Unix(path) => {
-            remove_stale(path)?;
-            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            socket.bind(&socket2::SockAddr::unix(path)?)?;
-            fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
-            listening(socket)
-        }
-    }
-}
-
-fn open_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if let SocketAddr::V6(v6) = address {
-        socket.set_only_v6(*v6.ip() != Ipv6Addr::UNSPECIFIED)?;
-    }
-    socket.set_reuse_address(true)?;
-    if reuse_port {
-        socket.set_reuse_port(true)?;
-    }
-    configure(&socket)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
-}
-
-fn listening(socket: Socket) -> io::Result<Socket> {
-    socket.set_nonblocking(true)?;
-    socket.listen(BACKLOG)?;
-    Ok(socket)
-}
-
-/// Sets the options of a connection. On Linux an accepted socket inherits them from its listener
-/// (`tcp(7)`), which saves five system calls for each connection.
-pub fn configure(socket: &Socket) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(
-        &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL),
-    )?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    Ok(())
-}
-
-/// Removes a socket that nobody accepts on; whatever else is there is left alone.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let kind = match fs::symlink_metadata(path) {
-        Ok(found) => found.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if !kind.is_socket() {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "a file that is no socket is in the way",
-        ));
-    }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
-    }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::net::TcpStream;
+    use std::os::unix::fs::PermissionsExt;
 
+    use super::open::{SOCKET_MODE, USER_TIMEOUT};
     use super::*;
     use crate::downstream::plan::Limits;
 

@@ -11,35 +11,38 @@
 //! 825 days: after that much even an unnoticed CA is worth nothing. Nobody but its owner can read a
 //! key. A CA is replaced only at a start, since somebody must trust the new one.
 
+mod certificates;
+mod files;
+
 use std::fs;
-use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    NameConstraints, PublicKeyData,
+    CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+    PublicKeyData,
 };
 
+pub(super) use self::certificates::is_below;
+use self::certificates::{ca_params, limit, named, permitted};
+use self::files::{about, at, keep_private, read, write};
 use super::facts::Facts;
 
 const DAY: i64 = 24 * 60 * 60;
+
 /// How long a CA lives, in days.
 pub const CA_DAYS: i64 = 825;
+
 /// How long a certificate lives, in days.
 pub const LEAF_DAYS: i64 = 90;
+
 /// So many days before its end a certificate is renewed, and a CA replaced.
 pub const RENEW_DAYS: i64 = 30;
-/// Clocks of containers and virtual machines may be behind.
-const BACKDATED: i64 = 60 * 60;
 
 /// What every certificate of `dev` is for, besides the names given.
 pub const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
-/// What every CA may sign for, with everything below it: reserved for this (RFC 6761 §6.2, §6.3).
-const RESERVED: [&str; 2] = ["localhost", "test"];
 
 /// A folder with a CA and its certificates.
 #[derive(Clone, Debug)]
@@ -270,55 +273,6 @@ struct Ca {
     key: KeyPair,
 }
 
-/// All of a CA that its certificates depend on follows from its key.
-fn ca_params(key: &KeyPair) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let digest: String =
-        params.key_identifier(key).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    // Stores tell CAs apart by their name: one name, one key.
-    params.distinguished_name = named(&format!("Ravelin dev CA {digest}"));
-    params
-}
-
-fn named(name: &str) -> DistinguishedName {
-    let mut names = DistinguishedName::new();
-    names.push(DnType::CommonName, name);
-    names
-}
-
-/// What a CA may sign for.
-fn permitted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<GeneralSubtree> {
-    let mut trees = vec![
-        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(Ipv4Addr::LOCALHOST.into(), 8)),
-        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(Ipv6Addr::LOCALHOST.into(), 128)),
-    ];
-    let mut hosts = RESERVED.map(String::from).to_vec();
-    for name in names {
-        match name.parse::<IpAddr>() {
-            Ok(address) if address.is_loopback() => {}
-            Ok(address) => {
-                let bits = if address.is_ipv4() { 32 } else { 128 };
-                trees.push(GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, bits)));
-            }
-            Err(_) => {
-                let name = name.strip_prefix("*.").unwrap_or(name);
-                if !hosts.iter().any(|host| is_below(name, host)) {
-                    hosts.push(name.to_owned());
-                }
-            }
-        }
-    }
-    trees.extend(hosts.into_iter().map(GeneralSubtree::DnsName));
-    trees
-}
-
-/// Whether `name` is `tree` or below it (RFC 5280 §4.2.1.10).
-pub(super) fn is_below(name: &str, tree: &str) -> bool {
-    name.strip_suffix(tree).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
 /// A wildcard that many clients take for malformed.
 fn is_top_wildcard(name: &str) -> bool {
     name.strip_prefix("*.").is_some_and(|parent| !parent.contains('.'))
@@ -330,59 +284,10 @@ fn is_due(end: i64, ca_end: i64, now: i64) -> bool {
     end - now < RENEW_DAYS * DAY && (end <= now || (now + LEAF_DAYS * DAY).min(ca_end) - end > DAY)
 }
 
-fn limit(params: &mut CertificateParams, now: i64, until: i64) {
-    let moment = |seconds: i64| {
-        let seconds = u64::try_from(seconds).unwrap_or_default();
-        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
-    };
-    (params.not_before, params.not_after) = (moment(now - BACKDATED), moment(until));
-}
-
 /// Seconds since 1970.
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// The file's text; `None` where there is no such file.
-fn read(path: &Path) -> io::Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(at(path, &error)),
-    }
-}
-
-/// Whole or not at all: written beside it, then renamed.
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let put = || {
-        let _ = fs::remove_file(&beside);
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(mode).open(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    put().map_err(|error| at(path, &error))
-}
-
-/// A key that others can read is closed to them.
-fn keep_private(key: &Path) -> io::Result<()> {
-    let mode = fs::metadata(key)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        fs::set_permissions(key, fs::Permissions::from_mode(0o600))
-            .map_err(|error| at(key, &error))?;
-    }
-    Ok(())
-}
-
-fn at(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-fn about(path: &Path, what: &str) -> io::Error {
-    io::Error::other(format!("{}: {what}", path.display()))
 }
 
 #[cfg(test)]
