@@ -93,6 +93,7 @@ async fn run<S: Service>(mut connection: Connection, peer: Rc<Peer<S>>, streams:
         }
         match clock.poll(&streams, connection.is_settled(), cx) {
             Due::Nothing => {}
+            Due::Rest => connection.trim(),
             // A client that does not answer the shutdown's PING is not waited for.
             Due::Leave if drained => return Poll::Ready(()),
             Due::Leave => {
@@ -133,6 +134,8 @@ impl Resets {
 /// What a connection's clock asks for.
 enum Due {
     Nothing,
+    /// It carries nothing at the moment.
+    Rest,
     /// It has carried nothing for too long.
     Leave,
     /// It never began.
@@ -167,8 +170,8 @@ impl Clock {
                 return Due::Never;
             }
             let ends = streams.last_end.get() + self.idle;
-            if streams.open.get() == 0 && ends <= now {
-                due = Due::Leave;
+            if streams.open.get() == 0 {
+                due = if ends <= now { Due::Leave } else { Due::Rest };
             }
             self.timer.as_mut().reset(ends.max(now + self.idle.min(RECHECK)));
         }

@@ -72,6 +72,11 @@ impl Drop for Requests {
 }
 
 impl Connection {
+    /// Lets go of what a connection that carries nothing need not hold.
+    pub fn trim(&self) {
+        self.driver.core().borrow_mut().streams.trim();
+    }
+
     /// Asks for a PING's answer; any byte that comes is a sign of life.
     pub fn ping(&self) {
         let mut core = self.driver.core().borrow_mut();

@@ -66,6 +66,11 @@ impl Connection {
         self.driver.core().borrow().settled
     }
 
+    /// Lets go of what a connection that carries nothing need not hold.
+    pub fn trim(&mut self) {
+        self.driver.core().borrow_mut().streams.trim();
+    }
+
     /// Tells the client to go, in two steps (RFC 9113 §6.8): no stream that it opens meanwhile is lost.
     pub fn leave(&mut self) {
         self.driver.core().borrow_mut().leave();

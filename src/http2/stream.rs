@@ -16,9 +16,6 @@ const SMALL: usize = 2 * 1024;
 /// What is put together becomes a piece of its own from this length on.
 const TOGETHER: usize = 16 * 1024;
 
-/// Places that a connection keeps while it carries nothing.
-const FEW: usize = 2;
-
 /// Where a stream's state stands; valid while one of its handles lives.
 pub(super) type Key = usize;
 
@@ -253,8 +250,11 @@ impl Streams {
         {
             self.free.push(key);
         }
-        if self.free.len() == self.slots.len() && self.slots.len() > FEW {
-            // A connection that rests holds nothing of what it once carried.
+    }
+
+    /// Lets go of the places of streams that have ended, if all have.
+    pub(super) fn trim(&mut self) {
+        if self.free.len() == self.slots.len() {
             (self.slots, self.free, self.ids) = Default::default();
         }
     }

@@ -194,6 +194,9 @@ async fn drive(mut driver: Pin<Box<client::Connection>>, care: Care) {
         if let Some(connection) = care.connection.upgrade() {
             let due = connection.last_used.get() + care.clocks.idle;
             let idle = connection.in_flight() == 0;
+            if idle {
+                driver.trim();
+            }
             match alive.look(now, care.handle.received(), !idle, woken) {
                 Step::Rest => {}
                 Step::Ask => driver.ping(),

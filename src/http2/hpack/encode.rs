@@ -46,17 +46,28 @@ type Index = HashMap<u64, u32, BuildHasherDefault<Plain>>;
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Tells texts apart quickly; equal hashes are compared, so nobody gains by finding some.
-fn hash(mut state: u64, text: &[u8]) -> u64 {
-    let mut words = text.chunks_exact(8);
-    for word in words.by_ref() {
-        let word = word.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-        state = (state.rotate_left(5) ^ word).wrapping_mul(SPREAD);
+fn hash(state: u64, text: &[u8]) -> u64 {
+    let mix = |state: u64, word: u64| (state.rotate_left(5) ^ word).wrapping_mul(SPREAD);
+    let mut state = mix(state, text.len() as u64);
+    match text.last_chunk::<8>() {
+        // The last eight bytes, which may have been in part of the words before.
+        Some(last) => {
+            for word in text.as_chunks::<8>().0 {
+                state = mix(state, u64::from_le_bytes(*word));
+            }
+            state = mix(state, u64::from_le_bytes(*last));
+        }
+        None => match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+                state = mix(state, u64::from(first) << 32 | u64::from(last));
+            }
+            _ => {
+                let word = text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+                state = mix(state, word);
+            }
+        },
     }
-    let tail = words
-        .remainder()
-        .iter()
-        .fold(text.len() as u64, |tail, byte| (tail << 8) | u64::from(*byte));
-    state = (state.rotate_left(5) ^ tail).wrapping_mul(SPREAD);
     state ^ (state >> 29)
 }
 
