@@ -59,13 +59,14 @@ else
     way="routes: [{name: all, to: up}]
 clusters: {up: {endpoints: [\"h2c://127.0.0.1:$BACK\"]}}"
 fi
+mkdir "$folder/log"
 cat >"$folder/ravelin.yaml" <<YAML
 workers: 1
 listeners:
   - {name: https, address: "127.0.0.1:$FRONT", tls: {certificates: [{cert: "$folder/crt", key: "$folder/key"}]}}
 $way
 admin: {address: "off"}
-access_log: {format: json, output: "$folder/access.log"}
+access_log: {format: json, output: "$folder/log/access.log"}
 YAML
 
 "$STANDIN" "127.0.0.1:$BACK" >"$folder/standin.log" 2>&1 &

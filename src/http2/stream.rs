@@ -10,9 +10,9 @@ use http::{HeaderMap, Response};
 use super::error::Error;
 use super::hpack::encode::Plain;
 
-/// Pieces up to this length are put together as they come. Longer ones are not copied, but keep the
-/// memory that was read into.
-const SMALL: usize = 2 * 1024;
+/// Pieces up to this length are copied, and put together as they come. Longer ones are not, but keep
+/// the memory that was read into: for a short one that would be far more than it is.
+const SMALL: usize = 8 * 1024;
 /// What is put together becomes a piece of its own from this length on.
 const TOGETHER: usize = 16 * 1024;
 

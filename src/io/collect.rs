@@ -288,6 +288,11 @@ impl Inner {
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.tls {
             Some(tls) => {
+                // What does not fill a record would have to wait for the socket too: until then more
+                // may come that fills it.
+                if tls.stalled {
+                    ready!(tls.poll_write_socket(&mut self.socket, cx))?;
+                }
                 if !self.out.is_empty() {
                     tls.session.writer().write_all(&self.out)?;
                     tls.queued += self.out.len();

@@ -25,6 +25,8 @@ pub(super) struct Tls {
     pub(super) input: Vec<u8>,
     /// Decrypted bytes waiting in the session.
     pub(super) readable: usize,
+    /// The socket has not taken all of the last write.
+    pub(super) stalled: bool,
     /// Plaintext bytes encrypted since the session's output was last empty.
     pub(super) queued: usize,
 }
@@ -38,7 +40,7 @@ impl Tls {
             Ok(state) => state.plaintext_bytes_to_read(),
             Err(_) => 0,
         };
-        Self { session: Box::new(session), input: Vec::new(), readable, queued: 0 }
+        Self { session: Box::new(session), input: Vec::new(), readable, queued: 0, stalled: false }
     }
 
     pub(super) fn poll_read(
@@ -134,10 +136,14 @@ impl Tls {
             match self.session.write_tls(&mut Blocking { socket, cx }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stalled = true;
+                    return Poll::Pending;
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+        self.stalled = false;
         self.queued = 0;
         Poll::Ready(Ok(()))
     }

@@ -1,6 +1,8 @@
 """Ravelin as it is shipped: ZITADEL's preset (guards, hosts, identity headers, limits), metrics,
 and the access record in JSON to a file; once more with the record off."""
 
+import os
+
 from . import Peer
 
 
@@ -13,7 +15,9 @@ class Ravelin(Peer):
         self.note = "ZITADEL's preset, metrics" + (", JSON record to a file" if record else ", record off")
 
     def start(self, run, front, back, workers, cached):
-        record = f'format: json, output: "{run.folder}/access.log"' if self.record else 'format: "off"'
+        # A folder of its own, as logs have: beside a watched file each write would wake the watcher.
+        os.makedirs(f"{run.folder}/log", exist_ok=True)
+        record = f'format: json, output: "{run.folder}/log/access.log"' if self.record else 'format: "off"'
         config = self.write(run, "ravelin.yaml", f"""
 workers: {workers}
 zitadel: {{upstream: "h2c://127.0.0.1:{back}", domain: "localhost:{front}"}}
