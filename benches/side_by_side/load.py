@@ -69,7 +69,7 @@ def check(scenario, port, run):
 
 def h2load(scenario, port, run, count):
     """`count` requests; latencies from its log."""
-    log = run.folder / "h2load.tsv"
+    log = run.folder / "log" / "h2load.tsv"
     log.unlink(missing_ok=True)
     command = [install.find("h2load"), "-t1", f"-n{count}", f"-c{scenario.connections}", f"-m{scenario.streams}",
                "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519", f"--log-file={log}", *headers(scenario.headers, "-H")]

@@ -29,7 +29,7 @@ class Pair:
         self.run, self.proxy, self.cached = run, None, cached
         self.back, self.front = free_port(), free_port()
         assets = {"ENDS_ASSETS": str(run.folder / "assets"), "GOMAXPROCS": "2"}
-        self.upstream = Process([run.ends, run.upstream, f"127.0.0.1:{self.back}"], LOAD_CORE, run.folder / "upstream.log", assets)
+        self.upstream = Process([run.ends, run.upstream, f"127.0.0.1:{self.back}"], LOAD_CORE, run.folder / "log" / "upstream.log", assets)
         try:
             self.begin(peer, workers, cores)
             if ready:
@@ -47,7 +47,7 @@ class Pair:
             except OSError:
                 time.sleep(0.01)
         run = self.run
-        log = run.folder / f"{peer.name.replace('/', '_')}.log"
+        log = run.folder / "log" / f"{peer.name.replace('/', '_')}.log"
         log.unlink(missing_ok=True)
         command, environment = peer.start(run, self.front, self.back, workers, self.cached)
         self.proxy = Process(command, cores, log, environment)
@@ -139,7 +139,7 @@ def syscalls(run, peer, scenario):
         generate(scenario)(scenario, pair.front, run, count)
         if scenario.cached:
             calm(pair.proxy)
-        counter = Strace(strace, pair.proxy, run.folder)
+        counter = Strace(strace, pair.proxy, run.folder / "log")
         seen = generate(scenario)(scenario, pair.front, run, count)
         total, names = counter.stop()
         units = seen["count"] * scenario.units

@@ -57,4 +57,4 @@ http {{
     }}
 }}
 """)
-        return [self.path, "-c", config, "-e", run.folder / "nginx-error.log", "-p", run.folder], {}
+        return [self.path, "-c", config, "-e", run.folder / "log" / "nginx-error.log", "-p", run.folder], {}

@@ -1,8 +1,6 @@
 """Ravelin as it is shipped: ZITADEL's preset (guards, hosts, identity headers, limits), metrics,
 and the access record in JSON to a file; once more with the record off."""
 
-import os
-
 from . import Peer
 
 
@@ -15,8 +13,6 @@ class Ravelin(Peer):
         self.note = "ZITADEL's preset, metrics" + (", JSON record to a file" if record else ", record off")
 
     def start(self, run, front, back, workers, cached):
-        # A folder of its own, as logs have: beside a watched file each write would wake the watcher.
-        os.makedirs(f"{run.folder}/log", exist_ok=True)
         record = f'format: json, output: "{run.folder}/log/access.log"' if self.record else 'format: "off"'
         config = self.write(run, "ravelin.yaml", f"""
 workers: {workers}
