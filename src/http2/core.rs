@@ -17,7 +17,7 @@ use super::frame::{self, DEFAULT_MAX_FRAME, DEFAULT_WINDOW, HEAD, Head, flag, ki
 use super::head::Bounds;
 use super::hpack::decode::Decoder;
 use super::hpack::encode::Encoder;
-use super::stream::{Key, Stream, Streams};
+use super::stream::{Key, Streams};
 use crate::io::Handle;
 
 /// DATA frames of ours, with their heads, are as long as a TLS record: none is left half empty.
@@ -197,14 +197,12 @@ impl Core {
             });
         });
         self.wake_driver();
-        Ok(self.streams.insert(Stream {
-            id,
-            handles: 2,
-            send_closed: ends,
-            asks_head: *method == http::Method::HEAD,
-            send_window: self.remote.window,
-            recv_window: i64::from(self.local.stream_window),
-            ..Stream::default()
+        Ok(self.streams.insert(id, |stream| {
+            stream.handles = 2;
+            stream.send_closed = ends;
+            stream.asks_head = *method == http::Method::HEAD;
+            stream.send_window = self.remote.window;
+            stream.recv_window = i64::from(self.local.stream_window);
         }))
     }
 

@@ -6,7 +6,7 @@ use super::core::{Block, Core, LEAVING_PING, Leaving, Role};
 use super::error::{By, Error, Reason};
 use super::frame::{self, Head, MAX_WINDOW, flag, kind, setting};
 use super::head::{Asked, Builder, Malformed};
-use super::stream::{Data, Key, Stream};
+use super::stream::{Data, Key};
 
 /// A fault that ends the connection.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ type Done = Result<(), Fault>;
 /// Room for the fields of trailers…
 const TRAILERS: usize = 3;
 /// …for those that are added to a head on its way…
-const ADDED: usize = 6;
+const ADDED: usize = 2;
 /// …and for no more than this many before they have come.
 const MOST_FIELDS: usize = 32;
 
@@ -218,15 +218,13 @@ impl Core {
     }
 
     fn accept(&mut self, id: u32, ends: bool, asked: Asked) -> Accepted {
-        let key = self.streams.insert(Stream {
-            id,
-            handles: 2,
-            recv_closed: ends,
-            has_head: true,
-            expected: asked.length,
-            send_window: self.remote.window,
-            recv_window: i64::from(self.local.stream_window),
-            ..Stream::default()
+        let key = self.streams.insert(id, |stream| {
+            stream.handles = 2;
+            stream.recv_closed = ends;
+            stream.has_head = true;
+            stream.expected = asked.length;
+            stream.send_window = self.remote.window;
+            stream.recv_window = i64::from(self.local.stream_window);
         });
         Accepted { request: asked.request, over: asked.over, key }
     }

@@ -22,7 +22,7 @@ pub(super) type Key = usize;
 /// One stream.
 #[derive(Default)]
 pub(super) struct Stream {
-    /// Its identifier.
+    /// Its identifier; 0 in a place that is free.
     pub(super) id: u32,
     /// How many ends are held; the state goes with the last one.
     pub(super) handles: u8,
@@ -137,6 +137,22 @@ impl Received {
 }
 
 impl Stream {
+    /// Makes it a place for the next one.
+    fn clear(&mut self) {
+        // The rare ones first looked at: most hold nothing.
+        if self.error.is_some() || !self.interim.is_empty() || !self.received.is_empty() {
+            (self.error, self.interim, self.received) = Default::default();
+        }
+        self.head = None;
+        self.trailers = None;
+        (self.reader, self.writer) = (None, None);
+        (self.id, self.handles) = (0, 0);
+        (self.recv_closed, self.send_closed, self.closed) = (false, false, false);
+        (self.asks_head, self.has_head) = (false, false);
+        (self.in_line, self.granted) = (false, false);
+        (self.expected, self.owed) = (None, 0);
+    }
+
     /// Tells both ends that something has changed.
     pub(super) fn wake(&mut self) {
         self.wake_reader();
@@ -189,10 +205,11 @@ impl Data<'_> {
     }
 }
 
-/// All streams of a connection that are open, or whose ends are still held.
+/// All streams of a connection that are open, or whose ends are still held. Places are used again
+/// as they are: a stream is large, and not moved.
 #[derive(Default)]
 pub(super) struct Streams {
-    slots: Vec<Option<Stream>>,
+    slots: Vec<Stream>,
     free: Vec<Key>,
     ids: HashMap<u32, Key, BuildHasherDefault<Plain>>,
 }
@@ -203,19 +220,15 @@ impl Streams {
         self.ids.len()
     }
 
-    /// Takes in a stream.
-    pub(super) fn insert(&mut self, stream: Stream) -> Key {
-        let id = stream.id;
-        let stream = Some(stream);
-        let key = match self.free.pop() {
-            Some(key) => key,
-            None => {
-                self.slots.push(None);
-                self.slots.len() - 1
-            }
-        };
-        if let Some(slot) = self.slots.get_mut(key) {
-            *slot = stream;
+    /// Takes in a stream, which `begin` makes what it is.
+    pub(super) fn insert(&mut self, id: u32, begin: impl FnOnce(&mut Stream)) -> Key {
+        let key = self.free.pop().unwrap_or(self.slots.len());
+        if key == self.slots.len() {
+            self.slots.push(Stream::default());
+        }
+        if let Some(stream) = self.slots.get_mut(key) {
+            stream.id = id;
+            begin(stream);
         }
         self.ids.insert(id, key);
         key
@@ -223,7 +236,7 @@ impl Streams {
 
     /// A stream whose end is held.
     pub(super) fn get(&mut self, key: Key) -> Option<&mut Stream> {
-        self.slots.get_mut(key)?.as_mut()
+        self.slots.get_mut(key).filter(|stream| stream.id != 0)
     }
 
     /// A stream that the peer knows of.
@@ -245,9 +258,8 @@ impl Streams {
 
     /// Forgets a stream.
     pub(super) fn remove(&mut self, key: Key) {
-        if let Some(slot) = self.slots.get_mut(key)
-            && slot.take().is_some()
-        {
+        if let Some(stream) = self.get(key) {
+            stream.clear();
             self.free.push(key);
         }
     }
@@ -262,9 +274,7 @@ impl Streams {
     /// Every stream that the peer knows of.
     pub(super) fn each(&mut self) -> impl Iterator<Item = (Key, &mut Stream)> {
         let slots = self.slots.iter_mut().enumerate();
-        slots
-            .filter_map(|(key, slot)| Some((key, slot.as_mut()?)))
-            .filter(|(_, stream)| !stream.closed)
+        slots.filter(|(_, stream)| stream.id != 0 && !stream.closed)
     }
 }
 
