@@ -20,6 +20,19 @@ pub struct Alive {
     doubted: bool,
 }
 
+/// What there is to see of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Bytes received so far.
+    pub received: u64,
+    /// It carries exchanges.
+    pub busy: bool,
+    /// The first exchange after a long rest has come: it is asked about at once.
+    pub woken: bool,
+    /// Checks say that its endpoint is down: as long as it carries something, it is asked too.
+    pub suspected: bool,
+}
+
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -40,21 +53,23 @@ impl Alive {
         Self { keepalive, received: 0, since: now, asked: None, doubted: false }
     }
 
-    /// Looks at it: `received` bytes so far, `busy` with exchanges, `woken` by the first one after a long
-    /// rest, which is asked about at once. Any byte is a sign of life.
-    pub fn look(&mut self, now: Instant, received: u64, busy: bool, woken: bool) -> Step {
+    /// Looks at it. Any byte is a sign of life.
+    pub fn look(&mut self, now: Instant, seen: &Seen) -> Step {
+        let Seen { received, busy, woken, suspected } = *seen;
         if received != self.received {
             (self.received, self.since) = (received, now);
             (self.asked, self.doubted) = (None, false);
         }
         let Some(asked) = self.asked else {
-            if woken || busy && now - self.since >= self.keepalive {
+            if woken || busy && (suspected || now - self.since >= self.keepalive) {
                 self.asked = Some(now);
                 return Step::Ask;
             }
             return Step::Rest;
         };
-        if now - asked >= self.keepalive {
+        // What checks call down has little credit left.
+        let patience = if suspected { self.keepalive / 3 } else { self.keepalive };
+        if now - asked >= patience {
             return Step::Dead;
         }
         if now - asked >= self.keepalive / 3 && !self.doubted {
@@ -94,7 +109,27 @@ mod tests {
             (130, 41, true, Step::Rest),
             (135, 41, false, Step::Dead),
         ] {
-            assert_eq!(alive.look(at(second), received, busy, second == 101), expected, "{second}");
+            let seen = Seen { received, busy, woken: second == 101, suspected: false };
+            assert_eq!(alive.look(at(second), &seen), expected, "{second}");
+        }
+    }
+
+    #[test]
+    fn who_is_suspected_is_asked_at_once_and_given_up_sooner() {
+        let start = Instant::now();
+        let mut alive = Alive::new(Duration::from_secs(9), start);
+        for (second, received, busy, suspected, expected) in [
+            (1, 10, true, false, Step::Rest),
+            (2, 10, false, true, Step::Rest),
+            (3, 10, true, true, Step::Ask),
+            // It has answered: whatever checks say, what it carries may go on.
+            (5, 20, true, true, Step::Ask),
+            (7, 20, true, true, Step::Rest),
+            (8, 20, true, true, Step::Dead),
+        ] {
+            let seen = Seen { received, busy, woken: false, suspected };
+            let looked = alive.look(start + Duration::from_secs(second), &seen);
+            assert_eq!(looked, expected, "{second}");
         }
     }
 }

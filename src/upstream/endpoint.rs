@@ -273,7 +273,8 @@ impl Endpoint {
         let io = dial(&self.plan, self.member.tls.as_ref(), true, self.connect_timeout).await?;
         let endpoint = Rc::downgrade(self);
         let gauge = self.shard.upstream_connection(self.id);
-        let opening = http2::Connection::open(io, self.clocks, gauge, move || {
+        let state = Arc::clone(&self.member.state);
+        let opening = http2::Connection::open(io, self.clocks, state, gauge, move || {
             if let Some(endpoint) = endpoint.upgrade() {
                 endpoint.wake();
             }

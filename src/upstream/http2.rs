@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Answer;
-use super::alive::{Alive, Step};
+use super::alive::{Alive, Seen, Step};
 use super::endpoint::Clocks;
+use super::state::EndpointState;
 use crate::body::Body;
 use crate::body::pump::{Pump, Stopped};
 use crate::error::{Error, Kind};
@@ -37,6 +39,10 @@ const FRAME: usize = 64 * 1024;
 const HEADER_LIST: u32 = 72 * 1024;
 /// Fields of an answer's head.
 const HEADER_FIELDS: usize = 1000;
+
+/// How often a connection is looked at, at least: so soon does what it carries feel that checks call its
+/// endpoint down.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// One connection, shared by the exchanges of a worker.
 pub struct Connection {
@@ -69,7 +75,7 @@ impl Drop for Lease {
 impl Connection {
     /// Exchanges prefaces, and begins to drive the connection in a task of its own, which ends when
     /// the connection does, was idle for too long, or its peer is no longer there. `released` is called
-    /// whenever a place becomes free or the connection ends.
+    /// whenever a place becomes free or the connection ends. `state` tells whether checks call its endpoint down.
     ///
     /// It waits for the peer's SETTINGS (RFC 9113 §3.4), which servers send unasked: before them nobody
     /// knows how many streams there may be, and what a burst sent beyond would be refused, with
@@ -77,6 +83,7 @@ impl Connection {
     pub async fn open(
         io: Io,
         clocks: Clocks,
+        state: Arc<EndpointState>,
         open: Gauge,
         released: impl Fn() + 'static,
     ) -> Result<Rc<Self>, Error> {
@@ -113,6 +120,7 @@ impl Connection {
             connection: Rc::downgrade(&connection),
             woken: Rc::clone(&connection.woken),
             handle,
+            state,
             clocks,
         };
         tokio::task::spawn_local(async move {
@@ -167,6 +175,7 @@ struct Care {
     connection: Weak<Connection>,
     woken: Rc<Notify>,
     handle: Handle,
+    state: Arc<EndpointState>,
     clocks: Clocks,
 }
 
@@ -175,7 +184,7 @@ async fn drive(mut driver: Pin<Box<client::Connection>>, care: Care) {
     let mut alive = Alive::new(care.clocks.keepalive, now);
     let mut old = now.checked_add(care.clocks.age());
     let first = old.map_or(care.clocks.idle, |old| care.clocks.idle.min(old - now));
-    let timer = tokio::time::sleep(first.min(alive.next()));
+    let timer = tokio::time::sleep(first.min(alive.next()).min(LOOK));
     tokio::pin!(timer);
     loop {
         let woken = tokio::select! {
@@ -197,7 +206,13 @@ async fn drive(mut driver: Pin<Box<client::Connection>>, care: Care) {
             if idle {
                 driver.trim();
             }
-            match alive.look(now, care.handle.received(), !idle, woken) {
+            let seen = Seen {
+                received: care.handle.received(),
+                busy: !idle,
+                woken,
+                suspected: care.state.is_down(),
+            };
+            match alive.look(now, &seen) {
                 Step::Rest => {}
                 Step::Ask => driver.ping(),
                 Step::Doubt => connection.forget(),
@@ -216,7 +231,7 @@ async fn drive(mut driver: Pin<Box<client::Connection>>, care: Care) {
             }
         }
         let next = old.map_or(next, |old| next.min(old.saturating_duration_since(now)));
-        timer.as_mut().reset(now + next.max(Duration::from_millis(10)));
+        timer.as_mut().reset(now + next.clamp(Duration::from_millis(10), LOOK));
     }
     // Whatever is still under way fails with it.
     drop(driver);

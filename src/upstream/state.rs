@@ -119,6 +119,11 @@ impl EndpointState {
         }
     }
 
+    /// Whether checks say that nothing of it works.
+    pub fn is_down(&self) -> bool {
+        [Need::Rpc, Need::Rest].iter().all(|need| self.health(*need) == Health::Down)
+    }
+
     /// Tells what a check says, and why where it is bad. What becomes ready begins slowly.
     /// Returns whether that is news.
     pub fn set_health(&self, need: Need, health: Health, why: Option<&str>) -> bool {
