@@ -54,6 +54,7 @@ impl Io {
             socket,
             tls,
             replay,
+            full: false,
             out: Vec::new(),
             closing: false,
             received: 0,
@@ -106,6 +107,16 @@ impl Handle {
     /// written, at once. A failure shows itself at the next drain.
     pub fn put(&self, head: &[u8], payload: &[u8]) {
         self.inner.borrow_mut().put(head, payload);
+    }
+
+    /// Whether full TLS records were made since the last drain, and something is collected behind them.
+    pub fn has_full(&self) -> bool {
+        self.inner.borrow().has_full()
+    }
+
+    /// Writes out full records alone; what is collected behind them stays. Pending as [`Handle::drain`].
+    pub fn drain_full(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.borrow_mut().poll_drain_full(cx)
     }
 
     /// How many bytes more may be collected before the socket has taken some.

@@ -9,19 +9,20 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response};
 use tokio::time::Instant;
 
 use super::error::{By, Error, Reason};
-use super::frame::{self, DEFAULT_MAX_FRAME, DEFAULT_WINDOW, HEAD, Head, flag, kind};
+use super::frame::{self, DEFAULT_MAX_FRAME, DEFAULT_WINDOW, Head, flag, kind};
 use super::head::Bounds;
 use super::hpack::decode::Decoder;
 use super::hpack::encode::Encoder;
 use super::stream::{Key, Streams};
 use crate::io::Handle;
 
-/// DATA frames of ours, with their heads, are as long as a TLS record: none is left half empty.
-const DATA_FRAME: usize = 16 * 1024 - HEAD;
+/// The longest DATA frame of ours, whatever the peer takes: others have their turn between two.
+const DATA_FRAME: usize = 16 * 1024;
 /// What one stream may send before others that wait have their turn.
 const TURN: usize = 128 * 1024;
 /// Streams that we have reset, whose frames may still be on their way.
@@ -115,6 +116,9 @@ pub(super) struct Core {
     pub(super) closing: bool,
     /// Why the connection is over.
     pub(super) over: Option<Error>,
+    /// The last thing that was written is the middle of a body whose length is known: nobody can use
+    /// it before more has come.
+    pub(super) amid_body: bool,
     pub(super) resets: u32,
     idle_frames: f64,
     counted: Instant,
@@ -160,6 +164,7 @@ impl Core {
             left: false,
             closing: false,
             over: None,
+            amid_body: false,
             resets: 0,
             idle_frames: IDLE_FRAMES,
             counted: Instant::now(),
@@ -196,11 +201,13 @@ impl Core {
                 encoder.request(method, uri, protocol, fields, out);
             });
         });
+        self.amid_body = false;
         self.wake_driver();
         Ok(self.streams.insert(id, |stream| {
             stream.handles = 2;
             stream.send_closed = ends;
             stream.asks_head = *method == http::Method::HEAD;
+            stream.has_length = !ends && fields.contains_key(CONTENT_LENGTH);
             stream.send_window = self.remote.window;
             stream.recv_window = i64::from(self.local.stream_window);
         }))
@@ -220,6 +227,9 @@ impl Core {
                 encoder.response(response, out);
             });
         });
+        if !ends && let Some(stream) = self.streams.get(key) {
+            stream.has_length = response.headers().contains_key(CONTENT_LENGTH);
+        }
         self.sent(key, ends);
         Ok(())
     }
@@ -253,10 +263,11 @@ impl Core {
             }
         }
         self.send_window -= data.len() as i64;
+        self.sent(key, ends);
         if let Some(stream) = self.streams.get(key) {
             stream.send_window -= data.len() as i64;
+            self.amid_body = stream.has_length && !ends;
         }
-        self.sent(key, ends);
         self.grant();
         Ok(())
     }
@@ -271,6 +282,7 @@ impl Core {
     }
 
     fn sent(&mut self, key: Key, ends: bool) {
+        self.amid_body = false;
         if ends && let Some(stream) = self.streams.get(key) {
             stream.send_closed = true;
             if stream.recv_closed {

@@ -5,9 +5,11 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio::time::{Instant, Sleep};
 
 use super::core::{Core, Role};
 use super::error::{Error, Reason};
@@ -20,6 +22,9 @@ use crate::io::{Handle, Io};
 const READ: usize = 64 * 1024;
 /// Bytes read before others have their turn.
 const TURN: usize = 512 * 1024;
+
+/// How long the beginning of a TLS record may wait for its rest, in the midst of a body.
+const HOLD: Duration = Duration::from_millis(1);
 
 thread_local! {
     /// The buffer of the connection that was read last. The next one reads into it: an idle
@@ -50,6 +55,9 @@ pub(super) struct Driver {
     ended: bool,
     /// What is left is to write out and close.
     finishing: bool,
+    /// Until when the beginning of a TLS record waits for its rest.
+    hold: Option<Pin<Box<Sleep>>>,
+    holding: bool,
 }
 
 impl Driver {
@@ -65,6 +73,8 @@ impl Driver {
             preface,
             ended: false,
             finishing: false,
+            hold: None,
+            holding: false,
         }
     }
 
@@ -120,7 +130,9 @@ impl Driver {
     /// Writes out what was collected, and lets streams go on that waited for room. Ready once the
     /// connection is closed.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.handle.drain(cx) {
+        let held = self.poll_hold(cx).is_pending();
+        let written = if held { self.handle.drain_full(cx) } else { self.handle.drain(cx) };
+        match written {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => self.end(error.into()),
             Poll::Pending => return Poll::Pending,
@@ -138,6 +150,23 @@ impl Driver {
     /// Whether it is closed once all is written.
     pub(super) const fn is_finishing(&self) -> bool {
         self.finishing
+    }
+
+    /// Pending: what does not fill a record may wait for more of the same body, which is on its way.
+    fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let may = !self.finishing && self.core.borrow().amid_body && self.handle.has_full();
+        if !may {
+            self.holding = false;
+            return Poll::Ready(());
+        }
+        let timer = self.hold.get_or_insert_with(|| Box::pin(tokio::time::sleep(HOLD)));
+        if !self.holding {
+            self.holding = true;
+            timer.as_mut().reset(Instant::now() + HOLD);
+        }
+        ready!(timer.as_mut().poll(cx));
+        self.holding = false;
+        Poll::Ready(())
     }
 
     fn end(&mut self, error: Error) {

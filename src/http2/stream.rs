@@ -34,6 +34,8 @@ pub(super) struct Stream {
     pub(super) closed: bool,
     /// What ended it before its time.
     pub(super) error: Option<Error>,
+    /// What we send tells its length beforehand.
+    pub(super) has_length: bool,
     /// It asks for a head alone.
     pub(super) asks_head: bool,
     /// An answer's head that nobody has taken yet.
@@ -148,7 +150,7 @@ impl Stream {
         (self.reader, self.writer) = (None, None);
         (self.id, self.handles) = (0, 0);
         (self.recv_closed, self.send_closed, self.closed) = (false, false, false);
-        (self.asks_head, self.has_head) = (false, false);
+        (self.asks_head, self.has_head, self.has_length) = (false, false, false);
         (self.in_line, self.granted) = (false, false);
         (self.expected, self.owed) = (None, 0);
     }

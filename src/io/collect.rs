@@ -33,6 +33,8 @@ pub(super) struct Inner {
     pub(super) tls: Option<Tls>,
     /// Read before anything from the socket: what was looked at to tell the protocol.
     pub(super) replay: Bytes,
+    /// Full TLS records were made by [`Inner::put`] since the last drain.
+    pub(super) full: bool,
     /// Collected plaintext, not yet handed to TLS or to the socket.
     pub(super) out: Vec<u8>,
     pub(super) closing: bool,
@@ -105,6 +107,7 @@ impl Inner {
                 if let Ok(written) = tls.session.writer().write_vectored(&records) {
                     tls.queued += written;
                     self.out.clear();
+                    self.full = true;
                     rest = later;
                 }
                 if tls.queued >= BATCH {
@@ -115,6 +118,17 @@ impl Inner {
             None => rest = self.put_plain(payload),
         }
         self.out.extend_from_slice(rest);
+    }
+
+    pub(super) fn has_full(&self) -> bool {
+        self.full && !self.out.is_empty()
+    }
+
+    pub(super) fn poll_drain_full(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.tls {
+            Some(tls) => tls.poll_write_socket(&mut self.socket, cx),
+            None => self.poll_drain(cx),
+        }
     }
 
     /// Writes what was collected and `payload` at once; gives back what the socket did not take.
@@ -286,6 +300,7 @@ impl Inner {
     }
 
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.full = false;
         match &mut self.tls {
             Some(tls) => {
                 // What does not fill a record would have to wait for the socket too: until then more

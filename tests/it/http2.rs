@@ -496,6 +496,26 @@ async fn rapid_resets_end_the_connection() {
 }
 
 #[tokio::test]
+async fn what_has_come_of_a_body_is_not_kept_back() {
+    // Its length is known, and the end of what has come fills no TLS record.
+    let (mut upstream, ravelin) = Scripted::before().await;
+    let client = Client::tls(ravelin.https()).await;
+    let (answer, _) = client.open(request(Method::GET, "/large"), true).await.unwrap();
+    let (_, mut respond) = upstream.next().await;
+    let head = Response::builder().header("content-length", 100_000).body(()).unwrap();
+    let mut sending = respond.send_response(head, false).unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    for (part, all) in [(40_000, 40_000), (60_000, 100_000)] {
+        sending.send_data(vec![7; part].into(), false).unwrap();
+        let mut got = all - part;
+        while got < all {
+            let data = timeout(PATIENCE, body.data()).await.expect("it is kept back");
+            got += data.unwrap().unwrap().len();
+        }
+    }
+}
+
+#[tokio::test]
 async fn resets_that_a_client_provokes_are_counted_as_its_own() {
     // CVE-2025-8671: a stream is opened, and ended by us for a frame that is wrong.
     let standin = standin().await;
