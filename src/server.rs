@@ -167,7 +167,8 @@ impl Server {
         let face = Arc::clone(&server.face);
         let known = Arc::clone(server.roster());
         server.metrics.set_cache(status::cache(Arc::clone(&server.live)));
-        server.metrics.set_endpoints(move || known.known());
+        let live = Arc::clone(&server.live);
+        server.metrics.set_endpoints(move || known.known(&live.load().clusters));
         let reloads = status::reloads(&server.reloads, &face);
         server.metrics.set_reloads(reloads);
         server.metrics.set_certificates(move || status::certificates(&face.load().stores));

@@ -67,12 +67,12 @@ impl Attempt {
     /// Waits for a place, where the endpoint's are counted.
     pub(super) async fn enter(&mut self) -> Result<(), Error> {
         // What it waits here is not the endpoint's latency, nor is giving up a word on it.
-        let measured = self.begun.take().is_some();
+        let begun = self.begun.take();
         let place = self.endpoint.queue().enter(self.need, self.deadline).await?;
+        self.begun = begun.map(|begun| if place.is_some() { Instant::now() } else { begun });
         if let Some(carried) = &mut self.carried {
             carried.place = place;
         }
-        self.begun = measured.then(Instant::now);
         Ok(())
     }
 

@@ -60,14 +60,23 @@ impl Roster {
         known.iter().filter(meant).map(Arc::clone).collect()
     }
 
-    /// What is known of every endpoint, for the metrics.
-    pub fn known(&self) -> Vec<EndpointKnown> {
+    /// What is known of every endpoint, for the metrics. One that has left its cluster is neither well
+    /// nor ill: nobody checks it any more, and nobody means it.
+    pub fn known(&self, clusters: &[Arc<Members>]) -> Vec<EndpointKnown> {
+        let lists: Vec<_> = clusters.iter().map(|members| members.list()).collect();
+        let is_member = |state: &Arc<EndpointState>| {
+            lists.iter().flat_map(|list| list.iter()).any(|one| Arc::ptr_eq(&one.state, state))
+        };
+        let healthy = |state: &Arc<EndpointState>| {
+            let each = Need::ALL.map(|need| (need.label(), state.is_asked(need)));
+            if is_member(state) { each.into() } else { Vec::new() }
+        };
         let one = |state: &Arc<EndpointState>| {
             let (good, bad) = state.checks();
             EndpointKnown {
                 cluster: Arc::clone(&state.cluster),
                 endpoint: Arc::clone(&state.name),
-                healthy: Need::ALL.map(|need| (need.label(), state.is_asked(need))).into(),
+                healthy: healthy(state),
                 in_flight: state.in_flight(),
                 waiting: state.waiting(),
                 shed: state.shed(),

@@ -132,6 +132,12 @@ async fn a_file_is_followed_through_kubernetes_swaps_and_a_bad_one_changes_nothi
         }
     };
     within(5.0, "only the second", gone).await;
+    let healthy = |one: &Standin| {
+        let labels = format!("cluster=\"up\",endpoint=\"h2c://{}\"", one.address());
+        ravelin.metric(&format!("ravelin_upstream_endpoint_healthy{{{labels}"))
+    };
+    let told = (healthy(&first), healthy(&second));
+    assert_eq!(told, (0.0, 2.0), "who has left its cluster does not make it look well");
     let asked = first.count(UNARY);
     for _ in 0..20 {
         well(&client).await;

@@ -179,3 +179,46 @@ async fn an_upstream_that_is_away_is_worth_one_line_when_it_goes_and_one_when_it
     assert_eq!(process.heard("cannot connect to upstream"), 1);
     assert_eq!(process.heard("upstream can be reached again"), 1);
 }
+
+/// The lowest number that a file of this process would be given: with this limit it can open none.
+#[cfg(target_os = "linux")]
+fn no_more_files(id: u32) -> u64 {
+    let open = std::fs::read_dir(format!("/proc/{id}/fd")).unwrap();
+    let open: Vec<u64> =
+        open.map(|one| one.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+    (0..).find(|number| !open.contains(number)).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_want_of_files_of_ravelins_own_speaks_against_no_endpoint() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let standin = standin().await;
+    let here = "routes:\n  - {match: {path: /here}, respond: {body: here}}\n";
+    let cluster = "health: {check: zitadel, interval: 1h}";
+    let yaml = config(&[format!("h2c://{}", standin.address())], cluster, "");
+    let process = Process::start(&yaml.replace("routes:\n", here)).await;
+    eventually("checked", || process.heard("upstream is ready") == 2).await;
+    let client = Client::plain(process.address("plain")).await;
+    assert_eq!(client.get("/here").await.unwrap().status(), 200, "the client is connected");
+    let pid = Pid::from_raw(i32::try_from(process.id()).unwrap());
+    let limited = |most: Option<u64>, maximum| {
+        prlimit(pid, Resource::Nofile, Rlimit { current: most, maximum }).unwrap()
+    };
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let before = limited(Some(no_more_files(process.id())), maximum);
+    let answer = within(5.0, "refused", client.get("/admin/v1/healthz")).await.unwrap();
+    assert_eq!((answer.status(), answer.header("retry-after")), (503, "1"));
+    eventually("it was that", || process.heard("Too many open files") >= 1).await;
+    limited(before.current, before.maximum);
+    let again = async {
+        while client.get("/admin/v1/healthz").await.unwrap().status() != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(5.0, "it connects again", again).await;
+    // Whoever is taken to be down leaves its cluster without an endpoint, which would be said.
+    for words in ["no endpoint of the cluster is left", "upstream is down"] {
+        assert_eq!(process.heard(words), 0, "{words}");
+    }
+}
