@@ -178,7 +178,9 @@ mod tests {
                     queue.state.set_health(Need::Rpc, Health::Down, Some("412"));
                 }
             };
-            let (left, ()) = tokio::join!(enter(&queue, None), goes);
+            let entering = tokio::time::timeout(Duration::from_secs(60), enter(&queue, None));
+            let (left, ()) = tokio::join!(entering, goes);
+            let left = left.expect("nobody waits there for ever");
             assert_eq!(left.err(), Some(Kind::NoEndpoint), "drained: {drained}");
             // Who comes in the same moment is not forgotten either.
             assert_eq!(enter(&queue, None).await.err(), Some(Kind::NoEndpoint));
