@@ -433,7 +433,11 @@ impl Core {
         if self.over.is_some() {
             return;
         }
-        let last = if self.role == Role::Server { self.last } else { 0 };
+        let last = match (self.role, self.leaving) {
+            (Role::Client, _) => 0,
+            (Role::Server, Leaving::Told(last)) => last,
+            (Role::Server, _) => self.last,
+        };
         self.io.with_out(|out| frame::go_away(out, last, reason));
         self.fail(&Error::GoAway(reason, By::Us));
     }

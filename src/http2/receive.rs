@@ -197,7 +197,10 @@ impl Core {
             return fault(reason, "HEADERS of a stream that is over");
         }
         if matches!(self.leaving, Leaving::Told(_)) {
-            // Whoever was told which stream is the last sends others elsewhere.
+            // Whoever was told which stream is the last sends others elsewhere. What follows of this
+            // one is on its way already.
+            self.last = id;
+            self.forget(id);
             return Ok(None);
         }
         self.last = id;

@@ -9,7 +9,7 @@ use http::Request;
 use super::core::{Core, Local, Role};
 use super::driver::Driver;
 use super::ends::{self, Receiver, Sender};
-use super::error::Reason;
+use super::error::{Error, Reason};
 use super::frame::setting;
 use crate::io::Io;
 
@@ -28,6 +28,13 @@ pub struct Accepted {
 /// A connection to a client.
 pub struct Connection {
     driver: Driver,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Nobody reads or writes any more: whatever is still under way fails with it.
+        self.driver.core().borrow_mut().fail(&Error::Closed);
+    }
 }
 
 impl Connection {

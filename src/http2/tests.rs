@@ -281,6 +281,47 @@ async fn answer_to(bytes: Vec<u8>) -> Vec<(Head, Vec<u8>)> {
     frames
 }
 
+#[tokio::test]
+async fn a_stream_that_crosses_the_last_goaway_is_left_out_and_others_go_on() {
+    on_one_thread(async {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let io = Io::new(Box::new(near), None, Bytes::new(), true);
+        let mut connection = Connection::new(io, local(1 << 16), 16_384);
+        connection.leave();
+        spawn_local(serve(connection, echo));
+        let head = |stream, flags| {
+            let block = [0x83, 0x86, 0x84, 0x41, 1, b'x'];
+            let head = Head { length: block.len(), kind: kind::HEADERS, flags, stream };
+            [&head.bytes()[..], &block].concat()
+        };
+        let data = |stream, flags, bytes: &[u8]| {
+            let head = Head { length: bytes.len(), kind: kind::DATA, flags, stream };
+            [&head.bytes()[..], bytes].concat()
+        };
+        let pong = [&[0, 0, 8, kind::PING, flag::ACK, 0, 0, 0, 0][..], b"ravelin!"].concat();
+        // The first stream is open when the client answers the PING; the second crosses the GOAWAY.
+        let begun = [hello(), head(1, flag::END_HEADERS), pong].concat();
+        far.write_all(&begun).await.unwrap();
+        let crossed = [head(3, flag::END_HEADERS), data(3, flag::END_STREAM, b"lost")].concat();
+        far.write_all(&crossed).await.unwrap();
+        far.write_all(&data(1, flag::END_STREAM, b"kept")).await.unwrap();
+        let mut all = Vec::new();
+        far.read_to_end(&mut all).await.unwrap();
+        let (mut rest, mut seen) = (&all[..], Vec::new());
+        while let Some(head) = Head::read(rest) {
+            let payload = &rest[HEAD..HEAD + head.length];
+            match head.kind {
+                kind::GOAWAY => seen.push(format!("GOAWAY {} {}", payload[3], payload[7])),
+                kind::DATA => seen.push(String::from_utf8(payload.to_vec()).unwrap()),
+                _ => assert_ne!(head.stream, 3, "{head:?}"),
+            }
+            rest = &rest[HEAD + head.length..];
+        }
+        assert_eq!(seen, ["GOAWAY 255 0", "GOAWAY 1 0", "kept"]);
+    })
+    .await;
+}
+
 fn hello() -> Vec<u8> {
     [&super::frame::PREFACE[..], &[0, 0, 0, kind::SETTINGS, 0, 0, 0, 0, 0]].concat()
 }
