@@ -6,15 +6,17 @@
 //! (network file systems, a folder made anew), they are looked at every half minute.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// How often files are looked at where the kernel says nothing.
@@ -145,29 +147,36 @@ fn wait(woken: &Receiver<Wake>, poll: Duration) -> bool {
 struct Folders {
     watcher: Option<RecommendedWatcher>,
     followed: BTreeSet<PathBuf>,
+    /// The names of the files in them.
+    names: Arc<Mutex<BTreeSet<OsString>>>,
 }
 
 impl Folders {
     fn new(wake: Sender<Wake>) -> Self {
+        let names = Arc::<Mutex<BTreeSet<OsString>>>::default();
+        let known = Arc::clone(&names);
         let on_event = move |event: notify::Result<Event>| {
-            if event.map_or(true, |event| is_change(event.kind)) {
+            let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            if event.map_or(true, |event| is_change(&event, &known)) {
                 drop(wake.send(Wake::Changed));
             }
         };
         let watcher = notify::recommended_watcher(on_event)
             .inspect_err(|error| tracing::warn!(%error, "files are not watched, only polled"))
             .ok();
-        Self { watcher, followed: BTreeSet::new() }
+        Self { watcher, followed: BTreeSet::new(), names }
     }
 
     /// Follows the folders in which the files, and what they link to, are now. Asked again for a
     /// folder that is followed already, the kernel follows the one that has this name now.
     fn follow(&mut self, files: &[PathBuf]) {
         let Some(watcher) = &mut self.watcher else { return };
-        let wanted: BTreeSet<PathBuf> = files
+        let all = files.iter().flat_map(|file| [Some(file.clone()), fs::canonicalize(file).ok()]);
+        let all: Vec<PathBuf> = all.flatten().collect();
+        let names = all.iter().filter_map(|file| file.file_name().map(OsString::from));
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names.collect();
+        let wanted: BTreeSet<PathBuf> = all
             .iter()
-            .flat_map(|file| [Some(file.clone()), fs::canonicalize(file).ok()])
-            .flatten()
             .filter_map(|file| file.parent().map(PathBuf::from))
             .map(|folder| if folder.as_os_str().is_empty() { ".".into() } else { folder })
             .collect();
@@ -184,10 +193,17 @@ impl Folders {
     }
 }
 
-/// Reading a file is an event too: our own reading must not wake us.
-const fn is_change(kind: EventKind) -> bool {
-    match kind {
-        EventKind::Access(kind) => matches!(kind, AccessKind::Close(AccessMode::Write)),
+/// Reading a file is an event too: our own reading must not wake us. Nor must what is written to another
+/// file of the folder, which may be the access record.
+fn is_change(event: &Event, names: &BTreeSet<OsString>) -> bool {
+    let ours = || {
+        let mut paths = event.paths.iter().filter_map(|path| path.file_name());
+        paths.any(|name| names.contains(name))
+    };
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => ours(),
+        EventKind::Access(_) => false,
+        EventKind::Modify(ModifyKind::Data(_)) => ours(),
         _ => true,
     }
 }
@@ -234,6 +250,27 @@ mod tests {
         told.recv_timeout(LONG).expect("written in place");
         drop(watch);
         assert!(told.recv().is_err(), "each change once, and the thread has ended");
+    }
+
+    #[test]
+    fn what_is_written_to_another_file_of_the_folder_wakes_nobody() {
+        use notify::event::{CreateKind, DataChange, RemoveKind};
+        let names = BTreeSet::from([OsString::from("tls.crt")]);
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        for (kind, name, expected) in [
+            (written, "access.log", false),
+            (closed, "access.log", false),
+            (written, "tls.crt", true),
+            (closed, "tls.crt", true),
+            (EventKind::Access(AccessKind::Open(AccessMode::Any)), "tls.crt", false),
+            // What comes and goes may be what a link goes through.
+            (EventKind::Create(CreateKind::Any), "..data_tmp", true),
+            (EventKind::Remove(RemoveKind::Any), "..1", true),
+        ] {
+            let event = Event::new(kind).add_path(Path::new("/etc/ravelin").join(name));
+            assert_eq!(is_change(&event, &names), expected, "{kind:?} {name}");
+        }
     }
 
     #[test]
