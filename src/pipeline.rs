@@ -106,12 +106,7 @@ impl Pipeline {
             };
             let Some(source) = self.sources.get(index).and_then(Option::as_ref) else { continue };
             let target = self.targets.get(index).and_then(Option::as_ref);
-            let next = Onward {
-                route: Arc::clone(route),
-                target: target.cloned(),
-                quotas: self.quotas.clone(),
-                load: Rc::clone(&self.load),
-            };
+            let next = self.onward(route, target, self.quotas.as_ref());
             let hosts = plan.hosts.iter().filter_map(admit::site::exact).take(AHEAD);
             let origins =
                 hosts.map(|host| Origin { host: host.clone(), authority: Some(host), https });
@@ -134,6 +129,16 @@ impl Pipeline {
     ) -> Option<(&'a Arc<Cache>, &'a Arc<CachePlan>, &'a Arc<Source>)> {
         let source = self.sources.get(index)?.as_ref()?;
         Some((self.cache.as_ref()?, plan.cache.as_ref()?, source))
+    }
+
+    fn onward(
+        &self,
+        route: &Arc<RoutePlan>,
+        target: Option<&Target>,
+        quotas: Option<&Arc<Quotas>>,
+    ) -> Onward {
+        let (route, load) = (Arc::clone(route), Rc::clone(&self.load));
+        Onward { route, target: target.cloned(), quotas: quotas.cloned(), load }
     }
 
     /// Answers one request.
@@ -178,12 +183,8 @@ impl Pipeline {
                     let response = if let Some((cache, kept, source)) = self.kept(index, plan)
                         && Cache::concerns(kept, exchange.class, request.uri().path())
                     {
-                        let (route, target) = (Arc::clone(&route), target.cloned());
-                        let (quotas, load) = (quotas.cloned(), Rc::clone(&self.load));
-                        let next = Onward { route, target, quotas, load };
-                        let kept = Arc::clone(kept);
-                        // Boxed, so that exchanges without a cache do not carry its state.
-                        Box::pin(cache.handle(&kept, source, request, exchange, &next)).await?
+                        let next = || self.onward(&route, target, quotas);
+                        cache.handle(kept, source, request, exchange, next).await?
                     } else {
                         let hearing =
                             quotas.and_then(|quotas| quotas.hear(plan, &request, exchange));

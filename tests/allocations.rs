@@ -6,14 +6,24 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
-use http::{Request, Version};
+use http::header::{HeaderMap, HeaderValue};
+use http::{Request, StatusCode, Version};
 use ravelin::body::Body;
 use ravelin::config::zitadel::guards::{Area, Guarding, Opening, Verdict, guards};
 use ravelin::exchange::{Connection, Ending, Exchange, Identity, Protocol};
 use ravelin::pipeline::admit::route::RouteTable;
 use ravelin::pipeline::admit::{Admitted, classify, decide};
-use ravelin::pipeline::plan::{Action, ForwardPlan, HostPattern, Matcher, RoutePlan, SiteHost};
+use ravelin::pipeline::cache::content::{Coded, Content, Variant};
+use ravelin::pipeline::cache::directives::Answer;
+use ravelin::pipeline::cache::entry::{Entry, Head, Source};
+use ravelin::pipeline::cache::policy;
+use ravelin::pipeline::cache::store::Store;
+use ravelin::pipeline::coding::{Coding, Level};
+use ravelin::pipeline::plan::{
+    Action, CachePlan, ForwardPlan, HostPattern, Matcher, RoutePlan, SiteHost, StorePlan,
+};
 
 /// How often `what` allocates, on this thread.
 fn allocations<T>(what: impl FnOnce() -> T) -> (u64, T) {
@@ -114,6 +124,91 @@ fn class_guards_host_and_route_of_an_ordinary_request_allocate_nothing() {
             assert_eq!(exchange.authority.is_some(), !line.contains("debug"), "{line}");
         }
     }
+}
+
+/// The first screen of the real Console: bytes of each file, and of its best forms in brotli, zstd
+/// and gzip (zitadel.md §13.3).
+const CONSOLE: [(usize, [usize; 3]); 8] = [
+    (9_100_000, [950_000, 1_010_000, 1_290_000]),
+    (150_000, [16_000, 17_000, 19_000]),
+    (150_000, [16_000, 17_000, 19_000]),
+    (150_000, [16_000, 17_000, 19_000]),
+    (150_000, [16_000, 17_000, 19_000]),
+    (150_000, [16_000, 17_000, 19_000]),
+    (150_000, [16_000, 17_000, 19_000]),
+    (150_000, [16_000, 17_000, 19_000]),
+];
+
+/// What ZITADEL says of a Console file on a host.
+fn says(host: &str) -> HeaderMap {
+    let policy = format!(
+        "default-src 'none'; connect-src 'self' {host}; font-src 'self'; img-src 'self' {host} blob:; \
+         manifest-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; \
+         frame-ancestors 'none'"
+    );
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("cache-control", "public, max-age=43200, s-maxage=604800"),
+        ("content-security-policy", &*policy),
+        ("content-type", "text/javascript; charset=utf-8"),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("expires", "Sun, 06 Nov 1994 20:49:37 GMT"),
+        ("permissions-policy", "payment=()"),
+        ("referrer-policy", "same-origin"),
+        ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("x-xss-protection", "1; mode=block"),
+    ] {
+        headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    headers
+}
+
+/// Keeps a file as a host's.
+fn keep(store: &Arc<Store>, source: &Arc<Source>, host: &str, number: usize) {
+    let (size, coded) = CONSOLE[number];
+    let hash = [number as u8; 32];
+    let content = store.content(&hash).unwrap_or_else(|| {
+        let coded = Coding::BY_SIZE.into_iter().zip(coded).map(|(coding, size)| {
+            let coded = Coded::new(&hash, coding, vec![0; size].into(), &[size as u8; 32]);
+            Variant { coding, level: Level::Best, coded: Some(coded) }
+        });
+        store.put_content(Content::new(hash, vec![0; size].into(), coded.collect()))
+    });
+    let headers = says(host);
+    let (plan, answer) = (CachePlan::default(), Answer::of(&headers));
+    let life = policy::life(&plan, &answer, StatusCode::OK, &headers, 0);
+    let came = (Instant::now(), 784_111_777);
+    let head = Head::new(source, &HeaderMap::new(), StatusCode::OK, headers, life, came);
+    let entry = Entry::new(store.shared(head), &content);
+    store.put(&format!("https://{host}/ui/console/main.{number:016x}.js"), Arc::new(entry));
+}
+
+#[test]
+fn a_thousand_hosts_of_one_console_hold_little_more_memory_than_one() {
+    let held = |hosts: usize| {
+        let mut kept = None;
+        let info = allocation_counter::measure(|| {
+            let store = Store::new(StorePlan { memory: 512 << 20, ..StorePlan::default() });
+            let source = Arc::new(Source { route: "zitadel".into(), print: 1 });
+            for host in 0..hosts {
+                for number in 0..CONSOLE.len() {
+                    keep(&store, &source, &format!("tenant-{host}.example.com"), number);
+                }
+            }
+            assert!(store.used() > 10_000_000);
+            kept = Some(store);
+        });
+        (info.bytes_current, kept.unwrap().used())
+    };
+    let ((one, weighed_one), (all, weighed_all)) = (held(1), held(1_000));
+    println!("one host: {one} bytes, a thousand: {all}; weighed {weighed_one} and {weighed_all}");
+    assert!(one > 10_000_000 && all > one);
+    assert!(all as f64 <= 1.2 * one as f64, "{one} bytes for one, {all} for a thousand");
+    // What is weighed is what is held, about.
+    let (held, weighed) = ((all - one) as f64, (weighed_all - weighed_one) as f64);
+    assert!((0.7..1.4).contains(&(weighed / held)), "{held} bytes are weighed as {weighed}");
 }
 
 #[test]

@@ -3,11 +3,13 @@
 //!
 //! What may be is decided in files without a wait in them: `never` (what is never kept), `policy`
 //! (keep it? for how long?), `reuse` (use it now?), `vary`, `conditional`, `range`. Around them:
-//! `store` keeps, `flight` and `fill` share what is on its way, `fetch` asks upstream, `variants`
+//! `store` keeps (with `sites` and `pool`, so that many hosts of one application cost little), `flight`,
+//! `wait` and `fill` share what is on its way, `fetch` asks upstream, `variants`
 //! codes behind the clients' backs. `generation` knows which build of an application is served, `warm`
-//! asks for its files before clients do.
+//! asks for its files before clients do; `shield` stands in for ZITADEL's keys while it restarts.
 //!
-//! One for all workers. A hit takes no lock of ours and waits for nobody.
+//! One for all workers. A hit waits for nobody, but for a moment for who keeps an answer of the same
+//! path.
 
 pub mod answer;
 mod ask;
@@ -22,11 +24,16 @@ pub mod fill;
 pub mod flight;
 pub mod freshen;
 pub mod generation;
+mod kept;
+mod line;
 pub mod never;
 pub mod policy;
+mod pool;
 pub mod range;
+mod reference;
 pub mod reuse;
 pub mod shield;
+pub mod sites;
 mod spare;
 pub mod status;
 pub mod store;
@@ -37,22 +44,22 @@ mod warm;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 
-use self::answer::{Client, Made};
-use self::ask::{Ask, Found, address, applied, applies, client, moment};
+use self::answer::Client;
+use self::ask::{Ask, address, client, moment};
 use self::directives::Asked;
-use self::entry::{Entry, Head, Source};
+use self::entry::Source;
 use self::fetch::Fetch;
 use self::flight::{Flights, Lead, Phase, Role};
 use self::generation::{Generations, Piece, Which};
 use self::reuse::Reuse;
 use self::shield::Shield;
 use self::status::Told;
-use self::store::{Key, Purge, Store};
+use self::store::{Purge, Store};
 use self::variants::Variants;
 use self::wait::{News, Waiter};
 use super::coding::load::Load;
@@ -147,28 +154,50 @@ impl Cache {
     /// Answers a request that [`Cache::concerns`] the route `source`.
     ///
     /// # Errors
-    /// Those of `next`.
-    pub async fn handle(
+    /// Those of what `next` makes.
+    pub async fn handle<N: Next>(
         self: &Arc<Self>,
         plan: &Arc<CachePlan>,
         source: &Arc<Source>,
-        request: Request<Body>,
+        mut request: Request<Body>,
         exchange: &mut Exchange,
-        next: &impl Next,
+        next: impl FnOnce() -> N,
     ) -> Result<Response<Body>, Error> {
-        let is_get = *request.method() == Method::GET;
-        if is_get && plan.shield && shield::concerns(sight(request.uri().path())?.path()) {
-            return self.shielded(request, exchange, next).await;
+        // Boxed, so that a hit, and an exchange without a cache, does not carry their state.
+        let get = *request.method() == Method::GET;
+        if !get && *request.method() != Method::HEAD {
+            return Box::pin(self.unsafe_or_other(plan, request, exchange, &next())).await;
         }
-        let page = match plan.app.is_some() && is_get {
-            true => Some(self.asked(plan, source, &request, exchange)?),
-            false => None,
-        };
-        let mut response = self.serve(plan, source, request, exchange, next).await?;
-        if let Some(ask) = page.filter(|ask| ask.app == Some(Piece::Page)) {
-            self.learn(&ask, exchange, &mut response, next);
+        let ask = self.asked(plan, source, &request, exchange)?;
+        if get && plan.shield && shield::concerns(&ask.path) {
+            return Box::pin(self.shielded(ask, request, exchange, &next())).await;
         }
-        Ok(response)
+        if let Some(response) = self.at_once(&ask, &mut request, exchange) {
+            return Ok(response);
+        }
+        Box::pin(self.serve(ask, request, exchange, &next())).await
+    }
+
+    /// The answer where one is kept that may be used as it is: nearly always, and without a wait. Pages
+    /// of applications are looked at more closely.
+    fn at_once(
+        &self,
+        ask: &Ask,
+        request: &mut Request<Body>,
+        exchange: &mut Exchange,
+    ) -> Option<Response<Body>> {
+        if ask.app == Some(Piece::Page) || passes_by(ask, request).is_some() {
+            return None;
+        }
+        let found = self.find(ask, request.headers()).0?;
+        let usable = self.judge(ask, &found.entry.head, moment(exchange, false), false);
+        if usable != Ok(Reuse::Fresh) {
+            return None;
+        }
+        let headers = std::mem::take(request.headers_mut());
+        let client = Client { method: request.method().clone(), headers };
+        self.improve(&found);
+        Some(self.kept(&client, &found, CacheUse::Hit, Told::default(), exchange))
     }
 
     /// A request as the cache sees it.
@@ -185,34 +214,25 @@ impl Cache {
         Ok(Ask { plan: Arc::clone(plan), source: Arc::clone(source), path, address, says, app })
     }
 
+    /// Answers from what is kept or by asking, and learns from pages of applications.
     async fn serve(
         self: &Arc<Self>,
-        plan: &Arc<CachePlan>,
-        source: &Arc<Source>,
+        ask: Ask,
         request: Request<Body>,
         exchange: &mut Exchange,
         next: &impl Next,
     ) -> Result<Response<Body>, Error> {
-        let method = request.method();
-        if *method != Method::GET && *method != Method::HEAD {
-            return self.unsafe_or_other(plan, request, exchange, next).await;
-        }
-        let ask = self.asked(plan, source, &request, exchange)?;
         exchange.elsewhere = ask.app == Some(Piece::Hashed);
-        let (path, says) = (&ask.path, &ask.says);
-        let empty = http_body::Body::is_end_stream(request.body());
-        let why = never::request(plan, path, request.headers());
-        let why = why.or_else(|| (!empty).then_some("body"));
-        if let Some(why) = why.or_else(|| says.no_store.then_some("no-store")) {
-            let verdict = match why {
-                "authorization" => CacheUse::Authorization,
-                "cookie" => CacheUse::Cookie,
-                "no-store" => CacheUse::Wanted,
-                _ => CacheUse::Never,
-            };
-            return pass(verdict, Some(why), request, exchange, next).await;
+        let page = ask.app == Some(Piece::Page) && *request.method() == Method::GET;
+        let page = page.then(|| ask.clone());
+        let mut response = match passes_by(&ask, &request) {
+            Some((verdict, why)) => pass(verdict, Some(why), request, exchange, next).await?,
+            None => self.answer(ask, request, exchange, next).await?,
+        };
+        if let Some(ask) = page {
+            self.learn(&ask, exchange, &mut response, next);
         }
-        self.answer(ask, request, exchange, next).await
+        Ok(response)
     }
 
     async fn answer(
@@ -280,162 +300,6 @@ impl Cache {
         }
     }
 
-    /// How what is kept may be used, else why not: too old by what was said, or perhaps of another
-    /// generation of its application than the one that is served.
-    fn judge(&self, ask: &Ask, head: &Head, now: Instant, waited: bool) -> Result<Reuse, CacheUse> {
-        let mutable = matches!(ask.app, Some(Piece::Page | Piece::Plain));
-        if mutable && self.generations.app(&ask.source.route).outdates(head.since, now) {
-            return Err(CacheUse::Expired);
-        }
-        match reuse::reuse(&ask.says, &head.life, head.age(now)) {
-            Reuse::Wanted if !waited => Err(CacheUse::Wanted),
-            Reuse::Ask | Reuse::Wanted => Err(CacheUse::Expired),
-            usable => Ok(usable),
-        }
-    }
-
-    /// What is kept for a request, else why there is nothing.
-    fn find(&self, ask: &Ask, headers: &HeaderMap) -> (Option<Found>, CacheUse) {
-        let key = Key::Address(ask.address.as_str().into());
-        let Some(entries) = self.store.entries(&key) else { return (None, CacheUse::Miss) };
-        let entry = entries.iter().find(|entry| applies(&entry.head, ask, headers));
-        let Some(entry) = entry else { return (None, CacheUse::VaryMiss) };
-        match self.whole(entry) {
-            Some(found) => (Some(found), CacheUse::Expired),
-            None => (None, CacheUse::Miss),
-        }
-    }
-
-    /// What the route kept before it was configured anew, of a file that never changes.
-    fn former(&self, ask: &Ask, headers: &HeaderMap) -> Option<Found> {
-        if ask.app != Some(Piece::Hashed) {
-            return None;
-        }
-        let entries = self.store.entries(&Key::Address(ask.address.as_str().into()))?;
-        self.whole(entries.iter().find(|entry| applied(&entry.head, ask, headers))?)
-    }
-
-    fn whole(&self, entry: &Arc<Entry>) -> Option<Found> {
-        let content = self.store.content(&entry.body)?;
-        Some(Found { entry: Arc::clone(entry), content })
-    }
-
-    /// Answers from what is kept.
-    fn hit(
-        self: &Arc<Self>,
-        ask: &Ask,
-        usable: Reuse,
-        found: &Found,
-        request: Request<Body>,
-        exchange: &mut Exchange,
-        next: &impl Next,
-    ) -> Response<Body> {
-        let verdict = match usable {
-            Reuse::Stale => CacheUse::Stale,
-            Reuse::Revalidating => CacheUse::Revalidating,
-            Reuse::Fresh | Reuse::Ask | Reuse::Wanted => CacheUse::Hit,
-        };
-        let client = client(&request);
-        if usable == Reuse::Revalidating {
-            fetch::behind(self, ask, found, request, exchange, next);
-        }
-        if found.entry.head.codable {
-            self.variants.want(&found.content);
-        }
-        self.kept(&client, found, verdict, Told::default(), exchange)
-    }
-
-    /// The answer from what is kept, with what is told of it.
-    fn kept(
-        &self,
-        client: &Client,
-        found: &Found,
-        verdict: CacheUse,
-        told: Told,
-        exchange: &mut Exchange,
-    ) -> Response<Body> {
-        let now = moment(exchange, verdict != CacheUse::Hit);
-        let head = &found.entry.head;
-        let Made { mut response, saved } = answer::kept(client, &found.entry, &found.content, now);
-        let ttl = status::ttl(head.life.fresh, head.age(now));
-        status::tell(response.headers_mut(), verdict, Told { ttl, ..told });
-        exchange.cache = Some(verdict);
-        exchange.cache_saved = saved;
-        response
-    }
-
-    /// What is kept in the place of a failure, where that is allowed.
-    fn instead(
-        &self,
-        ask: &Ask,
-        client: &Client,
-        found: Option<&Found>,
-        failed: Option<StatusCode>,
-        exchange: &mut Exchange,
-    ) -> Option<Response<Body>> {
-        let found = found?;
-        let head = &found.entry.head;
-        let age = head.age(Instant::now());
-        if !reuse::despite_error(&ask.says, &head.life, age, ask.plan.stale_if_error) {
-            return None;
-        }
-        let fwd_status = failed.map(|status| status.as_u16());
-        let told = Told { fwd_status, detail: Some("stale-if-error"), ..Told::default() };
-        Some(self.kept(client, found, CacheUse::Error, told, exchange))
-    }
-
-    /// The answer that another asked for, if it is for this request too.
-    fn share(
-        &self,
-        ask: &Ask,
-        client: &Client,
-        phase: Phase,
-        load: &Load,
-        exchange: &mut Exchange,
-    ) -> Option<Response<Body>> {
-        let told = Told::default();
-        match phase {
-            Phase::Filling(fill) if applies(&fill.head, ask, &client.headers) => {
-                let mut response = answer::filling(client, &fill, load.level(), Instant::now());
-                status::tell(response.headers_mut(), CacheUse::Collapsed, told);
-                exchange.cache = Some(CacheUse::Collapsed);
-                Some(response)
-            }
-            Phase::Kept(entry, content) if applies(&entry.head, ask, &client.headers) => {
-                let found = Found { entry, content };
-                Some(self.kept(client, &found, CacheUse::Collapsed, told, exchange))
-            }
-            _ => None,
-        }
-    }
-
-    /// ZITADEL's keys and discovery: always upstream's own answer, but when it fails.
-    async fn shielded(
-        &self,
-        request: Request<Body>,
-        exchange: &mut Exchange,
-        next: &impl Next,
-    ) -> Result<Response<Body>, Error> {
-        let Some(name) = Shield::name(&address(&request, exchange), request.headers()) else {
-            return pass(CacheUse::Authorization, Some("authorization"), request, exchange, next)
-                .await;
-        };
-        let result = pass(CacheUse::Never, Some("shield"), request, exchange, next).await;
-        let failed = match &result {
-            Ok(response) => reuse::is_failure(response.status()),
-            Err(error) => fetch::of_everybody(error.kind()).is_some(),
-        };
-        if !failed {
-            return result.map(|response| self.shield.copy(name, response, Instant::now()));
-        }
-        let Some(mut response) = self.shield.instead(&name, Instant::now()) else { return result };
-        let fwd_status = result.ok().map(|response| response.status().as_u16());
-        let told = Told { fwd_status, detail: Some("shield"), ..Told::default() };
-        status::tell(response.headers_mut(), CacheUse::Error, told);
-        exchange.cache = Some(CacheUse::Error);
-        Ok(response)
-    }
-
     /// Every other method goes upstream; one that is not safe may make what is kept untrue
     /// (RFC 9111 §4.4).
     async fn unsafe_or_other(
@@ -451,11 +315,11 @@ impl Cache {
         let response = pass(CacheUse::Method, None, request, exchange, next).await?;
         if writes && response.status().as_u16() < 400 {
             let headers = response.headers();
-            let named = [LOCATION, CONTENT_LOCATION]
-                .into_iter()
-                .filter_map(|name| fetch::resolved(&address, headers.get(name)?.to_str().ok()?));
+            let named = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| {
+                reference::resolved(&address, headers.get(name)?.to_str().ok()?)
+            });
             for address in named.chain([address.clone()]) {
-                self.store.forget(&Key::Address(address.into()));
+                self.store.forget(&address);
             }
         }
         Ok(response)
@@ -466,6 +330,20 @@ impl Cache {
 fn failing(kind: Kind, exchange: &mut Exchange) -> Error {
     exchange.cache = Some(CacheUse::Collapsed);
     Error::with(kind, "upstream failed those who asked for the same before")
+}
+
+/// Whether a request may neither be answered from the cache nor fill it, and why.
+fn passes_by(ask: &Ask, request: &Request<Body>) -> Option<(CacheUse, &'static str)> {
+    let why = never::request(&ask.plan, &ask.path, request.headers());
+    let why = why.or_else(|| (!request.body().is_end_stream()).then_some("body"));
+    let why = why.or_else(|| ask.says.no_store.then_some("no-store"))?;
+    let verdict = match why {
+        "authorization" => CacheUse::Authorization,
+        "cookie" => CacheUse::Cookie,
+        "no-store" => CacheUse::Wanted,
+        _ => CacheUse::Never,
+    };
+    Some((verdict, why))
 }
 
 /// Goes past the cache.

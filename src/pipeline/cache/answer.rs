@@ -46,7 +46,7 @@ fn age(headers: &mut HeaderMap, age: Duration) {
 
 /// The answer from what is kept.
 pub fn kept(client: &Client, entry: &Entry, content: &Content, now: Instant) -> Made {
-    let head = &*entry.head;
+    let head = &entry.head;
     let mut headers = head.headers();
     age(&mut headers, head.age(now));
     if head.codable && content.plain.len() as u64 >= media::MIN_SIZE {
@@ -122,9 +122,13 @@ fn representation<'a>(
             content.variants.iter().filter_map(|one| Some((one.coding, one.coded.as_ref()?)));
         return forms.find(|(_, coded)| variant_tag(head, coded) == tag);
     }
-    let has = |coding: &Coding| content.variant(*coding).is_some();
-    let order: Vec<Coding> = Coding::BY_SIZE.into_iter().filter(has).collect();
-    let coding = Accepted::of(&client.headers).choose(&order)?;
+    let (mut order, mut count) = ([Coding::Identity; Coding::BY_SIZE.len()], 0);
+    let made = Coding::BY_SIZE.into_iter().filter(|coding| content.variant(*coding).is_some());
+    for (place, coding) in order.iter_mut().zip(made) {
+        *place = coding;
+        count += 1;
+    }
+    let coding = Accepted::of(&client.headers).choose(order.get(..count)?)?;
     Some((coding, content.variant(coding)?))
 }
 

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
+use super::line::Line;
+
 /// Seconds since 1970.
 pub type Seconds = u64;
 
@@ -26,8 +28,8 @@ pub fn field(headers: &HeaderMap, name: &HeaderName) -> Option<Seconds> {
 
 /// As a field's value.
 pub fn value(seconds: Seconds) -> HeaderValue {
-    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
-    HeaderValue::try_from(date).unwrap_or(HeaderValue::from_static(""))
+    let date = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds));
+    Line::value(format_args!("{date}"))
 }
 
 /// A moment in whole seconds.

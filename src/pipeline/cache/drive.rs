@@ -16,10 +16,10 @@ use http_body_util::BodyExt as _;
 
 use super::Cache;
 use super::content::{Coded, Content, Hash, Variant};
-use super::entry::Entry;
+use super::entry::{Entry, Head};
 use super::fill::{Fill, Wanted};
 use super::flight::Lead;
-use super::store::{Key, Reserved};
+use super::store::Reserved;
 use crate::body::Body;
 use crate::error::Error;
 use crate::pipeline::coding::load::Load;
@@ -69,8 +69,8 @@ impl Drive {
         let variants = encoders.finish(&self.fill, &plain, &hash).await;
         let content = Content::new(hash, plain, variants.into());
         let content = self.cache.store.put_content(content);
-        let entry = Arc::new(Entry::new(Arc::clone(&self.fill.head), &content));
-        self.cache.store.put(Key::Address(self.address.into()), Arc::clone(&entry));
+        let entry = Arc::new(Entry::new(Head::clone(&self.fill.head), &content));
+        self.cache.store.put(&self.address, Arc::clone(&entry));
         if self.fill.head.codable {
             self.cache.variants.want(&content);
         }

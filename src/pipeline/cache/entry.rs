@@ -2,8 +2,9 @@
 //! body, one for all that have the same bytes.
 //!
 //! A thousand hosts of one Console differ in little but the host in their `Content-Security-Policy`:
-//! the fields that do not differ are shared too, and dates are kept as numbers.
+//! what does not differ is shared too ([`Shape`]), and dates are kept as numbers.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,18 +15,20 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 
-use super::content::{Content, Hash, hash};
+use super::content::{Content, Hash};
 use super::date::{self, Seconds};
 use super::directives::Answer;
 use super::policy::Life;
 use super::vary::{self, Chosen};
 use crate::pipeline::coding::media;
 
-/// What is weighed beside the bytes of an entry: the map's own and ours.
-const ENTRY: usize = 640;
+/// What is weighed for an entry: itself, and its place in its path's table.
+const ENTRY: usize = 224;
+/// What is weighed for a field beside its name and value.
+const FIELD: usize = 72;
 
 /// Whose answer something is: a route, as it was configured when it asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     /// The route's name: another may lead elsewhere.
     pub route: Arc<str>,
@@ -34,48 +37,22 @@ pub struct Source {
     pub print: u64,
 }
 
-/// Fields that many heads have in common.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Fields {
-    /// Name and value, in upstream's order.
-    pub list: Box<[(HeaderName, HeaderValue)]>,
-}
+/// Name and value.
+pub type Field = (HeaderName, HeaderValue);
 
-impl Fields {
-    /// What two heads with the same fields have in common.
-    pub fn hash(&self) -> Hash {
-        let mut text = Vec::with_capacity(512);
-        for (name, value) in &self.list {
-            text.extend_from_slice(name.as_str().as_bytes());
-            text.extend_from_slice(b": ");
-            text.extend_from_slice(value.as_bytes());
-            text.push(b'\n');
-        }
-        hash(&text)
-    }
-}
-
-/// All of an answer but its body.
-#[derive(Clone, Debug)]
-pub struct Head {
+/// What the answers of many hosts have in common, but for their body.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
     /// Whose answer it is.
     pub source: Arc<Source>,
     /// The request's fields that it was chosen by.
     pub chosen: Chosen,
     /// Its status.
     pub status: StatusCode,
-    /// Its fields, but for those below.
-    pub fields: Arc<Fields>,
-    /// Fields that are this answer's alone.
-    pub own: Box<[(HeaderName, HeaderValue)]>,
-    /// `Expires`, where it is a date.
-    pub expires: Option<Seconds>,
+    /// Its fields in upstream's order, but for those below and those that are a head's own.
+    pub fields: Box<[Field]>,
     /// How long it lives.
     pub life: Life,
-    /// When it came, or was last confirmed.
-    pub since: Instant,
-    /// The same by the wall clock.
-    pub came: Seconds,
     /// Upstream's entity tag.
     pub tag: Option<HeaderValue>,
     /// `Last-Modified`.
@@ -90,14 +67,43 @@ pub struct Head {
     pub codable: bool,
 }
 
+/// All of an answer but its body.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// What it has in common with others.
+    pub shape: Arc<Shape>,
+    /// Fields that are its host's alone, or its own.
+    pub own: Arc<[Field]>,
+    /// `Date`, where it is one.
+    pub date: Option<Seconds>,
+    /// `Expires`, where it is a date.
+    pub expires: Option<Seconds>,
+    /// How old it was when it came.
+    pub first_age: Duration,
+    /// When it came, or was last confirmed.
+    pub since: Instant,
+    /// The same by the wall clock.
+    pub came: Seconds,
+    /// Bytes of `shape` and `own`, where no head had them before.
+    pub brings: u32,
+}
+
+impl Deref for Head {
+    type Target = Shape;
+
+    fn deref(&self) -> &Shape {
+        &self.shape
+    }
+}
+
 impl Head {
-    /// What is kept of `headers`, an answer to `request`. The fields are not shared yet.
+    /// What is kept of `headers`, an answer to `request`. Nothing is shared yet.
     pub fn new(
         source: &Arc<Source>,
         request: &HeaderMap,
         status: StatusCode,
         mut headers: HeaderMap,
-        life: Life,
+        (life, first_age): (Life, Duration),
         (since, came): (Instant, Seconds),
     ) -> Self {
         let says = Answer::of(&headers);
@@ -115,7 +121,7 @@ impl Head {
             date::parse(value).filter(|seconds| date::value(*seconds) == *value)
         };
         let (made, expires) = (exact(&DATE), exact(&EXPIRES));
-        let (mut list, mut own) = (Vec::with_capacity(headers.len()), Vec::new());
+        let (mut fields, mut own) = (Vec::with_capacity(headers.len()), Vec::new());
         for (name, value) in &headers {
             if is_left_out(name) || (*name == DATE && made.is_some()) {
                 continue;
@@ -123,40 +129,38 @@ impl Head {
             if *name == EXPIRES && expires.is_some() {
                 continue;
             }
-            let place = if is_own(name) { &mut own } else { &mut list };
+            let place = if is_own(name) { &mut own } else { &mut fields };
             place.push((name.clone(), value.clone()));
         }
-        Self {
+        let shape = Shape {
             source: Arc::clone(source),
             chosen: vary::choose(&headers, request),
             status,
-            fields: Arc::new(Fields { list: list.into() }),
-            own: own.into(),
-            expires,
-            life: Life { date: made, ..life },
-            since,
-            came,
+            fields: fields.into(),
+            life,
             tag: headers.get(ETAG).cloned(),
             modified: date::field(&headers, &LAST_MODIFIED),
             content_type,
             coded,
             by_coding: vary::by_coding(&headers),
             codable,
-        }
+        };
+        let (shape, own) = (Arc::new(shape), own.into());
+        Self { shape, own, date: made, expires, first_age, since, came, brings: 0 }
     }
 
     /// Its age (RFC 9111 §4.2.3).
     pub fn age(&self, now: Instant) -> Duration {
-        self.life.age + now.saturating_duration_since(self.since)
+        self.first_age + now.saturating_duration_since(self.since)
     }
 
     /// The fields as they came, but for what is never passed on from the cache.
     pub fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(self.fields.list.len() + self.own.len() + 8);
-        for (name, value) in self.fields.list.iter().chain(&self.own) {
+        let mut headers = HeaderMap::with_capacity(self.fields.len() + self.own.len() + 8);
+        for (name, value) in self.fields.iter().chain(&*self.own) {
             headers.append(name, value.clone());
         }
-        if let Some(made) = self.life.date {
+        if let Some(made) = self.date {
             headers.insert(DATE, date::value(made));
         }
         if let Some(expires) = self.expires {
@@ -167,21 +171,24 @@ impl Head {
 
     /// What `If-Modified-Since` is held against: its own word, else when it was made (RFC 9111 §4.3.2).
     pub fn dated(&self) -> Seconds {
-        self.modified.or(self.life.date).unwrap_or(self.came)
+        self.modified.or(self.date).unwrap_or(self.came)
     }
+}
 
-    fn weight(&self) -> usize {
-        let field = |(name, value): &(HeaderName, HeaderValue)| name.as_str().len() + value.len();
-        let chosen: usize = self
-            .chosen
-            .iter()
+impl Shape {
+    /// Bytes in memory, about.
+    pub fn weight(&self) -> usize {
+        let chosen = self.chosen.iter();
+        let chosen: usize = chosen
             .map(|(name, value)| name.as_str().len() + value.as_ref().map_or(0, |v| v.len()))
             .sum();
-        // Shared fields are counted where they are not shared.
-        let shared = if Arc::strong_count(&self.fields) > 1 { 0 } else { 1 };
-        let list: usize = self.fields.list.iter().map(field).sum::<usize>() * shared;
-        ENTRY + self.own.iter().map(field).sum::<usize>() + list + chosen
+        size_of::<Self>() + weight(&self.fields) + chosen
     }
+}
+
+/// Bytes of some fields, about.
+pub fn weight(fields: &[Field]) -> usize {
+    fields.iter().map(|(name, value)| FIELD + name.as_str().len() + value.len()).sum()
 }
 
 /// Fields that are made anew for each answer, or are about the connection to the next proxy.
@@ -194,15 +201,14 @@ fn is_left_out(name: &HeaderName) -> bool {
 fn is_own(name: &HeaderName) -> bool {
     [&DATE, &EXPIRES, &CONTENT_SECURITY_POLICY, &CONTENT_SECURITY_POLICY_REPORT_ONLY]
         .contains(&name)
-        || ["x-request-id", "server-timing", "traceparent", "etag", "last-modified"]
-            .contains(&name.as_str())
+        || ["x-request-id", "server-timing", "traceparent"].contains(&name.as_str())
 }
 
 /// A kept answer.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// All but its body.
-    pub head: Arc<Head>,
+    pub head: Head,
     /// Which body.
     pub body: Hash,
     /// The body's length, uncoded.
@@ -211,12 +217,12 @@ pub struct Entry {
 
 impl Entry {
     /// A head with its body.
-    pub fn new(head: Arc<Head>, content: &Content) -> Self {
+    pub fn new(head: Head, content: &Content) -> Self {
         Self { head, body: content.hash, length: content.plain.len() as u64 }
     }
 
     /// Bytes in memory, about.
     pub fn weight(&self) -> usize {
-        self.head.weight()
+        ENTRY + self.head.brings as usize
     }
 }

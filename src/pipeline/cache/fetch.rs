@@ -4,13 +4,13 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, COOKIE, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::answer::{self, Client};
 use super::ask::{self, Ask, Found};
@@ -21,7 +21,7 @@ use super::flight::{Lead, Role};
 use super::freshen::freshened;
 use super::generation::{self, Piece};
 use super::status::{self, Told};
-use super::store::{Key, Reserved};
+use super::store::Reserved;
 use super::{Cache, Next, date, policy, reuse};
 use crate::body::Body;
 use crate::error::{Error, Kind, Origin};
@@ -149,11 +149,12 @@ impl Fetch<'_> {
         let old = &found.entry.head;
         let headers = freshened(old.headers(), news);
         let ask = &self.ask;
-        let mut life = match policy::keep(&ask.plan, &ask.path, old.status, &headers, came.1) {
+        let (life, mut age) = match policy::keep(&ask.plan, &ask.path, old.status, &headers, came.1)
+        {
             Ok(life) => life,
             // It may be used this once, for who asked; upstream says that nobody else may have it.
             Err(why) => {
-                self.cache.store.forget(&Key::Address(ask.address.as_str().into()));
+                self.cache.store.forget(&ask.address);
                 let told = Told { fwd_status: Some(304), detail: Some(why), ..Told::default() };
                 let use_once = CacheUse::Revalidated;
                 let response = self.cache.kept(&self.client, found, use_once, told, exchange);
@@ -163,14 +164,12 @@ impl Fetch<'_> {
         };
         // An age that was kept is of the old answer.
         if !news.contains_key(http::header::AGE) && !news.contains_key(http::header::DATE) {
-            life.age = std::time::Duration::ZERO;
+            age = Duration::ZERO;
         }
         let source = &self.ask.source;
-        let head = Head::new(source, &self.client.headers, old.status, headers, life, came);
-        let head = Arc::new(self.cache.store.shared(head));
-        let entry = Arc::new(Entry::new(head, &found.content));
-        let key = Key::Address(self.ask.address.as_str().into());
-        self.cache.store.put(key, Arc::clone(&entry));
+        let head = Head::new(source, &self.client.headers, old.status, headers, (life, age), came);
+        let entry = Arc::new(Entry::new(self.cache.store.shared(head), &found.content));
+        self.cache.store.put(&self.ask.address, Arc::clone(&entry));
         let found = Found { entry, content: Arc::clone(&found.content) };
         let told = Told { fwd_status: Some(304), stored: true, ..Told::default() };
         let response = self.cache.kept(&self.client, &found, CacheUse::Revalidated, told, exchange);
@@ -244,7 +243,7 @@ impl Fetch<'_> {
         }
         if status.is_success() && self.stale.is_some() {
             // Upstream has said something newer, which may not be kept.
-            self.cache.store.forget(&Key::Address(self.ask.address.as_str().into()));
+            self.cache.store.forget(&self.ask.address);
         }
         status::tell(
             response.headers_mut(),
@@ -368,49 +367,4 @@ fn length(headers: &HeaderMap, body: &Body) -> Option<u64> {
         return None;
     }
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The address that a reference in an answer means, if it is of the same origin (RFC 9111 §4.4).
-pub(super) fn resolved(address: &str, reference: &str) -> Option<String> {
-    let authority = address.find("://")? + 3;
-    let path = address.get(authority..)?.find('/').map_or(address.len(), |at| authority + at);
-    let (origin, rest) = address.split_at(path);
-    let reference = reference.split('#').next().unwrap_or_default();
-    if let Ok(uri) = reference.parse::<Uri>()
-        && let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.authority())
-    {
-        let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let same = origin.eq_ignore_ascii_case(&format!("{scheme}://{host}"));
-        return same.then(|| format!("{origin}{path}"));
-    }
-    if reference.starts_with("//") {
-        return None;
-    }
-    if reference.starts_with('/') {
-        return Some(format!("{origin}{reference}"));
-    }
-    let rest = rest.split('?').next().unwrap_or_default();
-    let folder = rest.rfind('/').map_or("/", |at| rest.get(..=at).unwrap_or("/"));
-    Some(format!("{origin}{folder}{reference}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_of_the_same_origin_are_resolved() {
-        let base = "https://a.test:8443/x/y?z=1";
-        for (reference, expected) in [
-            ("/b?c", Some("https://a.test:8443/b?c")),
-            ("b", Some("https://a.test:8443/x/b")),
-            ("https://A.test:8443/b#f", Some("https://a.test:8443/b")),
-            ("https://a.test/b", None),
-            ("http://a.test:8443/b", None),
-            ("//b.test/c", None),
-        ] {
-            assert_eq!(resolved(base, reference).as_deref(), expected, "{reference}");
-        }
-        assert_eq!(resolved("https://a.test", "b").as_deref(), Some("https://a.test/b"));
-    }
 }

@@ -54,15 +54,19 @@ pub fn piece(store: &StorePlan, plan: &CachePlan, path: &str) -> Option<Piece> {
 
 /// Lets the answer for a hashed file live for ever, here and in browsers. One that is a page is none:
 /// servers that answer everything with the index do so for files that are gone.
-pub fn lasting(status: StatusCode, headers: &mut HeaderMap, life: Life) -> Life {
+pub fn lasting(
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    (life, age): (Life, Duration),
+) -> (Life, Duration) {
     let page = headers.get(CONTENT_TYPE).is_some_and(is_html);
     if status != StatusCode::OK || page || life.no_cache {
-        return life;
+        return (life, age);
     }
     let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
     headers.insert(CACHE_CONTROL, forever);
     headers.remove(EXPIRES);
-    Life { fresh: FOREVER, age: Duration::ZERO, strict: false, shared: false, ..life }
+    (Life { fresh: FOREVER, strict: false, shared: false, ..life }, Duration::ZERO)
 }
 
 pub(super) fn is_html(kind: &HeaderValue) -> bool {

@@ -17,10 +17,8 @@ const UNKNOWN_AGE: Duration = Duration::from_secs(1 << 31);
 const MOST_GUESSED: u64 = 86_400;
 
 /// How long an answer lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Life {
-    /// Its age when it came (§4.2.3, `corrected_initial_age`).
-    pub age: Duration,
     /// For how long it is fresh, from age zero.
     pub fresh: Duration,
     /// Ask before each use, however fresh.
@@ -33,15 +31,13 @@ pub struct Life {
     pub while_revalidating: Duration,
     /// How much longer it may be used when upstream fails.
     pub if_error: Option<Duration>,
-    /// When upstream made it, by its own clock.
-    pub date: Option<Seconds>,
 }
 
 /// Why an answer is not kept: the word in `Cache-Status`.
 pub type Why = &'static str;
 
-/// Whether the answer to a GET may be kept, and how long it lives then. `now` is the wall clock
-/// when it came.
+/// Whether the answer to a GET may be kept, how long it lives then, and how old it was when it came
+/// (§4.2.3, `corrected_initial_age`). `now` is the wall clock at that moment.
 ///
 /// # Errors
 /// Why not.
@@ -51,7 +47,7 @@ pub fn keep(
     status: StatusCode,
     headers: &HeaderMap,
     now: Seconds,
-) -> Result<Life, Why> {
+) -> Result<(Life, Duration), Why> {
     if let Some(why) = never::answer(path, status, headers) {
         return Err(why);
     }
@@ -76,12 +72,12 @@ pub fn keep(
     if error && !plan.errors {
         return Err("status");
     }
-    let life = life(plan, &says, status, headers, now);
+    let (life, age) = life(plan, &says, status, headers, now);
     let stated = says.s_maxage.is_some() || says.max_age.is_some() || headers.contains_key(EXPIRES);
     let usable = life.fresh > Duration::ZERO && !says.no_cache;
     let has_validator = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
     if usable || (has_validator && status == StatusCode::OK) {
-        return Ok(life);
+        return Ok((life, age));
     }
     Err(if stated || says.no_cache { "stale" } else { "silent" })
 }
@@ -96,26 +92,25 @@ fn may_be_guessed(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// How long an answer lives, whether or not it may be kept.
+/// How long an answer lives, and how old it was when it came, whether or not it may be kept.
 pub fn life(
     plan: &CachePlan,
     says: &Answer,
     status: StatusCode,
     headers: &HeaderMap,
     now: Seconds,
-) -> Life {
+) -> (Life, Duration) {
     let date = date::field(headers, &DATE);
     let strict = says.must_revalidate || says.proxy_revalidate;
-    Life {
-        age: age(headers, date, now),
+    let life = Life {
         fresh: fresh(plan, says, status, headers, date.unwrap_or(now)),
         no_cache: says.no_cache,
         strict,
         shared: says.s_maxage.is_some(),
         while_revalidating: says.stale_while_revalidate.unwrap_or_default(),
         if_error: says.stale_if_error,
-        date,
-    }
+    };
+    (life, age(headers, date, now))
 }
 
 /// §4.2.3: the larger of what upstream says and what the clocks say.

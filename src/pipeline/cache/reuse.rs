@@ -81,14 +81,12 @@ mod tests {
 
     fn life() -> Life {
         Life {
-            age: Duration::ZERO,
             fresh: s(100),
             no_cache: false,
             strict: false,
             shared: false,
             while_revalidating: Duration::ZERO,
             if_error: None,
-            date: None,
         }
     }
 

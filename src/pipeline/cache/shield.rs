@@ -16,15 +16,19 @@ use http::header::{
     AGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, ORIGIN, SET_COOKIE,
     TRANSFER_ENCODING,
 };
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
+use super::ask::Ask;
 use super::directives::Answer;
-use super::store::{Key, Purge};
+use super::status::{self, Told};
+use super::store::{self, Purge};
+use super::{Next, fetch, pass, reuse};
 use crate::body::Body;
 use crate::error::Error;
+use crate::exchange::{CacheUse, Exchange};
 
 const KEYS: &str = "/oauth/v2/keys";
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -96,7 +100,7 @@ impl Shield {
             return response;
         }
         if let (true, Some(life)) = (keys, own) {
-            self.lives.insert(site(&name.0).into(), life);
+            self.lives.insert(store::split(&name.0).0.into(), life);
         }
         let mut headers = response.headers().clone();
         for field in [SET_COOKIE, CONTENT_LENGTH, TRANSFER_ENCODING, AGE] {
@@ -113,7 +117,7 @@ impl Shield {
     /// The answer in the place of one that failed.
     pub(super) fn instead(&self, name: &Name, now: Instant) -> Option<Response<Body>> {
         let copy = self.all.get(name)?;
-        let life = copy.life.or_else(|| self.lives.get(site(&name.0)))?;
+        let life = copy.life.or_else(|| self.lives.get(store::split(&name.0).0))?;
         let age = copy.age + now.saturating_duration_since(copy.since);
         if age >= life {
             return None;
@@ -127,22 +131,48 @@ impl Shield {
 
     /// Forgets; how many answers went.
     pub(super) fn purge(&self, purge: &Purge) -> usize {
-        let matching = |name: &Name| purge.matches(&Key::Address(name.0.clone()));
+        let matching = |(address, _): &Name| {
+            let (site, path) = store::split(address);
+            purge.matches(site, path)
+        };
         let gone: Vec<_> = self.all.iter().filter(|(name, _)| matching(name)).collect();
         gone.iter().for_each(|(name, _)| self.all.invalidate(&**name));
         gone.len()
     }
 }
 
-fn is_keys(address: &str) -> bool {
-    address.split('?').next().is_some_and(|address| address.ends_with(KEYS))
+impl super::Cache {
+    /// ZITADEL's keys and discovery: always upstream's own answer, but when it fails.
+    pub(super) async fn shielded(
+        &self,
+        ask: Ask,
+        request: Request<Body>,
+        exchange: &mut Exchange,
+        next: &impl Next,
+    ) -> Result<Response<Body>, Error> {
+        let Some(name) = Shield::name(&ask.address, request.headers()) else {
+            return pass(CacheUse::Authorization, Some("authorization"), request, exchange, next)
+                .await;
+        };
+        let result = pass(CacheUse::Never, Some("shield"), request, exchange, next).await;
+        let failed = match &result {
+            Ok(response) => reuse::is_failure(response.status()),
+            Err(error) => fetch::of_everybody(error.kind()).is_some(),
+        };
+        if !failed {
+            return result.map(|response| self.shield.copy(name, response, Instant::now()));
+        }
+        let Some(mut response) = self.shield.instead(&name, Instant::now()) else { return result };
+        let fwd_status = result.ok().map(|response| response.status().as_u16());
+        let told = Told { fwd_status, detail: Some("shield"), ..Told::default() };
+        status::tell(response.headers_mut(), CacheUse::Error, told);
+        exchange.cache = Some(CacheUse::Error);
+        Ok(response)
+    }
 }
 
-/// Scheme and authority of an address.
-fn site(address: &str) -> &str {
-    let start = address.find("://").map_or(0, |at| at + 3);
-    let end = address.get(start..).and_then(|rest| rest.find('/'));
-    end.and_then(|end| address.get(..start + end)).unwrap_or(address)
+fn is_keys(address: &str) -> bool {
+    address.split('?').next().is_some_and(|address| address.ends_with(KEYS))
 }
 
 /// What has been copied so far; `None`: it became too large, or is whole and kept.
@@ -210,71 +240,4 @@ impl http_body::Body for Along {
 }
 
 #[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt as _;
-
-    use super::*;
-
-    const SITE: &str = "https://id.test";
-
-    fn name(path: &str, origin: Option<&'static str>) -> Name {
-        let mut asked = HeaderMap::new();
-        asked.extend(origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin))));
-        Shield::name(&format!("{SITE}{path}"), &asked).unwrap()
-    }
-
-    async fn passes(shield: &Arc<Shield>, name: Name, says: &'static str, body: &str, at: Instant) {
-        let mut response = Response::new(Body::from(Bytes::copy_from_slice(body.as_bytes())));
-        for (name, value) in [("cache-control", says), ("set-cookie", "a=1"), ("x", "y")] {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
-        let answer = shield.copy(name, response, at);
-        assert_eq!(answer.headers()["set-cookie"], "a=1", "who asks has it");
-        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), body);
-    }
-
-    #[tokio::test]
-    async fn copies_stand_in_for_as_long_as_the_keys_live_and_without_cookies() {
-        let (shield, start) = (Arc::new(Shield::default()), Instant::now());
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let discovery = name(DISCOVERY, None);
-        passes(&shield, discovery.clone(), "no-store", "discovery", start).await;
-        assert!(shield.instead(&discovery, start).is_none(), "nothing is known of the keys");
-        let keys = name(KEYS, None);
-        passes(&shield, keys.clone(), "max-age=300, must-revalidate", "keys", at(10)).await;
-        for (name, body, last) in [(&discovery, "discovery", 299), (&keys, "keys", 309)] {
-            let answer = shield.instead(name, at(last)).unwrap();
-            assert!(!answer.headers().contains_key(SET_COOKIE));
-            assert_eq!(
-                (&answer.headers()["age"], &answer.headers()["x"]),
-                (&"299".parse().unwrap(), &"y".parse().unwrap())
-            );
-            assert_eq!(answer.headers()[CONTENT_LENGTH], body.len().to_string());
-            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), body);
-            assert!(shield.instead(name, at(last + 1)).is_none());
-        }
-        assert!(shield.instead(&name(KEYS, Some("https://app.test")), start).is_none());
-        assert_eq!(shield.purge(&Purge::Host("other.test".into())), 0);
-        assert_eq!(shield.purge(&Purge::Host("id.test".into())), 2);
-        assert!(shield.instead(&keys, at(10)).is_none());
-    }
-
-    #[tokio::test]
-    async fn what_is_private_personal_or_large_is_not_copied() {
-        let (shield, now) = (Arc::new(Shield::default()), Instant::now());
-        let keys = name(KEYS, None);
-        let large = "x".repeat(LARGEST + 1);
-        for (says, body) in [
-            ("private, max-age=9", "a"),
-            ("no-store", "a"),
-            ("no-store, max-age=9", "a"),
-            ("max-age=9", &large),
-        ] {
-            passes(&shield, keys.clone(), says, body, now).await;
-            assert!(shield.instead(&keys, now).is_none(), "{says}");
-        }
-        let mut asked = HeaderMap::new();
-        asked.insert(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
-        assert!(Shield::name(SITE, &asked).is_none());
-    }
-}
+mod tests;

@@ -1,11 +1,12 @@
 //! `Cache-Status` (RFC 9211): what the cache did with a request, in one line.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderName;
 
+use super::line::Line;
 use crate::exchange::CacheUse;
 
 static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -31,35 +32,45 @@ pub fn ttl(fresh: Duration, age: Duration) -> Option<i64> {
 
 /// Adds our member behind those of caches before us.
 pub fn tell(headers: &mut HeaderMap, verdict: CacheUse, told: Told) {
-    let mut text = String::with_capacity(64);
-    text.push_str("Ravelin; ");
-    text.push_str(match verdict {
-        CacheUse::Hit | CacheUse::Stale | CacheUse::Revalidating => "hit",
-        CacheUse::Expired | CacheUse::Error | CacheUse::Revalidated => "fwd=stale",
-        CacheUse::Miss | CacheUse::Collapsed => "fwd=uri-miss",
-        CacheUse::VaryMiss => "fwd=vary-miss",
-        CacheUse::Wanted => "fwd=request",
-        CacheUse::Method => "fwd=method",
-        CacheUse::Only => "fwd=miss",
-        CacheUse::Authorization | CacheUse::Cookie | CacheUse::Never => "fwd=bypass",
-    });
-    if let Some(status) = told.fwd_status {
-        let _ = write!(text, "; fwd-status={status}");
-    }
-    if let Some(ttl) = told.ttl {
-        let _ = write!(text, "; ttl={ttl}");
-    }
-    if told.stored {
-        text.push_str("; stored");
-    }
-    if verdict == CacheUse::Collapsed {
-        text.push_str("; collapsed");
-    }
-    if let Some(detail) = told.detail {
-        let _ = write!(text, "; detail={detail}");
-    }
-    if let Ok(value) = HeaderValue::try_from(text) {
-        headers.append(&CACHE_STATUS, value);
+    headers.append(&CACHE_STATUS, Line::value(format_args!("{}", Member { verdict, told })));
+}
+
+/// Our member of the list.
+struct Member {
+    verdict: CacheUse,
+    told: Told,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verdict, told } = self;
+        f.write_str("Ravelin; ")?;
+        f.write_str(match verdict {
+            CacheUse::Hit | CacheUse::Stale | CacheUse::Revalidating => "hit",
+            CacheUse::Expired | CacheUse::Error | CacheUse::Revalidated => "fwd=stale",
+            CacheUse::Miss | CacheUse::Collapsed => "fwd=uri-miss",
+            CacheUse::VaryMiss => "fwd=vary-miss",
+            CacheUse::Wanted => "fwd=request",
+            CacheUse::Method => "fwd=method",
+            CacheUse::Only => "fwd=miss",
+            CacheUse::Authorization | CacheUse::Cookie | CacheUse::Never => "fwd=bypass",
+        })?;
+        if let Some(status) = told.fwd_status {
+            write!(f, "; fwd-status={status}")?;
+        }
+        if let Some(ttl) = told.ttl {
+            write!(f, "; ttl={ttl}")?;
+        }
+        if told.stored {
+            f.write_str("; stored")?;
+        }
+        if *verdict == CacheUse::Collapsed {
+            f.write_str("; collapsed")?;
+        }
+        match told.detail {
+            Some(detail) => write!(f, "; detail={detail}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,50 +1,56 @@
 //! Where answers are kept: one map for all workers, weighed by the bytes of everything in it, which
 //! forgets what has not been used for longest.
 //!
-//! Entries stand under their address, with scheme and full authority, so that no host is answered
-//! with another's; bodies stand under their hash, so that a thousand hosts share one. An entry whose
-//! body has been forgotten is a miss. Which entry answers a request is not decided here.
+//! Entries stand under their path, and there under scheme and full authority, so that no host is
+//! answered with another's; bodies stand under their hash, so that a thousand hosts share one. An entry
+//! whose body has been forgotten is a miss. Which entry answers a request is not decided here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use http::header::HeaderValue;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY_REPORT_ONLY};
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::content::{self, Content, Hash, Variant};
-use super::entry::{Entry, Fields, Head};
+use super::content::{Content, Hash, Variant};
+use super::entry::{self, Entry, Field, Head, Shape};
+use super::pool::Pool;
+use super::sites::{Choices, Sites};
 use crate::pipeline::plan::StorePlan;
 
-/// How many answers of one address are told apart by request fields and route.
-const CHOICES: usize = 16;
 /// How long it is remembered that an address is not worth waiting for.
 const PASS: Duration = Duration::from_secs(10);
 /// For how many addresses.
 const PASSES: u64 = 4_096;
-/// How many shared values are known before the dead ones are looked for.
-const SHARED: usize = 4_096;
-
-/// The name of something kept.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Key {
-    /// `https://id.example.com/ui/console/main.js?x=1`.
-    Address(Box<str>),
-    /// A body.
-    Body(Hash),
-}
-
-/// Every answer of one address.
-pub type Choices = Arc<[Arc<Entry>]>;
+/// What is weighed for a path beside its answers: the map's own and ours.
+const PATH: usize = 384;
 
 #[derive(Clone)]
 enum Item {
-    Entries(Choices),
+    Sites(Arc<Sites>),
     Content(Arc<Content>),
+}
+
+/// The key of a body. Those of paths begin with a slash.
+fn body_key(hash: &Hash) -> [u8; 33] {
+    let mut key = [0; 33];
+    if let Some(rest) = key.get_mut(1..) {
+        rest.copy_from_slice(hash);
+    }
+    key
+}
+
+/// An address: scheme with authority, and path with query. `https://a/b` is `https://a` and `/b`.
+pub(super) fn split(address: &str) -> (&str, &str) {
+    let start = address.find("://").map_or(0, |at| at + 3);
+    let path = address.get(start..).and_then(|rest| rest.find(['/', '?']));
+    address
+        .split_at_checked(path.map_or(address.len(), |path| start + path))
+        .unwrap_or((address, ""))
 }
 
 /// What to forget.
@@ -60,14 +66,15 @@ pub enum Purge {
 
 /// The store.
 pub struct Store {
-    items: Cache<Key, Item>,
+    items: Cache<Box<[u8]>, Item>,
     passes: Cache<Box<str>, ()>,
     plan: StorePlan,
     /// Bytes of what is on its way in.
     filling: AtomicU64,
     evicted: Arc<AtomicU64>,
-    fields: Mutex<HashMap<Hash, Weak<Fields>>>,
-    policies: Mutex<HashMap<Hash, HeaderValue>>,
+    shapes: Pool<Shape>,
+    own: Pool<[Field]>,
+    sites: Pool<str>,
 }
 
 impl Store {
@@ -75,9 +82,9 @@ impl Store {
     pub fn new(plan: StorePlan) -> Arc<Self> {
         let evicted = Arc::<AtomicU64>::default();
         let count = Arc::clone(&evicted);
-        let items = Cache::builder()
+        let items = Cache::<Box<[u8]>, Item>::builder()
             .max_capacity(plan.memory)
-            .weigher(|key: &Key, item: &Item| weight(key, item))
+            .weigher(|key, item| weight(key, item))
             // Predictable, and a new generation of files is not turned away for the fame of the old.
             .eviction_policy(EvictionPolicy::lru())
             .eviction_listener(move |_, _, cause| {
@@ -93,47 +100,47 @@ impl Store {
             plan,
             filling: AtomicU64::new(0),
             evicted,
-            fields: Mutex::default(),
-            policies: Mutex::default(),
+            shapes: Pool::default(),
+            own: Pool::default(),
+            sites: Pool::default(),
         })
     }
 
     /// The answers of an address.
-    pub fn entries(&self, key: &Key) -> Option<Choices> {
-        match self.items.get(key)? {
-            Item::Entries(entries) => Some(entries),
+    pub fn entries(&self, address: &str) -> Option<Choices> {
+        let (site, path) = split(address);
+        match self.items.get(path.as_bytes())? {
+            Item::Sites(sites) => sites.get(site),
             Item::Content(_) => None,
         }
     }
 
     /// A body.
     pub fn content(&self, hash: &Hash) -> Option<Arc<Content>> {
-        match self.items.get(&Key::Body(*hash))? {
+        match self.items.get(&body_key(hash)[..])? {
             Item::Content(content) => Some(content),
-            Item::Entries(_) => None,
+            Item::Sites(_) => None,
         }
     }
 
     /// Keeps an answer, in the place of one of the same route that was chosen by the same fields.
-    pub fn put(&self, key: Key, entry: Arc<Entry>) {
-        self.items.entry(key).and_compute_with(|known| {
-            let known = known.map(|known| known.into_value());
-            let mut all = match &known {
-                Some(Item::Entries(entries)) => entries.to_vec(),
-                Some(Item::Content(_)) | None => Vec::new(),
+    pub fn put(&self, address: &str, entry: Arc<Entry>) {
+        let (site, path) = split(address);
+        let (site, _) = self.sites.share(site, site.into(), PartialEq::eq);
+        self.items.entry(path.as_bytes().into()).and_compute_with(|known| {
+            let sites = match known.map(|known| known.into_value()) {
+                Some(Item::Sites(sites)) => sites,
+                Some(Item::Content(_)) | None => Arc::default(),
             };
-            let (route, chosen) = (&entry.head.source.route, &entry.head.chosen);
-            all.retain(|one| one.head.source.route != *route || one.head.chosen != *chosen);
-            // The newest first: where two apply, it does (RFC 9111 §4.1).
-            all.insert(0, Arc::clone(&entry));
-            all.truncate(CHOICES);
-            Op::Put(Item::Entries(all.into()))
+            sites.put(site, entry, self.plan.largest());
+            // Put once more, so that it is weighed again.
+            Op::Put(Item::Sites(sites))
         });
     }
 
     /// Keeps a body; one that is known stays, with the variants that it has. Either is returned.
     pub fn put_content(&self, content: Content) -> Arc<Content> {
-        let key = Key::Body(content.hash);
+        let key = body_key(&content.hash)[..].into();
         let known = self.items.entry(key).and_compute_with(|known| {
             match known.map(|known| known.into_value()) {
                 Some(Item::Content(known)) => {
@@ -159,7 +166,7 @@ impl Store {
 
     /// Adds a variant to a body, if that is still kept. Those who are reading the old go on with it.
     pub fn put_variant(&self, hash: &Hash, variant: &Variant) {
-        self.items.entry(Key::Body(*hash)).and_compute_with(|known| {
+        self.items.entry(body_key(hash)[..].into()).and_compute_with(|known| {
             match known.map(|known| known.into_value()) {
                 Some(Item::Content(known)) => Op::Put(Item::Content(Arc::new(known.with(variant)))),
                 _ => Op::Nop,
@@ -168,8 +175,26 @@ impl Store {
     }
 
     /// Forgets every answer of an address; whether there was one.
-    pub fn forget(&self, key: &Key) -> bool {
-        self.items.remove(key).is_some()
+    pub fn forget(&self, address: &str) -> bool {
+        let (site, path) = split(address);
+        self.forget_in(path.as_bytes(), |sites| sites.forget_one(site)) > 0
+    }
+
+    /// Forgets some of a path's answers; how many went.
+    fn forget_in(&self, path: &[u8], forget: impl FnOnce(&Sites) -> usize) -> usize {
+        let mut gone = 0;
+        self.items.entry(path.into()).and_compute_with(|known| {
+            let Some(Item::Sites(sites)) = known.map(|known| known.into_value()) else {
+                return Op::Nop;
+            };
+            gone = forget(&sites);
+            match (gone, sites.is_empty()) {
+                (_, true) => Op::Remove,
+                (0, false) => Op::Nop,
+                (_, false) => Op::Put(Item::Sites(sites)),
+            }
+        });
+        gone
     }
 
     /// What it was told.
@@ -179,19 +204,8 @@ impl Store {
 
     /// Forgets these paths, whatever the host; how many answers went.
     pub fn forget_paths(&self, paths: &HashSet<String>) -> usize {
-        let mut gone = 0;
-        for (key, item) in &self.items {
-            let (Key::Address(address), Item::Entries(entries)) = (&*key, item) else { continue };
-            let path = address.find("://").and_then(|at| {
-                let rest = address.get(at + 3..)?;
-                rest.get(rest.find('/')?..)
-            });
-            if path.is_some_and(|path| paths.contains(path)) {
-                gone += entries.len();
-                self.items.invalidate(&*key);
-            }
-        }
-        gone
+        let all = |sites: &Sites| sites.forget(|_| true);
+        paths.iter().map(|path| self.forget_in(path.as_bytes(), all)).sum()
     }
 
     /// Forgets; how many answers went. Bodies go with the last one by and by, but all at once with
@@ -199,11 +213,8 @@ impl Store {
     pub fn purge(&self, purge: &Purge) -> usize {
         let mut gone = 0;
         for (key, item) in &self.items {
-            let Item::Entries(entries) = item else { continue };
-            if purge.matches(&key) {
-                gone += entries.len();
-                self.items.invalidate(&*key);
-            }
+            let (Item::Sites(_), Ok(path)) = (item, std::str::from_utf8(&key)) else { continue };
+            gone += self.forget_in(&key, |sites| sites.forget(|site| purge.matches(site, path)));
         }
         if *purge == Purge::All {
             self.items.invalidate_all();
@@ -231,40 +242,21 @@ impl Store {
         reserved.grow(bytes).then_some(reserved)
     }
 
-    /// The head with its fields shared with other heads'.
-    pub fn shared(&self, mut head: Head) -> Head {
-        let hash = head.fields.hash();
-        let mut all = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.get(&hash).and_then(Weak::upgrade) {
-            Some(known) => head.fields = known,
-            None => {
-                if all.len() >= SHARED {
-                    all.retain(|_, fields| fields.strong_count() > 0);
-                }
-                all.insert(hash, Arc::downgrade(&head.fields));
+    /// The head with all shared that others have too.
+    pub fn shared(&self, head: Head) -> Head {
+        let by = Arc::clone(&head.shape);
+        let (shape, new_shape) = self.shapes.share(&*by, head.shape, PartialEq::eq);
+        let by = Arc::clone(&head.own);
+        let (own, new_own) = match normal(&by) {
+            Some(normal_own) => {
+                self.own.share(&normal_own, head.own, |one, other| normal(one) == normal(other))
             }
-        }
-        drop(all);
-        for (name, value) in &mut head.own {
-            if *name == http::header::CONTENT_SECURITY_POLICY {
-                *value = self.policy(value);
-            }
-        }
-        head
-    }
-
-    /// The first policy seen with the same directives: ZITADEL writes them in a new order each time
-    /// (zitadel.md §13.3), though they mean the same.
-    fn policy(&self, value: &HeaderValue) -> HeaderValue {
-        let mut directives: Vec<&[u8]> =
-            value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii).collect();
-        directives.sort_unstable();
-        let hash = content::hash(&directives.join(&b';'));
-        let mut all = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= SHARED {
-            all.clear();
-        }
-        all.entry(hash).or_insert_with(|| value.clone()).clone()
+            None => (head.own, true),
+        };
+        let new = [(new_shape, shape.weight()), (new_own, entry::weight(&own))];
+        let brings: usize = new.iter().map(|(new, weight)| usize::from(*new) * weight).sum();
+        let brings = u32::try_from(brings).unwrap_or(u32::MAX);
+        Head { shape, own, brings, ..head }
     }
 
     /// Bytes kept, about.
@@ -273,7 +265,7 @@ impl Store {
         self.items.weighted_size()
     }
 
-    /// Items kept: addresses and bodies.
+    /// Items kept: paths and bodies.
     pub fn items(&self) -> u64 {
         self.items.entry_count()
     }
@@ -284,22 +276,37 @@ impl Store {
     }
 }
 
-fn weight(key: &Key, item: &Item) -> u32 {
-    let key = match key {
-        Key::Address(address) => address.len(),
-        Key::Body(_) => 0,
-    };
+/// Policies by their directives: ZITADEL writes them in a new order each time (zitadel.md §13.3),
+/// though they mean the same. `None`: there are other fields, which are of one answer alone.
+fn normal(own: &[Field]) -> Option<Vec<(&str, Directives<'_>)>> {
+    own.iter().map(|field| Some((field.0.as_str(), directives(field)?))).collect()
+}
+
+type Directives<'a> = Vec<&'a [u8]>;
+
+fn directives((name, value): &Field) -> Option<Directives<'_>> {
+    if *name != CONTENT_SECURITY_POLICY && *name != CONTENT_SECURITY_POLICY_REPORT_ONLY {
+        return None;
+    }
+    let directives = value.as_bytes().split(|byte| *byte == b';');
+    let mut directives: Vec<_> = directives.map(<[u8]>::trim_ascii).collect();
+    directives.sort_unstable();
+    Some(directives)
+}
+
+fn weight(key: &[u8], item: &Item) -> u32 {
     let item = match item {
-        Item::Entries(entries) => entries.iter().map(|entry| entry.weight()).sum(),
+        Item::Sites(sites) => PATH + sites.weight(),
         Item::Content(content) => content.weight(),
     };
-    u32::try_from(key + item).unwrap_or(u32::MAX)
+    u32::try_from(key.len() + item).unwrap_or(u32::MAX)
 }
 
 impl Purge {
-    pub(super) fn matches(&self, key: &Key) -> bool {
-        let Key::Address(address) = key else { return false };
-        let Some(kept) = Parts::of(address) else { return false };
+    /// Whether an address is meant: scheme and authority, path and query.
+    pub(super) fn matches(&self, site: &str, path: &str) -> bool {
+        let address = [site, path].concat();
+        let Some(kept) = Parts::of(&address) else { return false };
         match self {
             Self::All => true,
             Self::Address(asked) => Parts::of(asked).is_some_and(|asked| asked == kept),

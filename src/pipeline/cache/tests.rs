@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderName;
@@ -157,7 +158,8 @@ async fn play(
     *request.uri_mut() = format!("https://{}{}", turn.host, turn.path).parse().unwrap();
     request.headers_mut().extend(fields(&turn.asks));
     let before = upstream.asked.get();
-    let response = cache.handle(plan, &source(), request, &mut exchange(), upstream).await.unwrap();
+    let response =
+        cache.handle(plan, &source(), request, &mut exchange(), || upstream.clone()).await.unwrap();
     let asked = upstream.asked.get() > before;
     let (head, body) = response.into_parts();
     if let Some(set) = head.headers.get(SET_COOKIE) {
@@ -216,7 +218,10 @@ async fn coded(cache: &Arc<Cache>, upstream: &Large, path: &str) -> (Option<Head
     *request.uri_mut() = format!("https://a.test{path}").parse().unwrap();
     request.headers_mut().insert("accept-encoding", HeaderValue::from_static("br"));
     let plan = Arc::default();
-    let answer = cache.handle(&plan, &source(), request, &mut exchange(), upstream).await.unwrap();
+    let answer = cache
+        .handle(&plan, &source(), request, &mut exchange(), || upstream.clone())
+        .await
+        .unwrap();
     let coding = answer.headers().get("content-encoding").cloned();
     (coding, answer.into_body().collect().await.unwrap().to_bytes())
 }

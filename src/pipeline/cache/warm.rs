@@ -17,7 +17,6 @@ use super::ask::Ask;
 use super::content::{Content, Hash};
 use super::entry::{Entry, Source};
 use super::generation::{App, Origin, Piece, is_html, piece};
-use super::store::Key;
 use super::{Cache, Next};
 use crate::body::Body;
 use crate::exchange::{Class, Connection, Ending, Exchange, Identity, Protocol};
@@ -90,8 +89,8 @@ impl Cache {
 
     /// The index that is kept for a request.
     fn page(&self, ask: &Ask) -> Option<(Arc<Entry>, Arc<Content>)> {
-        let entries = self.store.entries(&Key::Address(ask.address.as_str().into()))?;
-        let entry = entries.iter().find(|entry| entry.head.source == ask.source)?;
+        let entries = self.store.entries(&ask.address)?;
+        let entry = entries.as_slice().iter().find(|entry| entry.head.source == ask.source)?;
         let page = entry.head.status == StatusCode::OK
             && entry.head.content_type.as_ref().is_some_and(is_html)
             && entry.length <= INDEX as u64;
@@ -212,9 +211,8 @@ impl<N: Next> Errand<'_, N> {
     fn kept(&self, path: &str) -> Option<Arc<Content>> {
         let scheme = if self.origin.https { "https" } else { "http" };
         let host = self.origin.host.to_str().ok()?;
-        let entries =
-            self.cache.store.entries(&Key::Address(format!("{scheme}://{host}{path}").into()))?;
-        let entry = entries.iter().find(|entry| entry.head.source == *self.source)?;
+        let entries = self.cache.store.entries(&format!("{scheme}://{host}{path}"))?;
+        let entry = entries.as_slice().iter().find(|entry| entry.head.source == *self.source)?;
         self.cache.store.content(&entry.body)
     }
 
@@ -260,16 +258,15 @@ impl<N: Next> Errand<'_, N> {
         exchange.class = class;
         exchange.authority.clone_from(&self.origin.authority);
         exchange.route = Some(Arc::clone(&self.source.route));
-        let ask = match class {
-            Class::Page => self.cache.asked(self.plan, self.source, &request, &exchange).ok(),
-            _ => None,
-        };
-        let sent = self.cache.serve(self.plan, self.source, request, &mut exchange, self.next);
+        let ask = self.cache.asked(self.plan, self.source, &request, &exchange).ok()?;
+        let page = (class == Class::Page).then(|| ask.clone());
+        let sent = self.cache.serve(ask, request, &mut exchange, self.next);
         let mut response = sent.await.ok()?;
         while let Some(frame) = response.body_mut().frame().await {
             frame.ok()?;
         }
-        if let Some(ask) = ask {
+        // Once more, where it has come to be kept only now.
+        if let Some(ask) = page {
             self.cache.learn(&ask, &exchange, &mut response, self.next);
         }
         Some(())

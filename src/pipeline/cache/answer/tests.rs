@@ -54,7 +54,7 @@ fn kept_with(variant: Variant) -> Content {
 }
 
 async fn answer(client: &Client, head: &Arc<Head>, content: &Content) -> (Response<()>, Bytes) {
-    let entry = Entry::new(Arc::clone(head), content);
+    let entry = Entry::new(Head::clone(head), content);
     let (head, body) = kept(client, &entry, content, Instant::now()).response.into_parts();
     (Response::from_parts(head, ()), body.collect().await.unwrap().to_bytes())
 }

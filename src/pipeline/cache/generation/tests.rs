@@ -6,14 +6,12 @@ const fn s(seconds: u64) -> Duration {
 
 fn life(fresh: u64, no_cache: bool) -> Life {
     Life {
-        age: s(7),
         fresh: s(fresh),
         no_cache,
         strict: true,
         shared: true,
         while_revalidating: s(0),
         if_error: None,
-        date: None,
     }
 }
 
@@ -50,7 +48,7 @@ fn only_files_that_are_there_last_for_ever() {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
         headers.insert(EXPIRES, HeaderValue::from_static("0"));
         let status = StatusCode::from_u16(status).unwrap();
-        let life = lasting(status, &mut headers, life(60, no_cache));
+        let (life, _) = lasting(status, &mut headers, (life(60, no_cache), s(7)));
         assert_eq!(life.fresh, expected, "{status} {kind}");
         let immutable = headers[CACHE_CONTROL].to_str().unwrap().ends_with(", immutable");
         assert_eq!((immutable, !headers.contains_key(EXPIRES)), (expected == FOREVER, immutable));

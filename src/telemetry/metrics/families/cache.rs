@@ -40,7 +40,7 @@ impl Metrics {
         let family = encoder.encode_descriptor("cache_held", help, bytes, MetricType::Gauge)?;
         ConstGauge::new(signed(state.bytes)).encode(family)?;
         for (name, help, value) in [
-            ("cache_items", "Addresses and bodies that the cache holds", state.items),
+            ("cache_items", "Paths and bodies that the cache holds", state.items),
             ("cache_variants_pending", "Bodies whose best variants are to be made", state.pending),
         ] {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
