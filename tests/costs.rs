@@ -54,7 +54,7 @@ const IDLE: usize = 15_000;
 /// of an exchange, which lies within the task of each stream.
 const CONNECTION_TASK: usize = 1_400;
 const HTTP2_TASK: usize = 800;
-const PIPELINE: usize = 4_200;
+const PIPELINE: usize = 4_300;
 const EXCHANGES: usize = 400;
 const CONNECTIONS: usize = 50;
 

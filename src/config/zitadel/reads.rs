@@ -10,7 +10,7 @@
 //! succeed once, and `ExportData`, whose answer is all of an instance.
 //!
 //! And what is asked with GET though it does something: a browser that is sent from page to page brings
-//! codes that hold once, of a login, of another identity provider, of a mail ([`STEPS`]). Asked
+//! codes that hold once, of a login, of another identity provider, of a mail (`STEPS`). Asked
 //! twice, the second would be told that its code is spent.
 
 use std::time::Duration;
