@@ -16,9 +16,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::error::{Error, Kind};
-use crate::http2;
 use crate::http2::ends::Receiver;
-use crate::http2::error::Reason;
 
 /// What the rooms hand each other as a body.
 #[derive(Default)]
@@ -176,8 +174,7 @@ impl Http2 {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            // A peer that has said all it wants ends the other half with NO_ERROR (RFC 9113 §8.1).
-            Some(Err(http2::error::Error::Reset(Reason::NO_ERROR, _))) | None => Poll::Ready(None),
+            None => Poll::Ready(None),
             Some(Err(error)) => Poll::Ready(Some(Err(Error::with(self.on_error, error)))),
         }
     }

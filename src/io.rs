@@ -119,6 +119,11 @@ impl Handle {
         self.inner.borrow_mut().poll_drain_full(cx)
     }
 
+    /// How many bytes are collected that the socket has not taken.
+    pub fn backlog(&self) -> usize {
+        self.inner.borrow().backlog()
+    }
+
     /// How many bytes more may be collected before the socket has taken some.
     pub fn room(&self) -> usize {
         self.inner.borrow().room()

@@ -81,7 +81,7 @@ async fn run<S: Service>(mut connection: Connection, peer: Rc<Peer<S>>, streams:
             drained = true;
             connection.leave();
         }
-        ended = ended || accept(&mut connection, &peer, &streams, cx);
+        ended = ended || accept(&mut connection, &peer, &streams, &mut resets, cx);
         if let Some(left @ ..=0) = streams.left.get().filter(|_| !ended) {
             drained = true;
             connection.leave();
@@ -89,27 +89,42 @@ async fn run<S: Service>(mut connection: Connection, peer: Rc<Peer<S>>, streams:
             if -left > i64::from(peer.limits.streams) {
                 connection.abort(Reason::ENHANCE_YOUR_CALM);
             }
-            ended = accept(&mut connection, &peer, &streams, cx);
+            ended = accept(&mut connection, &peer, &streams, &mut resets, cx);
         }
         match clock.poll(&streams, connection.is_settled(), cx) {
             Due::Nothing => {}
             Due::Rest => connection.trim(),
             // A client that does not answer the shutdown's PING is not waited for.
-            Due::Leave if drained => return Poll::Ready(()),
+            Due::Leave if drained => {
+                connection.abort(Reason::NO_ERROR);
+                ended = accept(&mut connection, &peer, &streams, &mut resets, cx);
+            }
             Due::Leave => {
                 drained = true;
                 connection.leave();
             }
-            Due::Never => return Poll::Ready(()),
-        }
-        if !resets.bears(connection.take_resets()) {
-            connection.abort(Reason::ENHANCE_YOUR_CALM);
+            Due::Never => {
+                connection.abort(Reason::NO_ERROR);
+                ended = accept(&mut connection, &peer, &streams, &mut resets, cx);
+            }
         }
         let flushed = connection.poll_flush(cx);
         if ended { Poll::Ready(()) } else { flushed }
     })
     .await;
-    let _ = tokio::time::timeout(RECHECK, poll_fn(|cx| connection.poll_flush(cx))).await;
+    finish(connection).await;
+}
+
+/// Writes out what is left, as long as the client takes some of it.
+async fn finish(mut connection: Connection) {
+    loop {
+        let before = connection.backlog();
+        let flush = poll_fn(|cx| connection.poll_flush(cx));
+        let flushed = tokio::time::timeout(RECHECK, flush).await.is_ok();
+        if flushed || connection.backlog() >= before {
+            return;
+        }
+    }
 }
 
 /// What the client's resets have cost.
@@ -184,10 +199,18 @@ fn accept<S: Service>(
     connection: &mut Connection,
     peer: &Rc<Peer<S>>,
     streams: &Rc<Streams>,
+    resets: &mut Resets,
     cx: &mut Context<'_>,
 ) -> bool {
+    // What is begun for them has its turn before more is taken in.
+    let mut turn = peer.limits.streams;
     loop {
-        match connection.poll_accept(cx) {
+        let polled = connection.poll_accept(cx);
+        // Looked at with every stream: what was begun for one that is reset costs, too.
+        if !resets.bears(connection.take_resets()) {
+            connection.abort(Reason::ENHANCE_YOUR_CALM);
+        }
+        match polled {
             Poll::Ready(Some(accepted)) => {
                 streams.open.set(streams.open.get() + 1);
                 streams.left.set(streams.left.get().map(|left| left.saturating_sub(1)));
@@ -195,6 +218,11 @@ fn accept<S: Service>(
                 // Boxed, since tokio moves a task's future eight times until it runs and again
                 // when it has ended, and this one is several KiB: a seventh of a call's CPU.
                 tokio::task::spawn_local(Box::pin(stream(Rc::clone(peer), accepted, open)));
+                turn = turn.saturating_sub(1);
+                if turn == 0 {
+                    cx.waker().wake_by_ref();
+                    return false;
+                }
             }
             Poll::Ready(None) => return true,
             Poll::Pending => return false,

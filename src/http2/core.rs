@@ -322,12 +322,16 @@ impl Core {
     /// Gives the next stream in line its turn, if there is something for it. Each that has had its turn gives
     /// it on, and so does each that leaves.
     pub(super) fn grant(&mut self) {
-        while self.send_window > 0 && self.io.room() > 0 {
+        let shared = self.send_window.min(self.io.room() as i64);
+        // As many as there is something for: one that does not take its turn must not stop the others.
+        let mut turns = if shared > 0 { shared as usize / TURN + 1 } else { 0 };
+        while turns > 0 {
             let Some(key) = self.line.pop_front() else { return };
             if let Some(stream) = self.streams.get(key).filter(|stream| stream.in_line) {
                 stream.in_line = false;
                 stream.granted = true;
-                return stream.wake_writer();
+                stream.wake_writer();
+                turns -= 1;
             }
         }
     }
@@ -391,6 +395,25 @@ impl Core {
         self.forgotten.contains(&id)
     }
 
+    /// Nobody sends on it any more: its turn is another's.
+    pub(super) fn mute(&mut self, key: Key) {
+        let Some(stream) = self.streams.get(key) else { return };
+        stream.in_line = false;
+        if std::mem::take(&mut stream.granted) {
+            self.grant();
+        }
+    }
+
+    /// Nobody reads it any more: what came and what comes is the connection's window again.
+    pub(super) fn deafen(&mut self, key: Key) {
+        let Some(stream) = self.streams.get(key) else { return };
+        stream.deaf = true;
+        let unread = std::mem::take(&mut stream.received).len();
+        if unread > 0 {
+            self.give_back(unread);
+        }
+    }
+
     /// An end of a stream is not held any more.
     pub(super) fn dropped(&mut self, key: Key) {
         let Some(stream) = self.streams.get(key) else { return };
@@ -398,22 +421,13 @@ impl Core {
         if stream.handles > 0 {
             return;
         }
-        let unread = std::mem::take(&mut stream.received).len();
-        let (closed, in_turn) = (stream.closed, stream.granted);
-        stream.in_line = false;
-        let whole = stream.send_closed;
-        if unread > 0 {
-            self.give_back(unread);
-        }
+        let (closed, whole) = (stream.closed, stream.send_closed);
         if closed {
             self.streams.remove(key);
         } else {
             // Who has been answered need not send the rest of a body (RFC 9113 §8.1).
             let done = whole && self.role == Role::Server;
             self.reset(key, if done { Reason::NO_ERROR } else { Reason::CANCEL });
-        }
-        if in_turn {
-            self.grant();
         }
     }
 

@@ -23,6 +23,8 @@ const READ: usize = 64 * 1024;
 /// Bytes read before others have their turn.
 const TURN: usize = 512 * 1024;
 
+/// How long a peer is still read to whom all was said.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long the beginning of a TLS record may wait for its rest, in the midst of a body.
 const HOLD: Duration = Duration::from_millis(1);
 
@@ -58,6 +60,10 @@ pub(super) struct Driver {
     /// Until when the beginning of a TLS record waits for its rest.
     hold: Option<Pin<Box<Sleep>>>,
     holding: bool,
+    /// All is said: until when the peer may still say something.
+    lingers: Option<Pin<Box<Sleep>>>,
+    /// It is a client, which may mean ill.
+    hostile: bool,
 }
 
 impl Driver {
@@ -75,6 +81,8 @@ impl Driver {
             finishing: false,
             hold: None,
             holding: false,
+            lingers: None,
+            hostile: preface,
         }
     }
 
@@ -105,8 +113,9 @@ impl Driver {
                 self.finishing = true;
                 return Poll::Ready(None);
             }
-            // Who does not take answers is not asked for more.
-            if self.handle.room() == 0 && self.handle.drain(cx).is_pending() {
+            // Who does not take answers is not asked for more. A server is always read: it may do
+            // the same, and both would wait.
+            if self.hostile && self.handle.room() == 0 && self.handle.drain(cx).is_pending() {
                 break;
             }
             if turn == 0 {
@@ -141,10 +150,29 @@ impl Driver {
             self.core.borrow_mut().grant();
             return Poll::Pending;
         }
-        if !self.ended {
+        if self.ended {
+            return Poll::Ready(());
+        }
+        if self.lingers.is_none() {
             let _ = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
         }
-        Poll::Ready(())
+        self.poll_linger(cx)
+    }
+
+    /// Reads what the peer still sends, and forgets it: were the socket closed before, TCP would
+    /// answer with a reset, which takes from the peer what it has not read yet.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.lingers.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        if timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            self.buffer.clear();
+            match ready!(self.poll_read(cx)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Poll::Ready(()),
+            }
+        }
     }
 
     /// Whether it is closed once all is written.

@@ -36,13 +36,17 @@ pub struct Sender {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.core.borrow_mut().dropped(self.key);
+        let mut core = self.core.borrow_mut();
+        core.deafen(self.key);
+        core.dropped(self.key);
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.core.borrow_mut().dropped(self.key);
+        let mut core = self.core.borrow_mut();
+        core.mute(self.key);
+        core.dropped(self.key);
     }
 }
 

@@ -14,6 +14,10 @@ pub(super) struct Fault(pub Reason, pub &'static str);
 
 type Done = Result<(), Fault>;
 
+/// Settings that a frame may have at no cost: there are not so many kinds.
+const SETTINGS: usize = 16;
+/// Interim heads that an answer may have; further ones are let go of.
+const INTERIMS: u8 = 16;
 /// Room for the fields of trailers…
 const TRAILERS: usize = 3;
 /// …for those that are added to a head on its way…
@@ -29,11 +33,6 @@ pub(super) struct Accepted {
     pub(super) over: bool,
     /// The stream.
     pub(super) key: Key,
-}
-
-/// Whether an answer has no body, whatever length it tells (RFC 9110 §15.4.5).
-fn response_is_bare(response: Option<&http::Response<()>>) -> bool {
-    response.is_some_and(|response| response.status() == http::StatusCode::NOT_MODIFIED)
 }
 
 const fn fault<T>(reason: Reason, why: &'static str) -> Result<T, Fault> {
@@ -164,21 +163,24 @@ impl Core {
         }
         let Some(stream) = self.streams.get(key) else { return };
         if interim {
-            // Whoever takes none is not sent more than it can be told.
-            if stream.interim.len() < 16 {
+            // Each is written to the client at once, whatever it has room for.
+            if stream.interims < INTERIMS {
+                stream.interims += 1;
                 stream.interim.push_back(response);
             }
             return stream.wake_reader();
         }
         stream.has_head = true;
+        // HEAD and 304 tell a length that does not come.
+        let none = stream.asks_head || response.status() == http::StatusCode::NOT_MODIFIED;
+        stream.expected = length.filter(|_| !none);
+        if block.ends && stream.expected.is_some_and(|expected| expected > 0) {
+            return self.stream_fault(key, Reason::PROTOCOL_ERROR);
+        }
         stream.head = Some(response);
         if block.ends {
-            // HEAD and 304 tell a length that does not come.
             return self.ended(key);
         }
-        // …nor does an empty frame behind them bring it.
-        let none = stream.asks_head || response_is_bare(stream.head.as_ref());
-        stream.expected = length.filter(|_| !none);
         stream.wake_reader();
     }
 
@@ -190,6 +192,7 @@ impl Core {
         }
         if id <= self.last {
             if self.is_forgotten(id) {
+                self.brings_nothing()?;
                 return Ok(None);
             }
             let reason =
@@ -201,6 +204,7 @@ impl Core {
             // one is on its way already.
             self.last = id;
             self.forget(id);
+            self.brings_nothing()?;
             return Ok(None);
         }
         self.last = id;
@@ -210,6 +214,8 @@ impl Core {
         });
         let refused = match &asked {
             _ if self.streams.open() >= self.local.streams => Some(Reason::REFUSED_STREAM),
+            // Those that were reset are not over before they are let go of.
+            _ if self.streams.held() >= 2 * self.local.streams => Some(Reason::REFUSED_STREAM),
             Err(Malformed) => Some(Reason::PROTOCOL_ERROR),
             Ok(_) => None,
         };
@@ -291,10 +297,10 @@ impl Core {
         }
         let Some((key, stream)) = self.streams.find(head.stream) else {
             self.unknown(head.stream)?;
-            if !self.is_forgotten(head.stream) {
-                self.refuse(head.stream, Reason::STREAM_CLOSED)?;
+            if self.is_forgotten(head.stream) {
+                return if head.length == 0 { self.brings_nothing() } else { Ok(()) };
             }
-            return Ok(());
+            return self.refuse(head.stream, Reason::STREAM_CLOSED);
         };
         if stream.recv_closed {
             self.stream_fault(key, Reason::STREAM_CLOSED);
@@ -323,7 +329,7 @@ impl Core {
             },
         };
         stream.expected = left;
-        if stream.handles == 0 {
+        if stream.deaf {
             return self.give_back(length);
         }
         stream.received.push(data);
@@ -415,7 +421,10 @@ impl Core {
             return fault(Reason::FRAME_SIZE_ERROR, "SETTINGS come by six bytes");
         }
         self.brings_nothing()?;
-        for [a, b, c, d, e, f] in settings {
+        for (n, [a, b, c, d, e, f]) in settings.iter().enumerate() {
+            if n >= SETTINGS {
+                self.brings_nothing()?;
+            }
             self.setting(u16::from_be_bytes([*a, *b]), u32::from_be_bytes([*c, *d, *e, *f]))?;
         }
         self.settled = true;

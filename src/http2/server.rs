@@ -68,6 +68,11 @@ impl Connection {
         self.driver.poll_flush(cx)
     }
 
+    /// Bytes that the socket has not taken yet.
+    pub fn backlog(&self) -> usize {
+        self.driver.core().borrow().io.backlog()
+    }
+
     /// Whether the client's SETTINGS have come.
     pub fn is_settled(&self) -> bool {
         self.driver.core().borrow().settled

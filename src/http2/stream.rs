@@ -42,6 +42,10 @@ pub(super) struct Stream {
     pub(super) head: Option<Response<()>>,
     /// The final head has come.
     pub(super) has_head: bool,
+    /// Nobody reads any more.
+    pub(super) deaf: bool,
+    /// Interim heads so far.
+    pub(super) interims: u8,
     /// Interim heads that nobody has taken yet.
     pub(super) interim: VecDeque<Response<()>>,
     /// Data that nobody has taken yet.
@@ -151,6 +155,7 @@ impl Stream {
         (self.id, self.handles) = (0, 0);
         (self.recv_closed, self.send_closed, self.closed) = (false, false, false);
         (self.asks_head, self.has_head, self.has_length) = (false, false, false);
+        (self.deaf, self.interims) = (false, 0);
         (self.in_line, self.granted) = (false, false);
         (self.expected, self.owed) = (None, 0);
     }
@@ -217,6 +222,11 @@ pub(super) struct Streams {
 }
 
 impl Streams {
+    /// How many places are taken: also by streams whose ends are still held.
+    pub(super) fn held(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// How many streams the peer knows of.
     pub(super) fn open(&self) -> usize {
         self.ids.len()

@@ -282,6 +282,43 @@ async fn answer_to(bytes: Vec<u8>) -> Vec<(Head, Vec<u8>)> {
 }
 
 #[tokio::test]
+async fn an_answer_without_the_body_that_it_tells_of_is_malformed() {
+    on_one_thread(async {
+        for (method, expected) in [("GET", false), ("HEAD", true)] {
+            let (near, mut far) = tokio::io::duplex(1 << 20);
+            let io = Io::new(Box::new(near), None, Bytes::new(), true);
+            let (requests, connection) = client::open(io, local(1 << 16), 16_384);
+            spawn_local(connection);
+            let request =
+                Request::builder().method(method).uri("http://localhost/").body(()).unwrap();
+            let (_sender, mut receiver) = requests.send(&request, true).unwrap();
+            let mut frames = vec![0, 0, 0, kind::SETTINGS, 0, 0, 0, 0, 0];
+            // `:status: 200`, `content-length: 10`, and the end.
+            let block = [0x88, 0x0f, 0x0d, 2, b'1', b'0'];
+            frames.extend([
+                0,
+                0,
+                6,
+                kind::HEADERS,
+                flag::END_HEADERS | flag::END_STREAM,
+                0,
+                0,
+                0,
+                1,
+            ]);
+            frames.extend(block);
+            far.write_all(&frames).await.unwrap();
+            let outcome = match head(&mut receiver).await {
+                Ok(_) => read(&mut receiver).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            assert_eq!(outcome.is_ok(), expected, "{method}: {outcome:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_stream_that_crosses_the_last_goaway_is_left_out_and_others_go_on() {
     on_one_thread(async {
         let (near, mut far) = tokio::io::duplex(1 << 20);

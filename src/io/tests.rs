@@ -146,6 +146,17 @@ async fn data_frames_with_their_heads_become_full_records() {
 }
 
 #[tokio::test]
+async fn what_follows_a_goodbye_is_not_read_for_ever() {
+    let (mut io, mut far, mut client) = secure(ROOM);
+    client.send_close_notify();
+    let mut wire = Vec::new();
+    client.write_tls(&mut wire).unwrap();
+    wire.extend([7; 20_000]);
+    far.write_all(&wire).await.unwrap();
+    assert_eq!(io.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn full_records_leave_before_what_is_behind_them() {
     let (io, mut far, mut client) = secure(ROOM);
     let handle = io.handle();

@@ -113,7 +113,10 @@ impl Tls {
         mut input: &[u8],
     ) -> io::Result<()> {
         while !input.is_empty() && self.readable < PLAINTEXT_LIMIT {
-            self.session.read_tls(&mut input)?;
+            if self.session.read_tls(&mut input)? == 0 {
+                // Behind a close_notify the session takes no more: it is nobody's (RFC 8446 §6.1).
+                return Ok(());
+            }
             match self.session.process_new_packets() {
                 Ok(state) => self.readable = state.plaintext_bytes_to_read(),
                 Err(error) => {

@@ -518,6 +518,21 @@ async fn what_has_come_of_a_body_is_not_kept_back() {
 }
 
 #[tokio::test]
+async fn a_body_that_upstream_breaks_off_without_an_error_is_not_taken_for_whole() {
+    let (mut upstream, ravelin) = Scripted::before().await;
+    let client = Client::plain(ravelin.plain()).await;
+    let (answer, _) = client.open(request(Method::GET, "/half"), true).await.unwrap();
+    let (_, mut respond) = upstream.next().await;
+    let mut sending = respond.send_response(Response::new(()), false).unwrap();
+    sending.send_data(Bytes::from_static(b"half"), false).unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "half");
+    sending.send_reset(Reason::NO_ERROR);
+    let end = timeout(PATIENCE, body.data()).await.expect("an end");
+    assert!(end.is_some_and(|end| end.is_err()), "it passed for whole");
+}
+
+#[tokio::test]
 async fn resets_that_a_client_provokes_are_counted_as_its_own() {
     // CVE-2025-8671: a stream is opened, and ended by us for a frame that is wrong.
     let standin = standin().await;

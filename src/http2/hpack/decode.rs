@@ -14,6 +14,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::{ENTRY_OVERHEAD, STATIC, TABLE_SIZE, huffman, read_integer};
 
+/// Methods and protocols are no longer than this.
+const LONGEST_WORD: usize = 32;
+
 /// One field line of a head, parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Field {
@@ -64,6 +67,8 @@ impl Field {
 
     fn pseudo(name: &[u8], value: Bytes) -> Option<Self> {
         Some(match name {
+            // Longer ones than there are would be copied with every reference to them.
+            b":method" | b":protocol" if value.len() > LONGEST_WORD => return None,
             b":method" => Self::Method(Method::from_bytes(&value).ok()?),
             b":scheme" => Self::Scheme(Scheme::try_from(&*value).ok()?),
             b":authority" => Self::Authority(Authority::from_maybe_shared(value).ok()?),
