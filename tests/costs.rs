@@ -53,7 +53,7 @@ const IDLE: usize = 15_000;
 /// Bytes of futures: what a connection is before and beside HTTP, its HTTP/2, and the pipeline's part
 /// of an exchange, which lies within the task of each stream.
 const CONNECTION_TASK: usize = 1_400;
-const HTTP2_TASK: usize = 800;
+const HTTP2_TASK: usize = 1_100;
 const PIPELINE: usize = 4_300;
 const EXCHANGES: usize = 400;
 const CONNECTIONS: usize = 50;
