@@ -183,7 +183,8 @@ impl Pipeline {
                     let response = if let Some((cache, kept, source)) = self.kept(index, plan)
                         && Cache::concerns(kept, exchange.class, request.uri().path())
                     {
-                        let next = || self.onward(&route, target, quotas);
+                        let route = &route;
+                        let next = move || self.onward(route, target, quotas);
                         cache.handle(kept, source, request, exchange, next).await?
                     } else {
                         let hearing =

@@ -24,7 +24,7 @@ use crate::downstream::plan::Address;
 use crate::pipeline::admit::rate::Rates;
 use crate::pipeline::cache::Cache;
 use crate::pipeline::cache::generation::Which;
-use crate::pipeline::cache::store::Purge;
+use crate::pipeline::cache::purge::Purge;
 use crate::pipeline::quota::Quotas;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessWriter;

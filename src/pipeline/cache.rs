@@ -29,6 +29,7 @@ mod line;
 pub mod never;
 pub mod policy;
 mod pool;
+pub mod purge;
 pub mod range;
 mod reference;
 pub mod reuse;
@@ -45,6 +46,7 @@ mod warm;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::future::{Either, ready};
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -56,10 +58,11 @@ use self::entry::Source;
 use self::fetch::Fetch;
 use self::flight::{Flights, Lead, Phase, Role};
 use self::generation::{Generations, Piece, Which};
+use self::purge::Purge;
 use self::reuse::Reuse;
 use self::shield::Shield;
 use self::status::Told;
-use self::store::{Purge, Store};
+use self::store::Store;
 use self::variants::Variants;
 use self::wait::{News, Waiter};
 use super::coding::load::Load;
@@ -155,27 +158,36 @@ impl Cache {
     ///
     /// # Errors
     /// Those of what `next` makes.
-    pub async fn handle<N: Next>(
-        self: &Arc<Self>,
+    pub fn handle<'a, N: Next, F: FnOnce() -> N>(
+        self: &'a Arc<Self>,
         plan: &Arc<CachePlan>,
         source: &Arc<Source>,
         mut request: Request<Body>,
-        exchange: &mut Exchange,
-        next: impl FnOnce() -> N,
-    ) -> Result<Response<Body>, Error> {
-        // Boxed, so that a hit, and an exchange without a cache, does not carry their state.
+        exchange: &'a mut Exchange,
+        next: F,
+    ) -> impl Future<Output = Result<Response<Body>, Error>> + use<'a, N, F> {
+        let ask = match self.asked(plan, source, &request, exchange) {
+            Ok(ask) => ask,
+            Err(error) => return Either::Left(ready(Err(error))),
+        };
         let get = *request.method() == Method::GET;
-        if !get && *request.method() != Method::HEAD {
-            return Box::pin(self.unsafe_or_other(plan, request, exchange, &next())).await;
+        let shielded = get && plan.shield && shield::concerns(&ask.path);
+        let kept = get || *request.method() == Method::HEAD;
+        if kept
+            && !shielded
+            && let Some(response) = self.at_once(&ask, &mut request, exchange)
+        {
+            return Either::Left(ready(Ok(response)));
         }
-        let ask = self.asked(plan, source, &request, exchange)?;
-        if get && plan.shield && shield::concerns(&ask.path) {
-            return Box::pin(self.shielded(ask, request, exchange, &next())).await;
-        }
-        if let Some(response) = self.at_once(&ask, &mut request, exchange) {
-            return Ok(response);
-        }
-        Box::pin(self.serve(ask, request, exchange, &next())).await
+        let next = next();
+        // Boxed, so that a hit, and an exchange without a cache, does not carry their state.
+        Either::Right(Box::pin(async move {
+            match (kept, shielded) {
+                (false, _) => self.unsafe_or_other(ask, request, exchange, &next).await,
+                (_, true) => self.shielded(ask, request, exchange, &next).await,
+                _ => self.serve(ask, request, exchange, &next).await,
+            }
+        }))
     }
 
     /// The answer where one is kept that may be used as it is: nearly always, and without a wait. Pages
@@ -304,20 +316,19 @@ impl Cache {
     /// (RFC 9111 §4.4).
     async fn unsafe_or_other(
         &self,
-        plan: &CachePlan,
+        ask: Ask,
         request: Request<Body>,
         exchange: &mut Exchange,
         next: &impl Next,
     ) -> Result<Response<Body>, Error> {
-        let path = sight(request.uri().path())?;
-        let writes = !request.method().is_safe() && plan.is_written(path.path());
-        let address = address(&request, exchange);
+        let writes = !request.method().is_safe() && ask.plan.is_written(&ask.path);
+        let address = &ask.address;
         let response = pass(CacheUse::Method, None, request, exchange, next).await?;
         if writes && response.status().as_u16() < 400 {
             let headers = response.headers();
-            let named = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| {
-                reference::resolved(&address, headers.get(name)?.to_str().ok()?)
-            });
+            let named = [LOCATION, CONTENT_LOCATION]
+                .into_iter()
+                .filter_map(|name| reference::resolved(address, headers.get(name)?.to_str().ok()?));
             for address in named.chain([address.clone()]) {
                 self.store.forget(&address);
             }

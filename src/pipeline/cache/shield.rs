@@ -23,8 +23,9 @@ use moka::sync::Cache;
 
 use super::ask::Ask;
 use super::directives::Answer;
+use super::purge::Purge;
 use super::status::{self, Told};
-use super::store::{self, Purge};
+use super::store;
 use super::{Next, fetch, pass, reuse};
 use crate::body::Body;
 use crate::error::Error;
