@@ -20,6 +20,7 @@ WORKDIR /src
 
 # The dependencies, in a layer that stays as long as the lock file does: the
 # crate's own sources are empty files here.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src benches \
  && echo 'fn main() {}' > src/main.rs \
