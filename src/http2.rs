@@ -14,11 +14,13 @@
 //! | For | See |
 //! |---|---|
 //! | what a frame of the peer does, and may not | `receive` |
+//! | what a peer may do in vain, and how often | `budget` |
 //! | what we send, windows, whose turn it is | `core` |
 //! | reading and writing | `driver` |
 //! | what a stream's user holds | [`ends`] |
 //! | malformed heads | `head` |
 
+mod budget;
 mod core;
 mod driver;
 mod head;

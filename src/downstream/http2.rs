@@ -28,11 +28,6 @@ use crate::telemetry::recorder::{Recorder, Subject};
 const STREAM_WINDOW: u32 = 1024 * 1024;
 /// Window of the connection.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-/// Resets by the client that are ordinary: it may have this many in store…
-const RESETS: f64 = 500.0;
-/// …and earns this many a second. Beyond it is Rapid Reset (CVE-2023-44487), whose streams cost
-/// upstream work although each one counts as closed.
-const RESETS_PER_SECOND: f64 = 50.0;
 /// When a busy connection is looked at again, and how long one told to go may take to answer.
 const RECHECK: Duration = Duration::from_secs(5);
 
@@ -74,14 +69,14 @@ async fn run<S: Service>(mut connection: Connection, peer: Rc<Peer<S>>, streams:
     let draining = peer.drain.clone().told();
     tokio::pin!(draining);
     let mut clock = Clock::new(&peer);
-    let mut resets = Resets { left: RESETS, refilled: Instant::now() };
     let (mut drained, mut ended) = (false, false);
     poll_fn(|cx| {
         if !drained && draining.as_mut().poll(cx).is_ready() {
             drained = true;
             connection.leave();
         }
-        ended = ended || accept(&mut connection, &peer, &streams, &mut resets, cx);
+        // What ends the connection below wakes this task, which then sees it here.
+        ended = ended || accept(&mut connection, &peer, &streams, cx);
         if let Some(left @ ..=0) = streams.left.get().filter(|_| !ended) {
             drained = true;
             connection.leave();
@@ -89,24 +84,16 @@ async fn run<S: Service>(mut connection: Connection, peer: Rc<Peer<S>>, streams:
             if -left > i64::from(peer.limits.streams) {
                 connection.abort(Reason::ENHANCE_YOUR_CALM);
             }
-            ended = accept(&mut connection, &peer, &streams, &mut resets, cx);
         }
         match clock.poll(&streams, connection.is_settled(), cx) {
             Due::Nothing => {}
             Due::Rest => connection.trim(),
-            // A client that does not answer the shutdown's PING is not waited for.
-            Due::Leave if drained => {
-                connection.abort(Reason::NO_ERROR);
-                ended = accept(&mut connection, &peer, &streams, &mut resets, cx);
-            }
-            Due::Leave => {
+            Due::Leave if !drained => {
                 drained = true;
                 connection.leave();
             }
-            Due::Never => {
-                connection.abort(Reason::NO_ERROR);
-                ended = accept(&mut connection, &peer, &streams, &mut resets, cx);
-            }
+            // A client that does not answer the shutdown's PING is not waited for.
+            Due::Leave | Due::Never => connection.abort(Reason::NO_ERROR),
         }
         let flushed = connection.poll_flush(cx);
         if ended { Poll::Ready(()) } else { flushed }
@@ -124,25 +111,6 @@ async fn finish(mut connection: Connection) {
         if flushed || connection.backlog() >= before {
             return;
         }
-    }
-}
-
-/// What the client's resets have cost.
-struct Resets {
-    left: f64,
-    refilled: Instant,
-}
-
-impl Resets {
-    /// Counts some; `false`: they are too many.
-    fn bears(&mut self, resets: u32) -> bool {
-        self.left -= f64::from(resets);
-        if self.left < 0.0 {
-            let earned = self.refilled.elapsed().as_secs_f64() * RESETS_PER_SECOND;
-            self.refilled = Instant::now();
-            self.left = (self.left + earned).min(RESETS);
-        }
-        self.left >= 0.0
     }
 }
 
@@ -199,18 +167,12 @@ fn accept<S: Service>(
     connection: &mut Connection,
     peer: &Rc<Peer<S>>,
     streams: &Rc<Streams>,
-    resets: &mut Resets,
     cx: &mut Context<'_>,
 ) -> bool {
     // What is begun for them has its turn before more is taken in.
     let mut turn = peer.limits.streams;
     loop {
-        let polled = connection.poll_accept(cx);
-        // Looked at with every stream: what was begun for one that is reset costs, too.
-        if !resets.bears(connection.take_resets()) {
-            connection.abort(Reason::ENHANCE_YOUR_CALM);
-        }
-        match polled {
+        match connection.poll_accept(cx) {
             Poll::Ready(Some(accepted)) => {
                 streams.open.set(streams.open.get() + 1);
                 streams.left.set(streams.left.get().map(|left| left.saturating_sub(1)));

@@ -11,8 +11,8 @@ use std::task::Waker;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response};
-use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::error::{By, Error, Reason};
 use super::frame::{self, DEFAULT_MAX_FRAME, DEFAULT_WINDOW, Head, flag, kind};
 use super::head::Bounds;
@@ -27,10 +27,12 @@ const DATA_FRAME: usize = 16 * 1024;
 const TURN: usize = 128 * 1024;
 /// Streams that we have reset, whose frames may still be on their way.
 const FORGOTTEN: usize = 1024;
-/// Frames that bring nothing (PING, SETTINGS, PRIORITY, empty DATA …): a peer may have sent this many…
-const IDLE_FRAMES: f64 = 10_000.0;
-/// …and earns this many a second.
-const IDLE_FRAMES_PER_SECOND: f64 = 1_000.0;
+/// Frames that bring nothing (PING, SETTINGS, PRIORITY, empty DATA …): how many a peer has in store, and
+/// how many it earns a second.
+const IDLE_FRAMES: (u32, u32) = (10_000, 1_000);
+/// The same of streams that a client resets, or that end by its fault. Beyond it is Rapid Reset
+/// (CVE-2023-44487, CVE-2025-8671), whose streams cost upstream work although each counts as closed.
+const RESETS: (u32, u32) = (500, 50);
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +121,8 @@ pub(super) struct Core {
     /// The last thing that was written is the middle of a body whose length is known: nobody can use
     /// it before more has come.
     pub(super) amid_body: bool,
-    pub(super) resets: u32,
-    idle_frames: f64,
-    counted: Instant,
+    pub(super) resets: Budget,
+    pub(super) idle_frames: Budget,
     pub(super) driver: Option<Waker>,
 }
 
@@ -165,9 +166,8 @@ impl Core {
             closing: false,
             over: None,
             amid_body: false,
-            resets: 0,
-            idle_frames: IDLE_FRAMES,
-            counted: Instant::now(),
+            resets: Budget::new(RESETS.0, RESETS.1),
+            idle_frames: Budget::new(IDLE_FRAMES.0, IDLE_FRAMES.1),
             driver: None,
         }
     }
@@ -429,17 +429,6 @@ impl Core {
             let done = whole && self.role == Role::Server;
             self.reset(key, if done { Reason::NO_ERROR } else { Reason::CANCEL });
         }
-    }
-
-    /// A frame that brings nothing; `false`: there are too many of them.
-    pub(super) fn bears_idle_frame(&mut self) -> bool {
-        self.idle_frames -= 1.0;
-        if self.idle_frames < 0.0 {
-            let earned = self.counted.elapsed().as_secs_f64() * IDLE_FRAMES_PER_SECOND;
-            self.counted = Instant::now();
-            self.idle_frames = (self.idle_frames + earned).min(IDLE_FRAMES);
-        }
-        self.idle_frames >= 0.0
     }
 
     /// Ends the connection: tells the peer why, and every stream.

@@ -62,8 +62,6 @@ pub(super) struct Driver {
     holding: bool,
     /// All is said: until when the peer may still say something.
     lingers: Option<Pin<Box<Sleep>>>,
-    /// It is a client, which may mean ill.
-    hostile: bool,
 }
 
 impl Driver {
@@ -82,7 +80,6 @@ impl Driver {
             hold: None,
             holding: false,
             lingers: None,
-            hostile: preface,
         }
     }
 
@@ -115,7 +112,8 @@ impl Driver {
             }
             // Who does not take answers is not asked for more. A server is always read: it may do
             // the same, and both would wait.
-            if self.hostile && self.handle.room() == 0 && self.handle.drain(cx).is_pending() {
+            let may_wait = self.core.borrow().role == Role::Server;
+            if may_wait && self.handle.room() == 0 && self.handle.drain(cx).is_pending() {
                 break;
             }
             if turn == 0 {

@@ -18,6 +18,9 @@ type Done = Result<(), Fault>;
 const SETTINGS: usize = 16;
 /// Interim heads that an answer may have; further ones are let go of.
 const INTERIMS: u8 = 16;
+/// Frames that bring nothing which each stream affords. Go's client opens the window of a stream for what
+/// it has read of the answer, also when that has ended: a call of it brings one such frame or two.
+const LATE: u32 = 8;
 /// Room for the fields of trailers…
 const TRAILERS: usize = 3;
 /// …for those that are added to a head on its way…
@@ -54,9 +57,10 @@ impl Core {
             }
             _ => {}
         }
+        let mut accepted = None;
         match head.kind {
-            kind::HEADERS => return self.headers(head, payload),
-            kind::CONTINUATION => return self.continuation(head, payload),
+            kind::HEADERS => accepted = self.headers(head, payload)?,
+            kind::CONTINUATION => accepted = self.continuation(head, payload)?,
             kind::WINDOW_UPDATE => self.window_update(head, payload)?,
             kind::RST_STREAM => self.rst_stream(head, payload)?,
             kind::SETTINGS => self.settings(head, payload)?,
@@ -67,14 +71,31 @@ impl Core {
             // Unknown types are ignored (RFC 9113 §4.1).
             _ => self.brings_nothing()?,
         }
-        Ok(None)
+        self.bears_resets()?;
+        Ok(accepted)
     }
 
     fn brings_nothing(&mut self) -> Done {
-        if self.bears_idle_frame() {
+        if self.idle_frames.spend() {
             return Ok(());
         }
         fault(Reason::ENHANCE_YOUR_CALM, "too many frames that bring nothing")
+    }
+
+    /// A stream that the peer has reset, or that ended by its fault. A server that does so costs us no
+    /// more than its answers would.
+    fn costs_a_reset(&mut self) {
+        if self.role == Role::Server {
+            self.resets.spend();
+        }
+    }
+
+    /// To be asked after every frame: what was begun for a stream that is reset costs, too.
+    fn bears_resets(&self) -> Done {
+        if self.resets.is_overdrawn() {
+            return fault(Reason::ENHANCE_YOUR_CALM, "too many streams that were reset");
+        }
+        Ok(())
     }
 
     fn headers(&mut self, head: Head, payload: &[u8]) -> Result<Option<Accepted>, Fault> {
@@ -227,6 +248,8 @@ impl Core {
     }
 
     fn accept(&mut self, id: u32, ends: bool, asked: Asked) -> Accepted {
+        // Many clients send a few frames behind each stream that come when it has ended.
+        self.idle_frames.earn(LATE);
         let key = self.streams.insert(id, |stream| {
             stream.handles = 2;
             stream.recv_closed = ends;
@@ -242,14 +265,14 @@ impl Core {
     fn refuse(&mut self, id: u32, reason: Reason) -> Done {
         self.io.with_out(|out| frame::reset(out, id, reason));
         self.forget(id);
-        self.resets += 1;
+        self.costs_a_reset();
         self.brings_nothing()
     }
 
     /// Ends a stream for what the peer did on it, which counts as if it had reset it itself: else it could
     /// have work begun and ended without limit (CVE-2025-8671).
     fn stream_fault(&mut self, key: Key, reason: Reason) {
-        self.resets += 1;
+        self.costs_a_reset();
         self.reset(key, reason);
     }
 
@@ -311,7 +334,7 @@ impl Core {
         } else {
             stream.recv_window -= length;
         }
-        Ok(())
+        self.bears_resets()
     }
 
     /// A part of DATA's payload, as much as has come.
@@ -399,7 +422,7 @@ impl Core {
         let reason = Reason::from(u32::from_be_bytes(code));
         stream.error.get_or_insert(Error::Reset(reason, By::Peer));
         stream.wake();
-        self.resets += 1;
+        self.costs_a_reset();
         self.close(key);
         Ok(())
     }

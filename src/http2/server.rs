@@ -92,9 +92,4 @@ impl Connection {
     pub fn abort(&mut self, reason: Reason) {
         self.driver.core().borrow_mut().abort(reason);
     }
-
-    /// Streams that the client has reset, or that ended by its fault, since this was asked last.
-    pub fn take_resets(&mut self) -> u32 {
-        std::mem::take(&mut self.driver.core().borrow_mut().resets)
-    }
 }

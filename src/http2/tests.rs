@@ -1,11 +1,12 @@
-//! Both ends before each other, and each before bytes that no peer should send.
+//! Both ends before each other, and each before a peer whose frames are written by hand.
+
+mod hostile;
 
 use std::future::{Future, poll_fn};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -262,25 +263,6 @@ async fn a_broken_connection_ends_every_stream_but_not_what_had_come() {
     .await;
 }
 
-/// What a server says to `bytes`, until it closes or has nothing more to say.
-async fn answer_to(bytes: Vec<u8>) -> Vec<(Head, Vec<u8>)> {
-    let (near, mut far) = tokio::io::duplex(1 << 20);
-    let io = Io::new(Box::new(near), None, Bytes::new(), true);
-    spawn_local(serve(Connection::new(io, local(1 << 16), 16_384), echo));
-    let _ = far.write_all(&bytes).await;
-    let _ = far.shutdown().await;
-    let mut all = Vec::new();
-    far.read_to_end(&mut all).await.unwrap();
-    let mut rest = &all[..];
-    let mut frames = Vec::new();
-    while let Some(head) = Head::read(rest) {
-        frames.push((head, rest[HEAD..HEAD + head.length].to_vec()));
-        rest = &rest[HEAD + head.length..];
-    }
-    assert!(rest.is_empty(), "whole frames");
-    frames
-}
-
 #[tokio::test]
 async fn an_answer_without_the_body_that_it_tells_of_is_malformed() {
     on_one_thread(async {
@@ -337,7 +319,7 @@ async fn a_stream_that_crosses_the_last_goaway_is_left_out_and_others_go_on() {
         };
         let pong = [&[0, 0, 8, kind::PING, flag::ACK, 0, 0, 0, 0][..], b"ravelin!"].concat();
         // The first stream is open when the client answers the PING; the second crosses the GOAWAY.
-        let begun = [hello(), head(1, flag::END_HEADERS), pong].concat();
+        let begun = [hostile::hello(), head(1, flag::END_HEADERS), pong].concat();
         far.write_all(&begun).await.unwrap();
         let crossed = [head(3, flag::END_HEADERS), data(3, flag::END_STREAM, b"lost")].concat();
         far.write_all(&crossed).await.unwrap();
@@ -357,88 +339,4 @@ async fn a_stream_that_crosses_the_last_goaway_is_left_out_and_others_go_on() {
         assert_eq!(seen, ["GOAWAY 255 0", "GOAWAY 1 0", "kept"]);
     })
     .await;
-}
-
-fn hello() -> Vec<u8> {
-    [&super::frame::PREFACE[..], &[0, 0, 0, kind::SETTINGS, 0, 0, 0, 0, 0]].concat()
-}
-
-#[tokio::test]
-async fn frames_that_bring_nothing_are_borne_up_to_a_point() {
-    on_one_thread(async {
-        let code = |frames: &[(Head, Vec<u8>)]| {
-            let last = frames.iter().rev().find(|(head, _)| head.kind == kind::GOAWAY);
-            last.map(|(_, payload)| payload[7])
-        };
-        for (what, frame) in [
-            ("PING", [&[0, 0, 8, kind::PING, 0, 0, 0, 0, 0][..], &[0; 8]].concat()),
-            ("SETTINGS", vec![0, 0, 0, kind::SETTINGS, 0, 0, 0, 0, 0]),
-            ("PRIORITY", vec![0, 0, 5, kind::PRIORITY, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]),
-            ("an unknown frame", vec![0, 0, 0, 0xbb, 0, 0, 0, 0, 0]),
-        ] {
-            let few = [hello(), frame.repeat(5_000)].concat();
-            assert_eq!(code(&answer_to(few).await), None, "{what}");
-            let many = [hello(), frame.repeat(30_000)].concat();
-            assert_eq!(code(&answer_to(many).await), Some(11), "ENHANCE_YOUR_CALM: {what}");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_header_block_without_end_ends_the_connection() {
-    on_one_thread(async {
-        let part = |kind, flags| {
-            let head = Head { length: 4_000, kind, flags, stream: 1 };
-            [&head.bytes()[..], &[0x82; 4_000]].concat()
-        };
-        let mut bytes = [hello(), part(kind::HEADERS, 0)].concat();
-        for _ in 0..10 {
-            bytes.extend(part(kind::CONTINUATION, 0));
-        }
-        let frames = answer_to(bytes).await;
-        let (head, payload) = frames.last().unwrap();
-        assert_eq!((head.kind, payload[7]), (kind::GOAWAY, 11));
-    })
-    .await;
-}
-
-/// Frames that are nearly right: types, flags and streams that exist, payloads of any kind.
-fn frames() -> impl Strategy<Value = Vec<u8>> {
-    let payload = prop_oneof![
-        Just(vec![]),
-        Just(vec![0x82, 0x86, 0x84, 0x41, 1, b'x']),
-        Just(vec![0x88]),
-        prop::collection::vec(any::<u8>(), 0..12),
-        prop::collection::vec(any::<u8>(), 0..40),
-    ];
-    let frame =
-        (0..11_u8, any::<u8>(), 0..8_u32, payload).prop_map(|(kind, flags, stream, payload)| {
-            let head = Head { length: payload.len(), kind, flags: flags & 0x2d, stream };
-            [&head.bytes()[..], &payload].concat()
-        });
-    prop::collection::vec(frame, 0..30).prop_map(|frames| frames.concat())
-}
-
-proptest! {
-    #[test]
-    fn no_frames_make_either_end_panic_or_hang(frames in frames()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(on_one_thread(async {
-            answer_to([hello(), frames.clone()].concat()).await;
-            let (near, mut far) = tokio::io::duplex(1 << 20);
-            let io = Io::new(Box::new(near), None, Bytes::new(), true);
-            let (requests, connection) = client::open(io, local(1 << 16), 16_384);
-            let over = spawn_local(connection);
-            let streams: Vec<_> = (0..3).map(|_| requests.send(&post(), false).unwrap()).collect();
-            let _ = far.write_all(&[vec![0, 0, 0, kind::SETTINGS, 0, 0, 0, 0, 0], frames].concat()).await;
-            let _ = far.shutdown().await;
-            let _ = over.await;
-            for (sender, mut receiver) in streams {
-                let _ = head(&mut receiver).await;
-                let _ = read(&mut receiver).await;
-                drop(sender);
-            }
-        }));
-    }
 }
