@@ -223,53 +223,42 @@ impl Inner {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.tls.is_some() {
+            return self.write_secure(cx, bufs);
+        }
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
         if self.backlog() + total > HIGH && self.backlog() > 0 {
             ready!(self.poll_drain(cx))?;
         }
-        self.out();
-        if self.out.len() + total < RECORD {
+        if self.out().len() + total < RECORD {
             for buf in bufs {
                 self.out.extend_from_slice(buf);
             }
             return Poll::Ready(Ok(total));
         }
-        if self.tls.is_some() {
-            self.write_records(cx, bufs, total)
-        } else {
-            self.write_plain(cx, bufs)
-        }
+        self.write_plain(cx, bufs)
     }
 
-    /// Encrypts as many full records as there are; the rest waits in `out`.
-    fn write_records(
+    /// Takes as much of `bufs` as there is room for: what is encrypted is held until the socket takes
+    /// it, however long that is.
+    fn write_secure(
         &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
-        total: usize,
     ) -> Poll<io::Result<usize>> {
-        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(0)) };
-        let mut full = (self.out.len() + total) / RECORD * RECORD;
-        let mut slices = Vec::with_capacity(bufs.len() + 1);
-        let mut rest = Vec::new();
-        slices.push(IoSlice::new(&self.out));
-        full -= self.out.len();
+        if self.room() == 0 {
+            ready!(self.poll_drain(cx))?;
+        }
+        let mut taken = 0;
         for buf in bufs {
-            let (now, later) = buf.split_at(full.min(buf.len()));
-            full -= now.len();
-            slices.push(IoSlice::new(now));
-            rest.extend_from_slice(later);
+            let now = buf.get(..self.room()).unwrap_or(buf);
+            self.put(&[], now);
+            taken += now.len();
+            if now.len() < buf.len() {
+                break;
+            }
         }
-        let written = tls.session.writer().write_vectored(&slices)?;
-        tls.queued += written;
-        self.out.clear();
-        self.out.extend_from_slice(&rest);
-        if tls.queued >= BATCH
-            && let Poll::Ready(Err(error)) = tls.poll_write_socket(&mut self.socket, cx)
-        {
-            return Poll::Ready(Err(error));
-        }
-        Poll::Ready(Ok(total))
+        Poll::Ready(Ok(taken))
     }
 
     /// Writes what was collected and `bufs` in one system call, as far as the socket takes it.

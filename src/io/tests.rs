@@ -290,6 +290,37 @@ async fn what_a_slow_reader_leaves_is_bounded() {
 }
 
 #[tokio::test]
+async fn no_more_is_encrypted_at_once_than_a_slow_reader_may_leave() {
+    let (mut io, _far, _client) = secure(1_000);
+    let handle = io.handle();
+    let large = pattern(5_000_000);
+    let Poll::Ready(Ok(first)) = once(|cx| Pin::new(&mut io).poll_write(cx, &large)) else {
+        panic!("there is room")
+    };
+    assert!((RECORD..=HIGH).contains(&first), "{first}");
+    let mut taken = first;
+    while let Poll::Ready(more) = once(|cx| Pin::new(&mut io).poll_write(cx, &large[taken..])) {
+        taken += more.unwrap();
+    }
+    assert!(taken < HIGH + 4_000, "{taken}: what the socket took, and the bound");
+    // Records are a little longer than what they carry.
+    assert!(handle.backlog() < HIGH + HIGH / 100, "{}", handle.backlog());
+}
+
+#[tokio::test]
+async fn a_slow_reader_that_takes_some_leaves_less() {
+    let ((mut io, mut far), (mut secured, mut wire, _client)) = (plain(1_000, true), secure(1_000));
+    for (io, far) in [(&mut io, &mut far), (&mut secured, &mut wire)] {
+        let handle = io.handle();
+        while once(|cx| Pin::new(&mut *io).poll_write(cx, &pattern(10_000))).is_ready() {}
+        let before = handle.backlog();
+        far.read_exact(&mut [0; 800]).await.unwrap();
+        assert!(once(|cx| handle.drain(cx)).is_pending());
+        assert!(handle.backlog() < before, "{} of {before}", handle.backlog());
+    }
+}
+
+#[tokio::test]
 async fn what_was_looked_at_is_read_first() {
     let (near, mut far) = duplex(64);
     let mut io = Io::new(Box::new(near), None, Bytes::from_static(b"PRI "), true);

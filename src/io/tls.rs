@@ -27,7 +27,7 @@ pub(super) struct Tls {
     pub(super) readable: usize,
     /// The socket has not taken all of the last write.
     pub(super) stalled: bool,
-    /// Plaintext bytes encrypted since the session's output was last empty.
+    /// Bytes that were encrypted and that the socket has not taken; what records add is not counted.
     pub(super) queued: usize,
 }
 
@@ -138,7 +138,7 @@ impl Tls {
         while self.session.wants_write() {
             match self.session.write_tls(&mut Blocking { socket, cx }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => {}
+                Ok(n) => self.queued = self.queued.saturating_sub(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.stalled = true;
                     return Poll::Pending;
