@@ -165,6 +165,11 @@ impl Delivery {
         self.tell(Recorder::finished);
     }
 
+    /// Whether nothing that a caller waits for can follow.
+    fn is_whole(&self) -> bool {
+        !self.measured && self.recorder.as_ref().is_some_and(|recorder| recorder.is_whole())
+    }
+
     /// The end that the caller's protocol has for `error`.
     fn end(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.tell(|recorder| recorder.failed(&error));
@@ -225,6 +230,12 @@ impl http_body::Body for Delivery {
                     self.tell(Recorder::finished);
                 }
                 Poll::Ready(Some(Ok(frame)))
+            }
+            // Upstream ends the body in a frame of its own, perhaps too late: the caller has it all.
+            Some(Err(_)) if self.is_whole() => {
+                (self.state, self.body) = (State::Ended, Body::Empty);
+                self.tell(Recorder::finished);
+                Poll::Ready(None)
             }
             Some(Err(error)) => self.end(error),
             None if self.owes_status => {

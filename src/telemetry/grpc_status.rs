@@ -51,7 +51,7 @@ impl WebTrailerScanner {
     pub fn feed(&mut self, chunk: &[u8]) {
         let Some(group) = &mut self.base64 else { return self.frames.feed(chunk) };
         for byte in chunk {
-            if matches!(self.frames.state, State::Done) {
+            if matches!(self.frames.state, State::Whole | State::Unreadable) {
                 return;
             }
             match group.push(*byte) {
@@ -59,7 +59,7 @@ impl WebTrailerScanner {
                 Ok(Some((bytes, length))) => {
                     self.frames.feed(bytes.get(..length).unwrap_or_default());
                 }
-                Err(()) => self.frames.state = State::Done,
+                Err(()) => self.frames.state = State::Unreadable,
             }
         }
     }
@@ -76,7 +76,13 @@ impl WebTrailerScanner {
     /// Whether the trailer frame has come, or what came cannot be read here (a compressed trailer):
     /// there is no status to be missed any more.
     pub const fn is_over(&self) -> bool {
-        matches!(self.frames.state, State::Done)
+        matches!(self.frames.state, State::Whole | State::Unreadable)
+    }
+
+    /// Whether the frame that ends the body has come to its end (gRPC-Web's trailers, Connect's
+    /// `EndStreamResponse`): whatever happens now, the caller has its answer.
+    pub const fn is_whole(&self) -> bool {
+        matches!(self.frames.state, State::Whole)
     }
 
     /// The status, once the trailer frame was there whole.
@@ -93,8 +99,12 @@ enum State {
     Data { left: usize },
     /// Within the trailer frame.
     Trailer { left: usize, kept: Vec<u8>, cut: bool },
-    /// Found, or no gRPC-Web: nothing more to see.
-    Done,
+    /// Within a last frame that is not read here: a compressed trailer, the end of a Connect stream.
+    Last { left: usize },
+    /// The last frame was there whole.
+    Whole,
+    /// Neither gRPC-Web nor Connect: nothing to see.
+    Unreadable,
 }
 
 #[derive(Debug)]
@@ -111,7 +121,7 @@ impl Frames {
     fn feed(&mut self, mut chunk: &[u8]) {
         while !chunk.is_empty() {
             match &mut self.state {
-                State::Done => return,
+                State::Whole | State::Unreadable => return,
                 State::Head { bytes, have } => {
                     let (taken, rest) = take(chunk, 5 - *have);
                     for (slot, byte) in bytes.iter_mut().skip(*have).zip(taken) {
@@ -140,7 +150,15 @@ impl Frames {
                     *cut |= !beyond.is_empty();
                     if *left == 0 {
                         self.status = read_trailer(kept, *cut);
-                        self.state = State::Done;
+                        self.state = State::Whole;
+                    }
+                }
+                State::Last { left } => {
+                    let (taken, rest) = take(chunk, *left);
+                    *left -= taken.len();
+                    chunk = rest;
+                    if *left == 0 {
+                        self.state = State::Whole;
                     }
                 }
             }
@@ -157,9 +175,11 @@ fn after_head([flags, length @ ..]: [u8; 5]) -> State {
     match (flags, left) {
         (0 | 1, 0) => Frames::new().state,
         (0 | 1, left) => State::Data { left },
-        // A compressed trailer (0x81) cannot be read here, and anything else is no gRPC-Web.
         (0x80, 1..) => State::Trailer { left, kept: Vec::new(), cut: false },
-        _ => State::Done,
+        // A trailer (0x81: compressed), and what ends a Connect stream.
+        (0x80 | 0x81 | 2 | 3, 0) => State::Whole,
+        (0x81 | 2 | 3, left) => State::Last { left },
+        _ => State::Unreadable,
     }
 }
 

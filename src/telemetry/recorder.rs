@@ -156,6 +156,11 @@ impl Recorder {
         self.grpc_status.is_some() || self.web.as_ref().is_some_and(WebTrailerScanner::is_over)
     }
 
+    /// Whether the frame that ends a gRPC-Web or Connect body has been given out to its end.
+    pub fn is_whole(&self) -> bool {
+        self.web.as_ref().is_some_and(WebTrailerScanner::is_whole)
+    }
+
     /// What went wrong; the first word counts.
     pub fn failed(&mut self, error: &Error) {
         if self.failure.is_none() {

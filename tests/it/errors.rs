@@ -383,6 +383,35 @@ async fn web_and_connect_streams_end_with_a_frame_of_their_own() {
     }
 }
 
+/// Go's and Node's servers end a body by a frame of its own, before which a deadline may pass, or they
+/// may die: behind the last message's frame that is nothing to the caller.
+#[tokio::test]
+async fn an_answer_whose_last_frame_has_come_is_whole_whatever_comes_then() {
+    let scene = scene().await;
+    let client = Client::plain(scene.ravelin.plain()).await;
+    let ended = |flags: u8, end: &[u8]| {
+        let mut body = frame(b"hello").to_vec();
+        body.extend_from_slice(&[flags, 0, 0, 0, u8::try_from(end.len()).unwrap()]);
+        body.extend_from_slice(end);
+        body
+    };
+    let web = ended(0x80, b"grpc-status:5\r\n");
+    for (who, whole) in [
+        (Who::Web, web.clone()),
+        (Who::WebText, STANDARD.encode(web).into_bytes()),
+        (Who::Web, ended(0x81, b"compressed")),
+        (Who::ConnectStream, ended(0x02, b"{}")),
+    ] {
+        for order in ["reset-mid-body", "die-mid-body"] {
+            let mut call = with(request(who, "localhost"), "x-standin-order", order);
+            // Upstream dies behind half of what it was sent.
+            *call.body_mut() = whole.repeat(2).into();
+            let answer = soon(order, client.send(call)).await.expect(order);
+            assert_eq!(answer.body, whole, "{who:?}, {order}: {answer:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_web_answer_without_a_status_is_given_one() {
     let scene = scene().await;
