@@ -15,7 +15,8 @@
 //! |---|---|
 //! | what a frame of the peer does, and may not | `receive` |
 //! | what a peer may do in vain, and how often | `budget` |
-//! | what we send, windows, whose turn it is | `core` |
+//! | what we send, windows, whose turn it is | `send` |
+//! | what all of it shares, and how it ends | `core` |
 //! | reading and writing | `driver` |
 //! | what a stream's user holds | [`ends`] |
 //! | malformed heads | `head` |
@@ -25,6 +26,7 @@ mod core;
 mod driver;
 mod head;
 mod receive;
+mod send;
 mod stream;
 
 pub mod client;

@@ -13,9 +13,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::core::{Core, Role};
 use super::error::{Error, Reason};
-use super::frame::{HEAD, Head, PREFACE, flag, kind};
-use super::receive::{Accepted, Fault};
-use super::stream::Data;
+use super::frame::{HEAD, Head, PREFACE, kind};
+use super::receive::{Accepted, Fault, Partial};
 use crate::io::{Handle, Io};
 
 /// Bytes read at once.
@@ -32,16 +31,6 @@ thread_local! {
     /// The buffer of the connection that was read last. The next one reads into it: an idle
     /// connection holds none.
     static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
-}
-
-/// DATA whose payload is not whole yet.
-struct Partial {
-    head: Head,
-    /// Payload that is still to come, without padding.
-    left: usize,
-    padding: usize,
-    /// Padding that is still to come.
-    padding_left: usize,
 }
 
 /// A connection, to be polled by its task.
@@ -267,58 +256,5 @@ impl Driver {
                 return Ok(Some(accepted));
             }
         }
-    }
-}
-
-impl Partial {
-    /// Begins a DATA frame, and tells how many bytes of `buffer` it took for that; `None`: its
-    /// padding's length has not come yet.
-    fn begin(head: Head, buffer: &[u8], core: &mut Core) -> Result<Option<(Self, usize)>, Fault> {
-        let (mut left, mut padding, mut read) = (head.length, 0, HEAD);
-        if head.has(flag::PADDED) {
-            if head.length == 0 {
-                return Err(Fault(Reason::FRAME_SIZE_ERROR, "DATA without its padding's length"));
-            }
-            let Some(length) = buffer.get(HEAD) else { return Ok(None) };
-            padding = usize::from(*length);
-            read += 1;
-            left -= 1;
-            if padding > left {
-                return Err(Fault(Reason::PROTOCOL_ERROR, "DATA shorter than its padding"));
-            }
-            left -= padding;
-        }
-        core.data_head(head)?;
-        let extra = read - HEAD;
-        let partial = Self { head, left, padding: padding + extra, padding_left: padding };
-        Ok(Some((partial, read)))
-    }
-
-    /// Takes what has come of it; `true` when it is whole.
-    fn take(&mut self, buffer: &mut BytesMut, core: &mut Core) -> bool {
-        let now = self.left.min(buffer.len());
-        if now > 0 {
-            if Data::is_small(now) {
-                core.data_part(
-                    self.head.stream,
-                    Data::Small(buffer.get(..now).unwrap_or_default()),
-                );
-                buffer.advance(now);
-            } else {
-                core.data_part(self.head.stream, Data::Large(buffer.split_to(now).freeze()));
-            }
-            self.left -= now;
-        }
-        if self.left > 0 {
-            return false;
-        }
-        let padding = self.padding_left.min(buffer.len());
-        buffer.advance(padding);
-        self.padding_left -= padding;
-        if self.padding_left > 0 {
-            return false;
-        }
-        core.data_end(self.head, self.padding);
-        true
     }
 }

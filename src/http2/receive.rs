@@ -1,12 +1,15 @@
 //! What each frame of the peer does, and what it may not (RFC 9113 §5, §6).
 
-use http::Request;
+mod data;
+mod heads;
 
-use super::core::{Block, Core, LEAVING_PING, Leaving, Role};
+pub(super) use data::Partial;
+pub(super) use heads::Accepted;
+
+use super::core::{Core, LEAVING_PING, Leaving, Role};
 use super::error::{By, Error, Reason};
 use super::frame::{self, Head, MAX_WINDOW, flag, kind, setting};
-use super::head::{Asked, Builder, Malformed};
-use super::stream::{Data, Key};
+use super::stream::Key;
 
 /// A fault that ends the connection.
 #[derive(Debug)]
@@ -16,28 +19,6 @@ type Done = Result<(), Fault>;
 
 /// Settings that a frame may have at no cost: there are not so many kinds.
 const SETTINGS: usize = 16;
-/// Interim heads that an answer may have; further ones are let go of.
-const INTERIMS: u8 = 16;
-/// Frames that bring nothing which each stream affords. Go's client opens the window of a stream for what
-/// it has read of the answer, also when that has ended: a call of it brings one such frame or two.
-const LATE: u32 = 8;
-/// Room for the fields of trailers…
-const TRAILERS: usize = 3;
-/// …for those that are added to a head on its way…
-const ADDED: usize = 2;
-/// …and for no more than this many before they have come.
-const MOST_FIELDS: usize = 32;
-
-/// A stream that the client has opened.
-pub(super) struct Accepted {
-    /// The head.
-    pub(super) request: Request<()>,
-    /// Fields are missing from it, since it was too large.
-    pub(super) over: bool,
-    /// The stream.
-    pub(super) key: Key,
-}
-
 const fn fault<T>(reason: Reason, why: &'static str) -> Result<T, Fault> {
     Err(Fault(reason, why))
 }
@@ -98,169 +79,6 @@ impl Core {
         Ok(())
     }
 
-    fn headers(&mut self, head: Head, payload: &[u8]) -> Result<Option<Accepted>, Fault> {
-        if head.stream == 0 {
-            return fault(Reason::PROTOCOL_ERROR, "HEADERS without a stream");
-        }
-        let Some((part, dependency)) = frame::unpadded(head, payload) else {
-            return fault(Reason::PROTOCOL_ERROR, "HEADERS shorter than their padding");
-        };
-        let block = Block {
-            stream: head.stream,
-            ends: head.has(flag::END_STREAM),
-            malformed: dependency == Some(head.stream),
-            bytes: Vec::new(),
-        };
-        if head.has(flag::END_HEADERS) {
-            return self.block(&block, part);
-        }
-        self.block = Some(Block { bytes: part.to_vec(), ..block });
-        Ok(None)
-    }
-
-    fn continuation(&mut self, head: Head, payload: &[u8]) -> Result<Option<Accepted>, Fault> {
-        if payload.is_empty() {
-            self.brings_nothing()?;
-        }
-        let Some(mut block) = self.block.take() else { return Ok(None) };
-        // What is packed into more than may be held once unpacked is never going to be right.
-        if block.bytes.len() + payload.len() > self.local.bounds.bytes {
-            return fault(Reason::ENHANCE_YOUR_CALM, "a header block without end");
-        }
-        block.bytes.extend_from_slice(payload);
-        if head.has(flag::END_HEADERS) {
-            let bytes = std::mem::take(&mut block.bytes);
-            return self.block(&block, &bytes);
-        }
-        self.block = Some(block);
-        Ok(None)
-    }
-
-    /// A whole header block. It is decoded whatever comes of it, since later ones build on it.
-    fn block(&mut self, block: &Block, bytes: &[u8]) -> Result<Option<Accepted>, Fault> {
-        let bounds = self.local.bounds;
-        let known = self.streams.find(block.stream).map(|(key, stream)| {
-            (key, stream.recv_closed, stream.has_head || self.role == Role::Server)
-        });
-        // Room for as many fields as the last head had, and those that a proxy adds.
-        let trailers = matches!(known, Some((_, _, true)));
-        let mut builder = Builder::new(if trailers { TRAILERS } else { self.fields });
-        if self.decoder.decode(bytes, |field, size| builder.take(field, size, bounds)).is_err() {
-            return fault(Reason::COMPRESSION_ERROR, "a header block that cannot be decoded");
-        }
-        if !trailers {
-            self.fields = (builder.fields() + ADDED).min(MOST_FIELDS);
-        }
-        match known {
-            Some((key, true, _)) => self.stream_fault(key, Reason::STREAM_CLOSED),
-            Some((key, false, true)) => {
-                let trailers = builder.into_trailers();
-                match trailers {
-                    Ok(trailers) if block.ends && !block.malformed => {
-                        if let Some(stream) = self.streams.get(key) {
-                            stream.trailers = Some(trailers);
-                        }
-                        self.ended(key);
-                    }
-                    _ => self.stream_fault(key, Reason::PROTOCOL_ERROR),
-                }
-            }
-            Some((key, false, false)) => self.answered(key, block, builder),
-            None if self.role == Role::Client => self.unknown(block.stream)?,
-            None => return self.opened(block, builder),
-        }
-        Ok(None)
-    }
-
-    /// The head of an answer.
-    fn answered(&mut self, key: Key, block: &Block, builder: Builder) {
-        let answer = builder.into_response().ok().filter(|_| !block.malformed);
-        let Some((response, length)) = answer else {
-            return self.stream_fault(key, Reason::PROTOCOL_ERROR);
-        };
-        let interim = response.status().is_informational();
-        if interim && (block.ends || response.status() == http::StatusCode::SWITCHING_PROTOCOLS) {
-            return self.stream_fault(key, Reason::PROTOCOL_ERROR);
-        }
-        let Some(stream) = self.streams.get(key) else { return };
-        if interim {
-            // Each is written to the client at once, whatever it has room for.
-            if stream.interims < INTERIMS {
-                stream.interims += 1;
-                stream.interim.push_back(response);
-            }
-            return stream.wake_reader();
-        }
-        stream.has_head = true;
-        // HEAD and 304 tell a length that does not come.
-        let none = stream.asks_head || response.status() == http::StatusCode::NOT_MODIFIED;
-        stream.expected = length.filter(|_| !none);
-        if block.ends && stream.expected.is_some_and(|expected| expected > 0) {
-            return self.stream_fault(key, Reason::PROTOCOL_ERROR);
-        }
-        stream.head = Some(response);
-        if block.ends {
-            return self.ended(key);
-        }
-        stream.wake_reader();
-    }
-
-    /// A stream of the client.
-    fn opened(&mut self, block: &Block, builder: Builder) -> Result<Option<Accepted>, Fault> {
-        let id = block.stream;
-        if id.is_multiple_of(2) {
-            return fault(Reason::PROTOCOL_ERROR, "a client's stream has an odd number");
-        }
-        if id <= self.last {
-            if self.is_forgotten(id) {
-                self.brings_nothing()?;
-                return Ok(None);
-            }
-            let reason =
-                if id == self.last { Reason::STREAM_CLOSED } else { Reason::PROTOCOL_ERROR };
-            return fault(reason, "HEADERS of a stream that is over");
-        }
-        if matches!(self.leaving, Leaving::Told(_)) {
-            // Whoever was told which stream is the last sends others elsewhere. What follows of this
-            // one is on its way already.
-            self.last = id;
-            self.forget(id);
-            self.brings_nothing()?;
-            return Ok(None);
-        }
-        self.last = id;
-        let asked = builder.into_request().and_then(|asked| {
-            let wrong = block.malformed || block.ends && asked.length.unwrap_or_default() > 0;
-            if wrong { Err(Malformed) } else { Ok(asked) }
-        });
-        let refused = match &asked {
-            _ if self.streams.open() >= self.local.streams => Some(Reason::REFUSED_STREAM),
-            // Those that were reset are not over before they are let go of.
-            _ if self.streams.held() >= 2 * self.local.streams => Some(Reason::REFUSED_STREAM),
-            Err(Malformed) => Some(Reason::PROTOCOL_ERROR),
-            Ok(_) => None,
-        };
-        if let Some(reason) = refused {
-            self.refuse(id, reason)?;
-            return Ok(None);
-        }
-        Ok(asked.ok().map(|asked| self.accept(id, block.ends, asked)))
-    }
-
-    fn accept(&mut self, id: u32, ends: bool, asked: Asked) -> Accepted {
-        // Many clients send a few frames behind each stream that come when it has ended.
-        self.idle_frames.earn(LATE);
-        let key = self.streams.insert(id, |stream| {
-            stream.handles = 2;
-            stream.recv_closed = ends;
-            stream.has_head = true;
-            stream.expected = asked.length;
-            stream.send_window = self.remote.window;
-            stream.recv_window = i64::from(self.local.stream_window);
-        });
-        Accepted { request: asked.request, over: asked.over, key }
-    }
-
     /// Resets a stream that was not taken in.
     fn refuse(&mut self, id: u32, reason: Reason) -> Done {
         self.io.with_out(|out| frame::reset(out, id, reason));
@@ -299,78 +117,6 @@ impl Core {
             fault(Reason::PROTOCOL_ERROR, "a frame of a stream that was never opened")
         } else {
             Ok(())
-        }
-    }
-
-    /// The head of DATA: windows and state. Its payload follows by [`Core::data_part`].
-    pub(super) fn data_head(&mut self, head: Head) -> Done {
-        if !self.settled || self.block.is_some() {
-            return fault(Reason::PROTOCOL_ERROR, "DATA where it may not be");
-        }
-        let length = head.length as i64;
-        if head.stream == 0 {
-            return fault(Reason::PROTOCOL_ERROR, "DATA without a stream");
-        }
-        if length > self.recv_window {
-            return fault(Reason::FLOW_CONTROL_ERROR, "more than the connection's window");
-        }
-        self.recv_window -= length;
-        if head.length == 0 && !head.has(flag::END_STREAM) {
-            self.brings_nothing()?;
-        }
-        let Some((key, stream)) = self.streams.find(head.stream) else {
-            self.unknown(head.stream)?;
-            if self.is_forgotten(head.stream) {
-                return if head.length == 0 { self.brings_nothing() } else { Ok(()) };
-            }
-            return self.refuse(head.stream, Reason::STREAM_CLOSED);
-        };
-        if stream.recv_closed {
-            self.stream_fault(key, Reason::STREAM_CLOSED);
-        } else if !stream.has_head {
-            self.stream_fault(key, Reason::PROTOCOL_ERROR);
-        } else if length > stream.recv_window {
-            self.stream_fault(key, Reason::FLOW_CONTROL_ERROR);
-        } else {
-            stream.recv_window -= length;
-        }
-        self.bears_resets()
-    }
-
-    /// A part of DATA's payload, as much as has come.
-    pub(super) fn data_part(&mut self, id: u32, data: Data<'_>) {
-        let length = data.len();
-        let Some((key, stream)) = self.streams.find(id) else { return self.give_back(length) };
-        let left = match stream.expected {
-            None => None,
-            Some(expected) => match expected.checked_sub(length as u64) {
-                Some(left) => Some(left),
-                None => {
-                    self.give_back(length);
-                    return self.stream_fault(key, Reason::PROTOCOL_ERROR);
-                }
-            },
-        };
-        stream.expected = left;
-        if stream.deaf {
-            return self.give_back(length);
-        }
-        stream.received.push(data);
-        stream.wake_reader();
-    }
-
-    /// DATA is whole; `padding` bytes of it were none of the body.
-    pub(super) fn data_end(&mut self, head: Head, padding: usize) {
-        match self.streams.find(head.stream) {
-            Some((key, _)) => {
-                if padding > 0 {
-                    self.taken(key, padding);
-                }
-                if head.has(flag::END_STREAM) {
-                    self.ended(key);
-                }
-            }
-            None => self.give_back(padding),
         }
     }
 

@@ -97,14 +97,9 @@ impl Received {
             self.first = Bytes::copy_from_slice(bytes);
             return;
         }
-        if self.ready.is_empty() && Data::is_small(self.first.len()) {
-            // Nothing was put together yet, or what was stands behind it.
-            let first = std::mem::take(&mut self.first);
-            if self.together.is_empty() {
-                self.together.extend_from_slice(&first);
-            } else {
-                self.first = first;
-            }
+        if self.ready.is_empty() && self.together.is_empty() && Data::is_small(self.first.len()) {
+            // Its memory is taken over as it is: nobody else has it.
+            self.together = std::mem::take(&mut self.first).into();
         }
         if self.together.len() + bytes.len() > TOGETHER {
             self.seal();

@@ -264,6 +264,67 @@ async fn a_broken_connection_ends_every_stream_but_not_what_had_come() {
 }
 
 #[tokio::test]
+async fn what_nobody_reads_takes_no_window_from_others() {
+    on_one_thread(async {
+        let requests = pair(1 << 20, (30_000, 1 << 16), |mut accepted| async move {
+            if accepted.request.uri().path() == "/echo" {
+                return echo(accepted).await;
+            }
+            accepted.sender.respond(&Response::new(()), false).unwrap();
+            // By then nobody reads the answer any more.
+            let _ = poll_fn(|cx| accepted.receiver.poll_frame(cx)).await;
+            let _ = send(&mut accepted.sender, Bytes::from(vec![7; 30_000])).await;
+            poll_fn(|cx| accepted.sender.poll_reset(cx)).await;
+        });
+        let mut held = Vec::new();
+        for _ in 0..10 {
+            let asked = Request::post("http://localhost/unread").body(()).unwrap();
+            let (mut sender, mut receiver) = requests.send(&asked, false).unwrap();
+            assert_eq!(head(&mut receiver).await.unwrap().status(), 200);
+            // The other half is held on: the stream is not reset.
+            drop(receiver);
+            send(&mut sender, Bytes::from_static(b"go on")).await.unwrap();
+            held.push(sender);
+        }
+        let (mut sender, mut receiver) = requests.send(&post(), false).unwrap();
+        let sent = Bytes::from(vec![1; 100_000]);
+        let sending = spawn_local(async move {
+            send(&mut sender, sent).await.unwrap();
+            sender.send_data(&Bytes::new(), true).unwrap();
+        });
+        head(&mut receiver).await.unwrap();
+        assert_eq!(read(&mut receiver).await.unwrap().0.len(), 100_000);
+        sending.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_interim_heads_without_end_the_first_ones_are_kept() {
+    on_one_thread(async {
+        let requests = pair(1 << 20, (1 << 16, 1 << 16), |mut accepted| async move {
+            let mut interim = Response::new(());
+            *interim.status_mut() = http::StatusCode::EARLY_HINTS;
+            for _ in 0..1_000 {
+                accepted.sender.respond(&interim, false).unwrap();
+            }
+            accepted.sender.respond(&Response::new(()), true).unwrap();
+        });
+        let (_sender, mut receiver) = requests.send(&post(), true).unwrap();
+        // All of them come before the first is taken.
+        while !receiver.is_end() {
+            tokio::task::yield_now().await;
+        }
+        let mut interims = 0;
+        while let Answered::Interim(_) = poll_fn(|cx| receiver.poll_head(cx)).await.unwrap() {
+            interims += 1;
+        }
+        assert_eq!(interims, 16);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_answer_without_the_body_that_it_tells_of_is_malformed() {
     on_one_thread(async {
         for (method, expected) in [("GET", false), ("HEAD", true)] {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use h2::Reason;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::support::frames::{self, Frames, frame, headers};
@@ -703,6 +704,36 @@ async fn a_drained_connection_says_so_twice_and_ends_with_its_last_stream() {
     assert_eq!(data, 5);
     assert!(seen.iter().any(|frame| frame.stream == 1 && frame.ends()));
     ravelin.wait();
+}
+
+/// A socket that is closed with bytes unread answers with a reset, and the client's kernel then
+/// forgets what had come: what it was told must be read before.
+#[tokio::test]
+async fn a_goodbye_reaches_a_client_that_goes_on_sending() {
+    let standin = standin().await;
+    let ravelin = limited(&h2c(&standin), "");
+    let mut socket = tokio::net::TcpStream::connect(ravelin.plain()).await.unwrap();
+    let (mut read, mut write) = socket.split();
+    let mut all = Vec::new();
+    let told = async {
+        write.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        // SETTINGS, then a push, which no client may send.
+        write
+            .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 5, 4, 0, 0, 0, 1, 0, 0, 0, 2])
+            .await
+            .unwrap();
+        for _ in 0..200 {
+            write
+                .write_all(&[0; 10_000])
+                .await
+                .expect("what it sends is read, if only to be forgotten");
+        }
+        write.shutdown().await.unwrap();
+    };
+    let (_, outcome) = tokio::join!(told, read.read_to_end(&mut all));
+    outcome.expect("an end, not a reset");
+    let goodbye = all.windows(9).any(|head| head[3] == 7 && head[..3] == [0, 0, 8]);
+    assert!(goodbye, "{all:?}");
 }
 
 #[tokio::test]

@@ -133,6 +133,56 @@ async fn a_header_block_without_end_ends_the_connection() {
     .await;
 }
 
+#[tokio::test]
+async fn settings_by_the_thousand_are_charged_by_the_setting() {
+    on_one_thread(async {
+        let unknown = [0xee, 0xee, 0, 0, 0, 1].repeat(2_700);
+        let head = Head { length: unknown.len(), kind: kind::SETTINGS, flags: 0, stream: 0 };
+        let frame = [&head.bytes()[..], &unknown].concat();
+        let ends = |frames: Vec<(Head, Vec<u8>)>| {
+            frames.iter().any(|(head, payload)| head.kind == kind::GOAWAY && payload[7] == 11)
+        };
+        assert!(!ends(answer_to([hello(), frame.repeat(3)].concat()).await));
+        assert!(ends(answer_to([hello(), frame.repeat(5)].concat()).await), "ENHANCE_YOUR_CALM");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn streams_that_were_reset_and_are_still_held_take_the_places_of_new_ones() {
+    on_one_thread(async {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let io = Io::new(Box::new(near), None, Bytes::new(), true);
+        // Whoever has begun something for a stream may need long to let go of it.
+        let holds = |accepted: Accepted| async move {
+            std::future::pending::<()>().await;
+            drop(accepted);
+        };
+        spawn_local(serve(Connection::new(io, local(1 << 16), 16_384), holds));
+        let reset = |stream| {
+            [&[0, 0, 4, kind::RST_STREAM, 0], &u32::to_be_bytes(stream)[..], &[0, 0, 0, 8]].concat()
+        };
+        let streams = (0..300_u32).map(|n| n * 2 + 1);
+        let frames = streams.flat_map(|stream| [get(stream), reset(stream)].concat());
+        far.write_all(&hello().into_iter().chain(frames).collect::<Vec<_>>()).await.unwrap();
+        let mut refused = Vec::new();
+        let mut head = [0; HEAD];
+        while refused.len() < 100 {
+            far.read_exact(&mut head).await.unwrap();
+            let head = Head::read(&head).unwrap();
+            let mut payload = vec![0; head.length];
+            far.read_exact(&mut payload).await.unwrap();
+            if head.kind == kind::RST_STREAM {
+                assert_eq!(payload, [0, 0, 0, 7], "REFUSED_STREAM");
+                refused.push(head.stream);
+            }
+        }
+        // Twice as many as may be open are held.
+        assert_eq!(refused.first(), Some(&401));
+    })
+    .await;
+}
+
 /// Frames that are nearly right: types, flags and streams that exist, payloads of any kind.
 fn frames() -> impl Strategy<Value = Vec<u8>> {
     let payload = prop_oneof![
