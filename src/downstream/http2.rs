@@ -1,6 +1,6 @@
 //! HTTP/2 with a client: one task for the connection, one for each stream.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -205,7 +205,7 @@ impl Drop for OpenStream {
 }
 
 async fn stream<S: Service>(peer: Rc<Peer<S>>, accepted: Accepted, _open: OpenStream) {
-    let Accepted { request, over, sender, receiver } = accepted;
+    let Accepted { request, over, mut sender, receiver } = accepted;
     let mut exchange = Exchange::new(Rc::clone(&peer.connection));
     if over {
         exchange.refused = Some(Kind::HeadersTooLarge);
@@ -213,7 +213,6 @@ async fn stream<S: Service>(peer: Rc<Peer<S>>, accepted: Accepted, _open: OpenSt
     let counter = Rc::clone(&exchange.bytes_in);
     let request = request.map(|()| Body::http2_counted(receiver, Kind::ClientGone, counter));
     let head = *request.method() == http::Method::HEAD;
-    let sender = Rc::new(RefCell::new(sender));
     exchange.interim = Some(interim(&sender));
     let recorder = Recorder::new(Rc::clone(&peer.telemetry), exchange, Subject::new(&request));
     // A scope of its own: what asks the pipeline is large, and gone when the answer is delivered.
@@ -221,7 +220,7 @@ async fn stream<S: Service>(peer: Rc<Peer<S>>, accepted: Accepted, _open: OpenSt
         let mut answering = pin!(answer(&*peer.service, request, recorder, &peer.limits));
         poll_fn(|cx| {
             // First, since a stream may have been reset before anything was done for it.
-            if sender.borrow_mut().poll_reset(cx).is_ready() {
+            if sender.poll_reset(cx).is_ready() {
                 return Poll::Ready(None);
             }
             answering.as_mut().poll(cx).map(Some)
@@ -230,17 +229,13 @@ async fn stream<S: Service>(peer: Rc<Peer<S>>, accepted: Accepted, _open: OpenSt
     };
     // Dropping what is under way cancels it upstream; the record says that the client left.
     let Some(response) = response else { return };
-    // The pipeline is done with it: nobody sends interim answers any more.
-    if let Some(sender) = Rc::into_inner(sender) {
-        deliver(response, sender.into_inner(), head, peer.limits.idle).await;
-    }
+    deliver(response, sender, head, peer.limits.idle).await;
 }
 
 /// Interim answers of upstream become interim answers of this stream.
-fn interim(sender: &Rc<RefCell<Sender>>) -> crate::exchange::Interim {
-    let sender = Rc::downgrade(sender);
+fn interim(sender: &Sender) -> crate::exchange::Interim {
+    let interims = sender.interims();
     Rc::new(move |status: StatusCode, headers: &HeaderMap| {
-        let Some(sender) = sender.upgrade() else { return };
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = headers.clone();
@@ -249,7 +244,7 @@ fn interim(sender: &Rc<RefCell<Sender>>) -> crate::exchange::Interim {
         {
             response.headers_mut().remove(name);
         }
-        let _ = sender.borrow_mut().respond(&response, false);
+        interims.send(&response);
     })
 }
 

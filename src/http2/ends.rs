@@ -34,6 +34,26 @@ pub struct Sender {
     key: Key,
 }
 
+/// Sends interim heads on a stream, beside its [`Sender`], until the answer's head has gone.
+pub struct Interims {
+    core: Rc<RefCell<Core>>,
+    key: Key,
+    /// Places are used again: which stream is meant.
+    id: u32,
+}
+
+impl Interims {
+    /// Sends one (RFC 9110 §15.2), unless it comes too late.
+    pub fn send(&self, response: &Response<()>) {
+        let mut core = self.core.borrow_mut();
+        let stream = core.streams.get(self.key);
+        if stream.is_some_and(|stream| stream.id == self.id && !stream.head_sent) {
+            // Whoever waits for the stream's end is told of it.
+            let _ = core.respond(self.key, response, false);
+        }
+    }
+}
+
 impl Drop for Receiver {
     fn drop(&mut self) {
         let mut core = self.core.borrow_mut();
@@ -110,6 +130,13 @@ impl Receiver {
 }
 
 impl Sender {
+    /// What sends interim heads on the same stream.
+    pub fn interims(&self) -> Interims {
+        let mut core = self.core.borrow_mut();
+        let id = core.streams.get(self.key).map(|stream| stream.id).unwrap_or_default();
+        Interims { core: Rc::clone(&self.core), key: self.key, id }
+    }
+
     /// Sends an answer's head, interim ones as well (which never end the stream).
     pub fn respond(&mut self, response: &Response<()>, ends: bool) -> Result<(), Error> {
         self.core.borrow_mut().respond(self.key, response, ends)

@@ -68,8 +68,9 @@ impl Core {
                 encoder.response(response, out);
             });
         });
-        if !ends && let Some(stream) = self.streams.get(key) {
-            stream.has_length = response.headers().contains_key(CONTENT_LENGTH);
+        if let Some(stream) = self.streams.get(key) {
+            stream.head_sent = !response.status().is_informational();
+            stream.has_length = !ends && response.headers().contains_key(CONTENT_LENGTH);
         }
         self.sent(key, ends);
         Ok(())

@@ -40,6 +40,8 @@ pub(super) struct Stream {
     pub(super) asks_head: bool,
     /// An answer's head that nobody has taken yet.
     pub(super) head: Option<Response<()>>,
+    /// The final head has gone.
+    pub(super) head_sent: bool,
     /// The final head has come.
     pub(super) has_head: bool,
     /// Nobody reads any more.
@@ -150,7 +152,7 @@ impl Stream {
         (self.id, self.handles) = (0, 0);
         (self.recv_closed, self.send_closed, self.closed) = (false, false, false);
         (self.asks_head, self.has_head, self.has_length) = (false, false, false);
-        (self.deaf, self.interims) = (false, 0);
+        (self.deaf, self.head_sent, self.interims) = (false, false, 0);
         (self.in_line, self.granted) = (false, false);
         (self.expected, self.owed) = (None, 0);
     }
