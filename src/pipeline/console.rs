@@ -238,16 +238,20 @@ impl Attributes<'_> {
 
 /// The absolute path that `to` means in a document at `base`; `None` for another host, for `data:`
 /// and for the document itself.
-fn resolve(base: &str, to: &str) -> Option<String> {
+pub(super) fn resolve(base: &str, to: &str) -> Option<String> {
     let to = to.trim().split('#').next().unwrap_or_default();
     let scheme = to.split(['/', '?']).next().is_some_and(|start| start.contains(':'));
     if to.is_empty() || to.starts_with("//") || scheme {
         return None;
     }
     let (path, query) = to.split_once('?').map_or((to, None), |(path, query)| (path, Some(query)));
-    let folder = base.split('?').next().unwrap_or_default().rsplit_once('/');
-    let folder = folder.map_or("", |(folder, _)| folder);
-    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{folder}/{path}") };
+    let base = base.split('?').next().unwrap_or_default();
+    let folder = base.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let whole = match path {
+        "" => base.to_owned(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("{folder}/{path}"),
+    };
     let mut kept: Vec<&str> = Vec::new();
     for segment in whole.split('/').skip(1) {
         match segment {

@@ -97,6 +97,14 @@ impl Deref for Head {
 }
 
 impl Head {
+    /// Bytes of what this one brought that are another's as well.
+    pub fn shared_with(&self, other: &Self) -> u32 {
+        let shape = Arc::ptr_eq(&self.shape, &other.shape).then(|| self.shape.weight());
+        let own = Arc::ptr_eq(&self.own, &other.own).then(|| weight(&self.own));
+        let shared = shape.unwrap_or_default() + own.unwrap_or_default();
+        self.brings.min(u32::try_from(shared).unwrap_or(u32::MAX))
+    }
+
     /// What is kept of `headers`, an answer to `request`. Nothing is shared yet.
     pub fn new(
         source: &Arc<Source>,

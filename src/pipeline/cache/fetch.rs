@@ -225,10 +225,16 @@ impl Fetch<'_> {
         response: Response<Body>,
         exchange: &mut Exchange,
     ) -> Response<Body> {
-        let Some(former) = &self.former else { return self.let_pass(verdict, "status", response) };
+        let gone = matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE);
+        let Some(former) = self.former.as_ref().filter(|_| gone) else {
+            return self.let_pass(verdict, "status", response);
+        };
         let fwd_status = Some(response.status().as_u16());
         let told = Told { fwd_status, detail: Some("former"), ..Told::default() };
-        self.cache.kept(&self.client, former, CacheUse::Error, told, exchange)
+        let response = self.cache.kept(&self.client, former, CacheUse::Error, told, exchange);
+        // Those who wait find it the same way, all at once.
+        self.lead.pass();
+        response
     }
 
     fn let_pass(
@@ -250,7 +256,7 @@ impl Fetch<'_> {
             verdict,
             Told { detail: Some(why), ..Told::default() },
         );
-        match status.is_server_error() {
+        match reuse::is_failure(status) {
             true => self.lead.failed(Kind::Failing),
             false => self.lead.pass(),
         }

@@ -2,28 +2,24 @@
 
 use http::Uri;
 
+use super::store;
+use crate::pipeline::console;
+
 /// The address that a reference in an answer means, if it is of the same origin (RFC 9111 §4.4).
 pub(super) fn resolved(address: &str, reference: &str) -> Option<String> {
-    let authority = address.find("://")? + 3;
-    let path = address.get(authority..)?.find('/').map_or(address.len(), |at| authority + at);
-    let (origin, rest) = address.split_at(path);
-    let reference = reference.split('#').next().unwrap_or_default();
+    let (origin, path) = store::split(address);
+    let reference = reference.split('#').next().unwrap_or_default().trim();
+    if reference.is_empty() {
+        return Some(address.to_owned());
+    }
     if let Ok(uri) = reference.parse::<Uri>()
         && let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.authority())
     {
         let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let same = origin.eq_ignore_ascii_case(&format!("{scheme}://{host}"));
-        return same.then(|| format!("{origin}{path}"));
+        return console::resolve("/", path).filter(|_| same).map(|path| format!("{origin}{path}"));
     }
-    if reference.starts_with("//") {
-        return None;
-    }
-    if reference.starts_with('/') {
-        return Some(format!("{origin}{reference}"));
-    }
-    let rest = rest.split('?').next().unwrap_or_default();
-    let folder = rest.rfind('/').map_or("/", |at| rest.get(..=at).unwrap_or("/"));
-    Some(format!("{origin}{folder}{reference}"))
+    console::resolve(path, reference).map(|path| format!("{origin}{path}"))
 }
 
 #[cfg(test)]
@@ -40,6 +36,14 @@ mod tests {
             ("https://a.test/b", None),
             ("http://a.test:8443/b", None),
             ("//b.test/c", None),
+            ("../b", Some("https://a.test:8443/b")),
+            ("./b?c", Some("https://a.test:8443/x/b?c")),
+            ("/b/../c", Some("https://a.test:8443/c")),
+            ("https://a.test:8443/b/./c", Some("https://a.test:8443/b/c")),
+            ("https://a.test:8443", Some("https://a.test:8443/")),
+            ("?c", Some("https://a.test:8443/x/y?c")),
+            ("", Some(base)),
+            ("#f", Some(base)),
         ] {
             assert_eq!(resolved(base, reference).as_deref(), expected, "{reference}");
         }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    AGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, ORIGIN, SET_COOKIE,
-    TRANSFER_ENCODING,
+    ACCESS_CONTROL_ALLOW_ORIGIN, AGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue,
+    ORIGIN, SET_COOKIE, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -44,9 +44,8 @@ pub fn concerns(path: &str) -> bool {
     matches!(path, KEYS | DISCOVERY)
 }
 
-/// Under what an answer is kept: its address, and the origin of the script that it is for, which the
-/// answer repeats.
-type Name = (Box<str>, Option<HeaderValue>);
+/// Under what an answer is kept: its address, and whether a script of another origin may read it.
+type Name = (Box<str>, bool);
 
 /// What is kept, of all hosts.
 pub struct Shield {
@@ -68,10 +67,9 @@ struct Copy {
 
 impl Default for Shield {
     fn default() -> Self {
-        let weight = |(address, origin): &Name, copy: &Arc<Copy>| {
+        let weight = |(address, _): &Name, copy: &Arc<Copy>| {
             let fields = copy.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
-            let origin = origin.as_ref().map_or(0, HeaderValue::len);
-            let bytes = address.len() + origin + fields.sum::<usize>() + copy.body.len() + 512;
+            let bytes = address.len() + fields.sum::<usize>() + copy.body.len() + 512;
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         let all = Cache::builder().max_capacity(MEMORY).weigher(weight);
@@ -81,9 +79,17 @@ impl Default for Shield {
 }
 
 impl Shield {
-    /// Under what the answer to a request is kept; `None`: it is about somebody.
-    pub(super) fn name(address: &str, asked: &HeaderMap) -> Option<Name> {
-        (!asked.contains_key(AUTHORIZATION)).then(|| (address.into(), asked.get(ORIGIN).cloned()))
+    /// Under what the answer to a request is kept.
+    ///
+    /// # Errors
+    /// Why it is not: it is about somebody, or has a query, which means nothing here and of which a
+    /// client could make up any number.
+    pub(super) fn name(address: &str, asked: &HeaderMap) -> Result<Name, &'static str> {
+        match () {
+            () if asked.contains_key(AUTHORIZATION) => Err("authorization"),
+            () if address.contains('?') => Err("query"),
+            () => Ok((address.into(), asked.contains_key(ORIGIN))),
+        }
     }
 
     /// Copies an answer as it passes.
@@ -115,8 +121,13 @@ impl Shield {
         response.map(|body| Body::boxed(Along { body, copying }))
     }
 
-    /// The answer in the place of one that failed.
-    pub(super) fn instead(&self, name: &Name, now: Instant) -> Option<Response<Body>> {
+    /// The answer in the place of one that failed, to a script of `origin`.
+    pub(super) fn instead(
+        &self,
+        name: &Name,
+        origin: Option<HeaderValue>,
+        now: Instant,
+    ) -> Option<Response<Body>> {
         let copy = self.all.get(name)?;
         let life = copy.life.or_else(|| self.lives.get(store::split(&name.0).0))?;
         let age = copy.age + now.saturating_duration_since(copy.since);
@@ -127,6 +138,13 @@ impl Shield {
         response.headers_mut().clone_from(&copy.headers);
         response.headers_mut().insert(AGE, age.as_secs().into());
         response.headers_mut().insert(CONTENT_LENGTH, copy.body.len().into());
+        // ZITADEL lets every origin read these, each by its name.
+        if let (Some(allowed), Some(origin)) =
+            (response.headers_mut().get_mut(ACCESS_CONTROL_ALLOW_ORIGIN), origin)
+            && allowed != "*"
+        {
+            *allowed = origin;
+        }
         Some(response)
     }
 
@@ -151,29 +169,43 @@ impl super::Cache {
         exchange: &mut Exchange,
         next: &impl Next,
     ) -> Result<Response<Body>, Error> {
-        let Some(name) = Shield::name(&ask.address, request.headers()) else {
-            return pass(CacheUse::Authorization, Some("authorization"), request, exchange, next)
-                .await;
+        let name = match Shield::name(&ask.address, request.headers()) {
+            Ok(name) => name,
+            Err(why) => {
+                let verdict = match why {
+                    "authorization" => CacheUse::Authorization,
+                    _ => CacheUse::Never,
+                };
+                return pass(verdict, Some(why), request, exchange, next).await;
+            }
         };
-        let result = pass(CacheUse::Never, Some("shield"), request, exchange, next).await;
+        let origin = request.headers().get(ORIGIN).cloned();
+        exchange.cache = Some(CacheUse::Never);
+        let result = next.send(request, exchange).await;
         let failed = match &result {
             Ok(response) => reuse::is_failure(response.status()),
             Err(error) => fetch::of_everybody(error.kind()).is_some(),
         };
-        if !failed {
-            return result.map(|response| self.shield.copy(name, response, Instant::now()));
+        let told = Told { detail: Some("shield"), ..Told::default() };
+        let instead = failed.then(|| self.shield.instead(&name, origin, Instant::now())).flatten();
+        if let Some(mut response) = instead {
+            let fwd_status = result.ok().map(|response| response.status().as_u16());
+            status::tell(response.headers_mut(), CacheUse::Error, Told { fwd_status, ..told });
+            exchange.cache = Some(CacheUse::Error);
+            return Ok(response);
         }
-        let Some(mut response) = self.shield.instead(&name, Instant::now()) else { return result };
-        let fwd_status = result.ok().map(|response| response.status().as_u16());
-        let told = Told { fwd_status, detail: Some("shield"), ..Told::default() };
-        status::tell(response.headers_mut(), CacheUse::Error, told);
-        exchange.cache = Some(CacheUse::Error);
+        let mut response = result?;
+        if !failed {
+            // As it came: what is told below is of this answer alone.
+            response = self.shield.copy(name, response, Instant::now());
+        }
+        status::tell(response.headers_mut(), CacheUse::Never, told);
         Ok(response)
     }
 }
 
 fn is_keys(address: &str) -> bool {
-    address.split('?').next().is_some_and(|address| address.ends_with(KEYS))
+    address.ends_with(KEYS)
 }
 
 /// What has been copied so far; `None`: it became too large, or is whole and kept.

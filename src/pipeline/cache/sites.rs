@@ -31,13 +31,18 @@ impl Choices {
 
     /// The same with `entry` before all, in the place of one of the same route that was chosen by the
     /// same fields: where two apply, the newest does (RFC 9111 §4.1).
-    fn with(known: Option<&Self>, entry: Arc<Entry>) -> Self {
+    fn with(known: Option<&Self>, mut entry: Arc<Entry>) -> Self {
         let (route, chosen) = (&entry.head.source.route, &entry.head.chosen);
-        let others = known.into_iter().flat_map(Self::as_slice);
-        let others = others
-            .filter(|one| one.head.source.route != *route || one.head.chosen != *chosen)
-            .take(CHOICES - 1);
-        let others: Vec<_> = others.cloned().collect();
+        let known = known.into_iter().flat_map(Self::as_slice).cloned();
+        let (others, replaced): (Vec<_>, Vec<_>) =
+            known.partition(|one| one.head.source.route != *route || one.head.chosen != *chosen);
+        let others: Vec<_> = others.into_iter().take(CHOICES - 1).collect();
+        // What the one before had brought and this one shares weighs on.
+        let inherits: u32 = replaced.iter().map(|one| one.head.shared_with(&entry.head)).sum();
+        if inherits > 0 {
+            let head = &mut Arc::make_mut(&mut entry).head;
+            head.brings = head.brings.saturating_add(inherits);
+        }
         match others.is_empty() {
             true => Self::One(entry),
             false => Self::Several(std::iter::once(entry).chain(others).collect()),

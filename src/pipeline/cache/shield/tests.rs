@@ -26,11 +26,11 @@ async fn copies_stand_in_for_as_long_as_the_keys_live_and_without_cookies() {
     let at = |seconds| start + Duration::from_secs(seconds);
     let discovery = name(DISCOVERY, None);
     passes(&shield, discovery.clone(), "no-store", "discovery", start).await;
-    assert!(shield.instead(&discovery, start).is_none(), "nothing is known of the keys");
+    assert!(shield.instead(&discovery, None, start).is_none(), "nothing is known of the keys");
     let keys = name(KEYS, None);
     passes(&shield, keys.clone(), "max-age=300, must-revalidate", "keys", at(10)).await;
     for (name, body, last) in [(&discovery, "discovery", 299), (&keys, "keys", 309)] {
-        let answer = shield.instead(name, at(last)).unwrap();
+        let answer = shield.instead(name, None, at(last)).unwrap();
         assert!(!answer.headers().contains_key(SET_COOKIE));
         assert_eq!(
             (&answer.headers()["age"], &answer.headers()["x"]),
@@ -38,12 +38,12 @@ async fn copies_stand_in_for_as_long_as_the_keys_live_and_without_cookies() {
         );
         assert_eq!(answer.headers()[CONTENT_LENGTH], body.len().to_string());
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), body);
-        assert!(shield.instead(name, at(last + 1)).is_none());
+        assert!(shield.instead(name, None, at(last + 1)).is_none());
     }
-    assert!(shield.instead(&name(KEYS, Some("https://app.test")), start).is_none());
+    assert!(shield.instead(&name(KEYS, Some("https://app.test")), None, start).is_none());
     assert_eq!(shield.purge(&Purge::Host("other.test".into())), 0);
     assert_eq!(shield.purge(&Purge::Host("id.test".into())), 2);
-    assert!(shield.instead(&keys, at(10)).is_none());
+    assert!(shield.instead(&keys, None, at(10)).is_none());
 }
 
 #[tokio::test]
@@ -58,9 +58,26 @@ async fn what_is_private_personal_or_large_is_not_copied() {
         ("max-age=9", &large),
     ] {
         passes(&shield, keys.clone(), says, body, now).await;
-        assert!(shield.instead(&keys, now).is_none(), "{says}");
+        assert!(shield.instead(&keys, None, now).is_none(), "{says}");
     }
     let mut asked = HeaderMap::new();
     asked.insert(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
-    assert!(Shield::name(SITE, &asked).is_none());
+    assert_eq!(Shield::name(SITE, &asked), Err("authorization"));
+}
+
+#[tokio::test]
+async fn no_client_can_make_more_of_an_address_than_two_copies() {
+    let (shield, now) = (Arc::new(Shield::default()), Instant::now());
+    let query = format!("{SITE}{KEYS}?a=1");
+    assert_eq!(Shield::name(&query, &HeaderMap::new()), Err("query"));
+    let one = HeaderValue::from_static("https://one.test");
+    let other = HeaderValue::from_static("https://other.test");
+    let asked = name(KEYS, Some("https://one.test"));
+    let mut response = Response::new(Body::from(Bytes::from_static(b"keys")));
+    response.headers_mut().insert("cache-control", HeaderValue::from_static("max-age=9"));
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, one);
+    shield.copy(asked, response, now).into_body().collect().await.unwrap();
+    // Another origin reads the same copy, by its own name.
+    let answer = shield.instead(&name(KEYS, Some("https://other.test")), Some(other.clone()), now);
+    assert_eq!(answer.unwrap().headers()[ACCESS_CONTROL_ALLOW_ORIGIN], other);
 }

@@ -104,6 +104,22 @@ fn a_thousand_hosts_of_one_console_cost_little_more_than_one() {
 }
 
 #[test]
+fn what_is_confirmed_or_fetched_again_weighs_what_it_weighed() {
+    let store = store(1 << 20);
+    let fields = console("a.test", 0);
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    keep(&store, "a.test", "/x", b"body", &fields);
+    let before = store.used();
+    for _ in 0..3 {
+        keep(&store, "a.test", "/x", b"body", &fields);
+        assert_eq!(store.used(), before);
+    }
+    let other: Vec<_> = fields.iter().filter(|(name, _)| *name != "expires").copied().collect();
+    keep(&store, "a.test", "/x", b"body", &other);
+    assert!(store.used() <= before, "what is shared no more weighs no more");
+}
+
+#[test]
 fn what_is_kept_comes_back_as_it_came() {
     let store = store(1 << 20);
     let fields = console("a.test", 2);
