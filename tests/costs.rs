@@ -45,7 +45,7 @@ static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// By class: allocations of one exchange, and their bytes, at most.
 const EXCHANGE: [(&str, usize, usize); 4] =
-    [("grpc", 35, 13_500), ("grpc-web", 33, 12_000), ("connect", 33, 13_000), ("rest", 25, 13_300)];
+    [("grpc", 35, 13_500), ("grpc-web", 32, 12_000), ("connect", 32, 13_000), ("rest", 25, 13_300)];
 /// The same of one that is answered from the cache.
 const HIT: (usize, usize) = (25, 16_500);
 /// Bytes that a TLS connection holds that has asked once and waits.
@@ -192,13 +192,18 @@ async fn an_exchange_allocates_no_more_than_it_did() {
             let status = if class == "connect" { 401 } else { 200 };
             assert_eq!(answer.status(), status, "{class}: {}", answer.text());
         }
-        let before = counted.counts();
-        for _ in 0..EXCHANGES {
-            client.send(asked(class)).await.unwrap();
+        // Health checks and clocks are counted too: the quietest round is an exchange's own.
+        let mut least = (usize::MAX, usize::MAX);
+        for _ in 0..3 {
+            let before = counted.counts();
+            for _ in 0..EXCHANGES {
+                client.send(asked(class)).await.unwrap();
+            }
+            let after = counted.counts();
+            let each = (after.allocations - before.allocations).div_ceil(EXCHANGES);
+            least = least.min((each, (after.bytes - before.bytes) / EXCHANGES));
         }
-        let after = counted.counts();
-        let each = (after.allocations - before.allocations).div_ceil(EXCHANGES);
-        let size = (after.bytes - before.bytes) / EXCHANGES;
+        let (each, size) = least;
         seen.push((class, each, size, each <= most && size <= bytes));
     }
     println!("{seen:?}");

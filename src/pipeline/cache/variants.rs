@@ -125,7 +125,8 @@ impl Bench {
             tracing::debug!(%error, "the priority of a variants thread stays as it is");
         }
         loop {
-            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LATER);
+            let pause = self.pause(Instant::now());
+            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(pause);
             let hash = match job {
                 Ok(hash) => hash,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -140,6 +141,12 @@ impl Bench {
                 Done::Gone => return,
             }
         }
+    }
+
+    /// How long there is nothing to do but what is newly wanted.
+    fn pause(&self, now: Instant) -> Duration {
+        let later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        later.front().map_or(LATER, |(since, _)| (*since + LATER).saturating_duration_since(now))
     }
 
     /// A body that has waited long enough for memory.
@@ -304,5 +311,21 @@ mod tests {
         assert_eq!(bench.due(since + LATER), None, "once");
         drop(store);
         assert_eq!(bench.complete(&hash), Done::Gone);
+    }
+
+    #[test]
+    fn bodies_that_are_due_are_taken_up_one_after_another_without_a_pause() {
+        let store = Store::new(StorePlan::default());
+        let bench = Bench::new(&store, None, || Some(0));
+        let since = Instant::now();
+        assert_eq!(bench.pause(since), LATER, "nothing waits");
+        let hashes = [content::hash(b"one"), content::hash(b"other")];
+        hashes.iter().for_each(|hash| bench.postpone(*hash, since));
+        assert_eq!(bench.pause(since + LATER / 3), LATER - LATER / 3);
+        for hash in hashes {
+            assert_eq!(bench.pause(since + LATER), Duration::ZERO);
+            assert_eq!(bench.due(since + LATER), Some(hash));
+        }
+        assert_eq!(bench.pause(since + LATER), LATER);
     }
 }
