@@ -24,8 +24,9 @@ pub use record::{Record, write_json, write_text};
 
 use writer::{Message, Sink};
 
-/// A worker's buffer is sent when it is larger than this.
-const BATCH_BYTES: usize = 8 * 1024;
+/// A worker's buffer is sent when it is larger than this. Each wakes the writer and is one write: at
+/// 8 KiB these were half of what a record costs (`benches/README.md`).
+const BATCH_BYTES: usize = 64 * 1024;
 /// How much may wait for the writer, all workers together.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
