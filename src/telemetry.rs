@@ -55,7 +55,7 @@ impl Telemetry {
 
     /// Hands over what has been collected; called some times a second.
     pub fn tick(&self) {
-        self.access.tick();
+        self.access.flush();
     }
 
     /// The worker waits no longer: exchanges that are dropped from now on were cut by it.

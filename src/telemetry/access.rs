@@ -2,7 +2,7 @@
 //! writer thread.
 //!
 //! A worker never waits: when the writer is behind by `QUEUE_BYTES`, batches are dropped and
-//! their records counted. [`AccessLog::tick`], called from time to time, sends what a quiet worker
+//! their records counted. [`AccessLog::flush`], called from time to time, sends what a quiet worker
 //! still holds. How a record looks is decided in [`record`], what is hidden in
 //! [`super::redact`].
 
@@ -129,12 +129,7 @@ impl AccessLog {
         }
     }
 
-    /// Sends what has waited since the last call; to be called about every 100 ms.
-    pub fn tick(&self) {
-        self.flush();
-    }
-
-    /// Sends what is there.
+    /// Sends what is there; to be called about every 100 ms.
     pub fn flush(&self) {
         self.send(&mut self.buffer.borrow_mut());
     }
@@ -143,17 +138,19 @@ impl AccessLog {
         if buffer.is_empty() {
             return;
         }
-        let records = self.records.take();
-        let bytes = std::mem::replace(buffer, Vec::with_capacity(BATCH_BYTES + 2048));
-        let length = bytes.len();
+        let (records, length) = (self.records.take(), buffer.len());
         // Two workers may both see room for the last batch: the bound is soft by a batch each.
-        let behind = self.queue.waiting.load(Ordering::Relaxed) + length > QUEUE_BYTES;
-        if !behind {
+        let mut sent = self.queue.waiting.load(Ordering::Relaxed) + length <= QUEUE_BYTES;
+        if sent {
             self.queue.waiting.fetch_add(length, Ordering::Relaxed);
+            // A copy, as long as it is: most batches of a quiet worker are short.
+            let message = Message::Batch { bytes: buffer.clone(), records };
+            sent = self.queue.sender.send(message).is_ok();
         }
-        if behind || self.queue.sender.send(Message::Batch { bytes, records }).is_err() {
+        if !sent {
             self.queue.dropped.fetch_add(records, Ordering::Relaxed);
         }
+        buffer.clear();
     }
 }
 
@@ -203,7 +200,7 @@ mod tests {
         let (writer, _) = writer(&path);
         let log = writer.log();
         log.write(&Record::default());
-        log.tick();
+        log.flush();
         std::fs::rename(&path, &old).unwrap();
         writer.reopen();
         log.write(&Record::default());
