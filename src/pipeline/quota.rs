@@ -61,11 +61,12 @@ impl Quotas {
         request: &Request<Body>,
         exchange: &Exchange,
     ) -> Result<Met, Error> {
-        let Some(host) = host(plan, exchange).filter(|_| !self.hosts.is_empty()) else {
+        let known = |host: &&HeaderValue| self.hosts.knows(host.as_bytes());
+        let Some(host) = host(plan, exchange).filter(known) else {
             return Ok(Met::Through);
         };
         let now = exchange.started.saturating_duration_since(self.started);
-        let exempt = self.exempt(plan.quota.as_deref(), request);
+        let exempt = self.exempt(host, plan.quota.as_deref(), request);
         match self.hosts.check(host.as_bytes(), exempt, now) {
             Verdict::Through => Ok(Met::Through),
             Verdict::Wait(_) if exempt::is_login(request.uri().path()) => Ok(Met::Console),
@@ -80,19 +81,25 @@ impl Quotas {
         request: &Request<Body>,
         exchange: &Exchange,
     ) -> Option<Box<Hearing>> {
+        let host = host(plan, exchange)?;
         // Boxed, so that exchanges that nobody hears do not carry its state.
         Some(Box::new(Hearing {
             quotas: Arc::clone(self),
-            host: host(plan, exchange)?.clone(),
-            exempt: self.exempt(plan.quota.as_deref(), request),
+            host: host.clone(),
+            exempt: self.exempt(host, plan.quota.as_deref(), request),
             class: exchange.class,
             began: exchange.started,
         }))
     }
 
-    fn exempt(&self, plan: Option<&QuotaPlan>, request: &Request<Body>) -> Exempt {
+    fn exempt(
+        &self,
+        host: &HeaderValue,
+        plan: Option<&QuotaPlan>,
+        request: &Request<Body>,
+    ) -> Exempt {
         // Tokens are read only while it matters: what began before a refusal proves nothing.
-        if !self.hosts.is_empty() && exempt::has_system_token(request.headers()) {
+        if self.hosts.knows(host.as_bytes()) && exempt::has_system_token(request.headers()) {
             return Exempt::Always;
         }
         let paths = plan.map_or(&[][..], |plan| &plan.exempt);
@@ -132,7 +139,6 @@ impl Hearing {
         let since = |at: Instant| at.saturating_duration_since(self.quotas.started);
         match said {
             Said::Nothing => {}
-            Said::Served if hosts.is_empty() => {}
             Said::Served => hosts.served(self.host.as_bytes(), self.exempt, since(self.began)),
             Said::Refused(why) => {
                 hosts.refused(self.host.as_bytes(), why, self.exempt, since(Instant::now()));
