@@ -1,11 +1,12 @@
-//! Decides how paths are taken apart and put together: what lies below a prefix, and what path a
-//! rewritten request leaves with. Shared by the stages, so that a route and its rewrite agree on
+//! Decides how paths are taken apart and put together: what lies below a prefix, what path a
+//! rewritten request leaves with, and what a document's references mean. Shared by the stages, so that a route and its rewrite agree on
 //! what a prefix is. Routes match the path as `decode` sees it; what leaves is made of what was sent.
 
 pub mod decode;
 
 use http::uri::PathAndQuery;
 
+use self::decode::Sight;
 use super::plan::{ForwardPlan, PathPattern};
 use crate::error::{Error, Kind};
 
@@ -66,6 +67,30 @@ pub fn append_query(target: &mut String, queries: [Option<&str>; 2]) {
     }
 }
 
+/// The absolute path, with its query, that the reference `to` means in a document at `base` (RFC 3986
+/// §5.2), as a request for it is seen; `None` for another host, for `data:` and the like, for the
+/// document itself, and for what no request may ask.
+pub fn resolve(base: &str, to: &str) -> Option<String> {
+    let to = to.trim().split('#').next().unwrap_or_default();
+    let scheme = to.split(['/', '?']).next().is_some_and(|start| start.contains(':'));
+    if to.is_empty() || to.starts_with("//") || scheme {
+        return None;
+    }
+    let (path, query) = to.split_once('?').map_or((to, None), |(path, query)| (path, Some(query)));
+    let base = base.split('?').next().unwrap_or_default();
+    let folder = base.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut target = match path {
+        "" => base.to_owned(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("{folder}/{path}"),
+    };
+    if let Sight::Detour(path) = decode::sight(&target).ok()? {
+        target = path;
+    }
+    append_query(&mut target, [query, None]);
+    Some(target)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +133,28 @@ mod tests {
             rewrite_path(&forward(None), &prefix("/a"), &"/a".parse().unwrap()).unwrap(),
             None
         );
+    }
+
+    #[test]
+    fn paths_never_lead_above_the_root_or_elsewhere() {
+        for (base, to, expected) in [
+            ("/a/b", "c", Some("/a/c")),
+            ("/a/", "c", Some("/a/c")),
+            ("/a/b", "/c?d", Some("/c?d")),
+            ("/a/b", "../../../c", Some("/c")),
+            ("/a/b", "./c/./d", Some("/a/c/d")),
+            ("/a/b", "c?x=:", Some("/a/c?x=:")),
+            ("/a/b", "//c/d", None),
+            ("/a/b", "https://c/d", None),
+            ("/a/b", "javascript:x", None),
+            ("/a/b", "?c", Some("/a/b?c")),
+            ("/a/b/c", "..", Some("/a/")),
+            ("/a/b", "/c//d", Some("/c/d")),
+            ("/a/b", "c%2fd", None),
+            ("/a/b", "#c", None),
+            ("/a/b", "", None),
+        ] {
+            assert_eq!(resolve(base, to).as_deref(), expected, "{base} {to}");
+        }
     }
 }

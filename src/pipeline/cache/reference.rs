@@ -1,25 +1,29 @@
 //! What an answer's references mean (RFC 3986 §5.2), as far as a cache needs it.
 
 use http::Uri;
+use http::uri::PathAndQuery;
 
 use super::store;
-use crate::pipeline::console;
+use crate::pipeline::path;
 
 /// The address that a reference in an answer means, if it is of the same origin (RFC 9111 §4.4).
 pub(super) fn resolved(address: &str, reference: &str) -> Option<String> {
-    let (origin, path) = store::split(address);
+    let (origin, base) = store::split(address);
     let reference = reference.split('#').next().unwrap_or_default().trim();
     if reference.is_empty() {
         return Some(address.to_owned());
     }
-    if let Ok(uri) = reference.parse::<Uri>()
-        && let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.authority())
-    {
-        let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let same = origin.eq_ignore_ascii_case(&format!("{scheme}://{host}"));
-        return console::resolve("/", path).filter(|_| same).map(|path| format!("{origin}{path}"));
-    }
-    console::resolve(path, reference).map(|path| format!("{origin}{path}"))
+    let uri: Option<Uri> = reference.parse().ok();
+    let whole = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri)));
+    let path = match whole {
+        None => path::resolve(base, reference),
+        Some((scheme, host, uri)) => {
+            let same = origin.eq_ignore_ascii_case(&format!("{scheme}://{host}"));
+            let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+            path::resolve(base, path).filter(|_| same)
+        }
+    };
+    path.map(|path| format!("{origin}{path}"))
 }
 
 #[cfg(test)]
