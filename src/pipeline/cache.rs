@@ -348,13 +348,17 @@ fn passes_by(ask: &Ask, request: &Request<Body>) -> Option<(CacheUse, &'static s
     let why = never::request(&ask.plan, &ask.path, request.headers());
     let why = why.or_else(|| (!request.body().is_end_stream()).then_some("body"));
     let why = why.or_else(|| ask.says.no_store.then_some("no-store"))?;
-    let verdict = match why {
+    Some((bypass(why), why))
+}
+
+/// As what an exchange counts that goes past the cache.
+fn bypass(why: &str) -> CacheUse {
+    match why {
         "authorization" => CacheUse::Authorization,
         "cookie" => CacheUse::Cookie,
         "no-store" => CacheUse::Wanted,
         _ => CacheUse::Never,
-    };
-    Some((verdict, why))
+    }
 }
 
 /// Goes past the cache.

@@ -84,8 +84,17 @@ pub struct Head {
     pub since: Instant,
     /// The same by the wall clock.
     pub came: Seconds,
-    /// Bytes of `shape` and `own`, where no head had them before.
-    pub brings: u32,
+    /// Which of `shape` and `own` weigh with it.
+    pub brings: Brings,
+}
+
+/// What an answer has brought that no other had: it weighs with this one alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Brings {
+    /// [`Head::shape`].
+    pub shape: bool,
+    /// [`Head::own`].
+    pub own: bool,
 }
 
 impl Deref for Head {
@@ -97,12 +106,10 @@ impl Deref for Head {
 }
 
 impl Head {
-    /// Bytes of what this one brought that are another's as well.
-    pub fn shared_with(&self, other: &Self) -> u32 {
-        let shape = Arc::ptr_eq(&self.shape, &other.shape).then(|| self.shape.weight());
-        let own = Arc::ptr_eq(&self.own, &other.own).then(|| weight(&self.own));
-        let shared = shape.unwrap_or_default() + own.unwrap_or_default();
-        self.brings.min(u32::try_from(shared).unwrap_or(u32::MAX))
+    /// Comes in the place of `before`: what that had brought and both have weighs on.
+    pub fn succeeds(&mut self, before: &Self) {
+        self.brings.shape |= before.brings.shape && Arc::ptr_eq(&self.shape, &before.shape);
+        self.brings.own |= before.brings.own && Arc::ptr_eq(&self.own, &before.own);
     }
 
     /// What is kept of `headers`, an answer to `request`. Nothing is shared yet.
@@ -154,7 +161,7 @@ impl Head {
             codable,
         };
         let (shape, own) = (Arc::new(shape), own.into());
-        Self { shape, own, date: made, expires, first_age, since, came, brings: 0 }
+        Self { shape, own, date: made, expires, first_age, since, came, brings: Brings::default() }
     }
 
     /// Its age (RFC 9111 §4.2.3).
@@ -231,6 +238,9 @@ impl Entry {
 
     /// Bytes in memory, about.
     pub fn weight(&self) -> usize {
-        ENTRY + self.head.brings as usize
+        let Head { shape, own, brings, .. } = &self.head;
+        let shape = if brings.shape { shape.weight() } else { 0 };
+        let own = if brings.own { weight(own) } else { 0 };
+        ENTRY + shape + own
     }
 }

@@ -26,7 +26,7 @@ use super::directives::Answer;
 use super::purge::Purge;
 use super::status::{self, Told};
 use super::store;
-use super::{Next, fetch, pass, reuse};
+use super::{Next, bypass, fetch, pass, reuse};
 use crate::body::Body;
 use crate::error::Error;
 use crate::exchange::{CacheUse, Exchange};
@@ -85,11 +85,13 @@ impl Shield {
     /// Why it is not: it is about somebody, or has a query, which means nothing here and of which a
     /// client could make up any number.
     pub(super) fn name(address: &str, asked: &HeaderMap) -> Result<Name, &'static str> {
-        match () {
-            () if asked.contains_key(AUTHORIZATION) => Err("authorization"),
-            () if address.contains('?') => Err("query"),
-            () => Ok((address.into(), asked.contains_key(ORIGIN))),
+        if asked.contains_key(AUTHORIZATION) {
+            return Err("authorization");
         }
+        if address.contains('?') {
+            return Err("query");
+        }
+        Ok((address.into(), asked.contains_key(ORIGIN)))
     }
 
     /// Copies an answer as it passes.
@@ -138,7 +140,8 @@ impl Shield {
         response.headers_mut().clone_from(&copy.headers);
         response.headers_mut().insert(AGE, age.as_secs().into());
         response.headers_mut().insert(CONTENT_LENGTH, copy.body.len().into());
-        // ZITADEL lets every origin read these, each by its name.
+        // ZITADEL lets every origin read these, each by its name (zitadel/oidc, `pkg/op/op.go`:
+        // `allowAllOrigins`).
         if let (Some(allowed), Some(origin)) =
             (response.headers_mut().get_mut(ACCESS_CONTROL_ALLOW_ORIGIN), origin)
             && allowed != "*"
@@ -171,13 +174,7 @@ impl super::Cache {
     ) -> Result<Response<Body>, Error> {
         let name = match Shield::name(&ask.address, request.headers()) {
             Ok(name) => name,
-            Err(why) => {
-                let verdict = match why {
-                    "authorization" => CacheUse::Authorization,
-                    _ => CacheUse::Never,
-                };
-                return pass(verdict, Some(why), request, exchange, next).await;
-            }
+            Err(why) => return pass(bypass(why), Some(why), request, exchange, next).await,
         };
         let origin = request.headers().get(ORIGIN).cloned();
         exchange.cache = Some(CacheUse::Never);

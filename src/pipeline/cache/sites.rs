@@ -37,11 +37,8 @@ impl Choices {
         let (others, replaced): (Vec<_>, Vec<_>) =
             known.partition(|one| one.head.source.route != *route || one.head.chosen != *chosen);
         let others: Vec<_> = others.into_iter().take(CHOICES - 1).collect();
-        // What the one before had brought and this one shares weighs on.
-        let inherits: u32 = replaced.iter().map(|one| one.head.shared_with(&entry.head)).sum();
-        if inherits > 0 {
-            let head = &mut Arc::make_mut(&mut entry).head;
-            head.brings = head.brings.saturating_add(inherits);
+        for one in &replaced {
+            Arc::make_mut(&mut entry).head.succeeds(&one.head);
         }
         match others.is_empty() {
             true => Self::One(entry),

@@ -17,7 +17,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::content::{Content, Hash, Variant};
-use super::entry::{self, Entry, Field, Head, Shape};
+use super::entry::{Brings, Entry, Field, Head, Shape};
 use super::pool::Pool;
 use super::purge::Purge;
 use super::sites::{Choices, Sites};
@@ -243,9 +243,7 @@ impl Store {
             }
             None => (head.own, true),
         };
-        let new = [(new_shape, shape.weight()), (new_own, entry::weight(&own))];
-        let brings: usize = new.iter().map(|(new, weight)| usize::from(*new) * weight).sum();
-        let brings = u32::try_from(brings).unwrap_or(u32::MAX);
+        let brings = Brings { shape: new_shape, own: new_own };
         Head { shape, own, brings, ..head }
     }
 

@@ -267,22 +267,24 @@ fn a_first_fetch_is_coded_as_far_as_the_worker_has_time_and_counts_for_it() {
     });
 }
 
-/// An upstream that has a hashed file once, and then lacks it: whoever asks then is answered when
-/// `ALL` are asking.
+/// An upstream that has a hashed file once, and then answers `after`: whoever asks then is answered
+/// when `ALL` are asking.
 #[derive(Clone)]
 struct Upgraded {
+    after: StatusCode,
     asked: Rc<Cell<usize>>,
     load: Rc<Load>,
 }
 
 const ALL: usize = 5;
+const CHUNK: Bytes = Bytes::from_static(b"chunk");
 
 impl Next for Upgraded {
     async fn send(&self, _: Request<Body>, _: &mut Exchange) -> Result<Response<Body>, Error> {
         let n = self.asked.get();
         self.asked.set(n + 1);
         if n == 0 {
-            let mut response = Response::new(Body::from(Bytes::from_static(b"chunk")));
+            let mut response = Response::new(Body::from(CHUNK));
             let headers = response.headers_mut();
             headers.insert("cache-control", HeaderValue::from_static("max-age=60"));
             headers.insert("content-type", HeaderValue::from_static("text/javascript"));
@@ -294,7 +296,7 @@ impl Next for Upgraded {
         }
         assert!(n == 1 || self.asked.get() == 1 + ALL, "number {n} asks alone");
         let mut response = Response::new(Body::Empty);
-        *response.status_mut() = StatusCode::NOT_FOUND;
+        *response.status_mut() = self.after;
         Ok(response)
     }
 
@@ -303,33 +305,42 @@ impl Next for Upgraded {
     }
 }
 
+/// What `ALL` who ask at once for a hashed file get that was kept before the route was configured
+/// anew, while upstream says `after` of it.
+async fn upgraded(after: StatusCode) -> Vec<(StatusCode, Bytes)> {
+    let load = Rc::new(Load::new(Instant::now()));
+    let upstream = Upgraded { after, asked: Rc::default(), load };
+    let store = StorePlan { generations: Some(Default::default()), ..StorePlan::default() };
+    let cache = Cache::new(store);
+    let plan = Arc::new(CachePlan { app: Some("/app/".into()), ..CachePlan::default() });
+    let ask = |print| {
+        let (cache, plan, upstream) = (Arc::clone(&cache), Arc::clone(&plan), upstream.clone());
+        async move {
+            let source = Arc::new(Source { route: "r".into(), print });
+            let mut request = Request::new(Body::Empty);
+            *request.uri_mut() = "https://a.test/app/chunk-ABCDEFGH.js".parse().unwrap();
+            let mut exchange = exchange();
+            let answer = cache.handle(&plan, &source, request, &mut exchange, || upstream).await;
+            let (head, body) = answer.unwrap().into_parts();
+            (head.status, body.collect().await.unwrap().to_bytes())
+        }
+    };
+    assert_eq!(ask(0).await, (StatusCode::OK, CHUNK));
+    let answers = futures_util::future::join_all((0..ALL).map(|_| ask(1))).await;
+    assert_eq!(upstream.asked.get(), 1 + ALL);
+    answers
+}
+
 #[test]
 fn those_who_wait_for_a_file_that_is_gone_do_not_ask_one_after_another() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let load = Rc::new(Load::new(Instant::now()));
-        let upstream = Upgraded { asked: Rc::default(), load };
-        let store = StorePlan { generations: Some(Default::default()), ..StorePlan::default() };
-        let cache = Cache::new(store);
-        let plan = Arc::new(CachePlan { app: Some("/app/".into()), ..CachePlan::default() });
-        let ask = |print| {
-            let (cache, plan, upstream) = (Arc::clone(&cache), Arc::clone(&plan), upstream.clone());
-            async move {
-                let source = Arc::new(Source { route: "r".into(), print });
-                let mut request = Request::new(Body::Empty);
-                *request.uri_mut() = "https://a.test/app/chunk-ABCDEFGH.js".parse().unwrap();
-                let mut exchange = exchange();
-                let answer =
-                    cache.handle(&plan, &source, request, &mut exchange, || upstream).await;
-                let (head, body) = answer.unwrap().into_parts();
-                (head.status, body.collect().await.unwrap().to_bytes())
-            }
-        };
-        assert_eq!(ask(0).await, (StatusCode::OK, Bytes::from_static(b"chunk")));
-        // The route is configured anew, and upstream was upgraded.
-        for answer in futures_util::future::join_all((0..ALL).map(|_| ask(1))).await {
-            assert_eq!(answer, (StatusCode::OK, Bytes::from_static(b"chunk")));
+        for after in [404, 410, 403, 501] {
+            let after = StatusCode::from_u16(after).unwrap();
+            let gone = matches!(after, StatusCode::NOT_FOUND | StatusCode::GONE);
+            // Nothing else is taken for a file that is gone, nor for an upstream that fails everybody.
+            let expected = if gone { (StatusCode::OK, CHUNK) } else { (after, Bytes::new()) };
+            assert!(upgraded(after).await.iter().all(|answer| *answer == expected), "{after}");
         }
-        assert_eq!(upstream.asked.get(), 1 + ALL);
     });
 }

@@ -125,8 +125,10 @@ impl Bench {
             tracing::debug!(%error, "the priority of a variants thread stays as it is");
         }
         loop {
-            let pause = self.pause(Instant::now());
-            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(pause);
+            let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            // Behind the lock: who waits for it would come with a pause that is over.
+            let job = jobs.recv_timeout(self.pause(Instant::now()));
+            drop(jobs);
             let hash = match job {
                 Ok(hash) => hash,
                 Err(RecvTimeoutError::Disconnected) => return,
