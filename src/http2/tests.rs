@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use super::client::{self, Requests};
 use super::ends::{Answered, Receiver, Sender};
@@ -56,6 +56,24 @@ fn pair<F: Future<Output = ()> + 'static>(
     let (requests, connection) = client::open(io(near), local(windows.0), 16_384);
     spawn_local(connection);
     requests
+}
+
+/// A wire with a server at its other end.
+fn facing_server<F: Future<Output = ()> + 'static>(
+    each: impl Fn(Accepted) -> F + 'static,
+) -> DuplexStream {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let io = Io::new(Box::new(near), None, Bytes::new(), true);
+    spawn_local(serve(Connection::new(io, local(1 << 16), 16_384), each));
+    far
+}
+
+/// A wire with a client at its other end, what that asks by, and its outcome.
+fn facing_client() -> (DuplexStream, Requests, JoinHandle<Result<(), Error>>) {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let io = Io::new(Box::new(near), None, Bytes::new(), true);
+    let (requests, connection) = client::open(io, local(1 << 16), 16_384);
+    (far, requests, spawn_local(connection))
 }
 
 async fn on_one_thread(test: impl Future<Output = ()>) {
@@ -218,10 +236,7 @@ async fn an_end_that_is_dropped_cancels_and_one_that_was_answered_does_not() {
 #[tokio::test]
 async fn streams_beyond_a_goaway_were_not_processed_and_others_go_on() {
     on_one_thread(async {
-        let (near, mut far) = tokio::io::duplex(1 << 20);
-        let io = Io::new(Box::new(near), None, Bytes::new(), true);
-        let (requests, connection) = client::open(io, local(1 << 16), 16_384);
-        spawn_local(connection);
+        let (mut far, requests, _over) = facing_client();
         let (_one, mut first) = requests.send(&post(), true).unwrap();
         let (_two, mut second) = requests.send(&post(), true).unwrap();
         let mut frames = vec![0, 0, 0, kind::SETTINGS, 0, 0, 0, 0, 0];
@@ -242,10 +257,7 @@ async fn streams_beyond_a_goaway_were_not_processed_and_others_go_on() {
 #[tokio::test]
 async fn a_broken_connection_ends_every_stream_but_not_what_had_come() {
     on_one_thread(async {
-        let (near, mut far) = tokio::io::duplex(1 << 20);
-        let io = Io::new(Box::new(near), None, Bytes::new(), true);
-        let (requests, connection) = client::open(io, local(1 << 16), 16_384);
-        let over = spawn_local(connection);
+        let (mut far, requests, over) = facing_client();
         let (_one, mut first) = requests.send(&post(), true).unwrap();
         let (_two, mut second) = requests.send(&post(), true).unwrap();
         let mut frames = vec![0, 0, 0, kind::SETTINGS, 0, 0, 0, 0, 0];
@@ -328,10 +340,7 @@ async fn of_interim_heads_without_end_the_first_ones_are_kept() {
 async fn an_answer_without_the_body_that_it_tells_of_is_malformed() {
     on_one_thread(async {
         for (method, expected) in [("GET", false), ("HEAD", true)] {
-            let (near, mut far) = tokio::io::duplex(1 << 20);
-            let io = Io::new(Box::new(near), None, Bytes::new(), true);
-            let (requests, connection) = client::open(io, local(1 << 16), 16_384);
-            spawn_local(connection);
+            let (mut far, requests, _over) = facing_client();
             let request =
                 Request::builder().method(method).uri("http://localhost/").body(()).unwrap();
             let (_sender, mut receiver) = requests.send(&request, true).unwrap();

@@ -1,15 +1,18 @@
-//! The stream between what h2 writes and what the socket takes.
+//! The stream between what HTTP writes and what the socket takes.
 
+mod insertion;
+mod put;
+mod slow;
+
+use std::future::poll_fn;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use std::io::{Read as _, Write as _};
-
 use super::collect::{HIGH, RECORD};
-use std::future::poll_fn;
 
 use super::*;
 
@@ -157,80 +160,6 @@ async fn what_follows_a_goodbye_is_not_read_for_ever() {
 }
 
 #[tokio::test]
-async fn full_records_leave_before_what_is_behind_them() {
-    let (io, mut far, mut client) = secure(ROOM);
-    let handle = io.handle();
-    let frame = pattern(20_000);
-    handle.put(&[1; 9], &frame);
-    assert!(handle.has_full());
-    poll_fn(|cx| handle.drain_full(cx)).await.unwrap();
-    let first = arrived(&mut far).await;
-    assert_eq!(records(&first), [RECORD]);
-    // More of it fills the next record.
-    handle.put(&[2; 9], &frame);
-    poll_fn(|cx| handle.drain_full(cx)).await.unwrap();
-    let second = arrived(&mut far).await;
-    assert_eq!(records(&second), [RECORD]);
-    drain(&io).await;
-    assert!(!handle.has_full());
-    let third = arrived(&mut far).await;
-    assert_eq!(records(&third), [2 * 20_009 - 2 * RECORD]);
-    let sent = [&[1; 9][..], &frame, &[2; 9], &frame].concat();
-    assert!(decrypted(&mut client, &[first, second, third].concat()) == sent);
-}
-
-proptest! {
-    // Each is up to half a megabyte.
-    #![proptest_config(ProptestConfig::with_cases(32))]
-
-    /// However frames are put and drained, to a socket that takes a little at a time, every byte
-    /// arrives once and in its order.
-    #[test]
-    fn whatever_is_put_arrives_as_it_was(
-        frames in prop::collection::vec((0..40_000_usize, 0..3_u8), 1..20),
-        tls: bool,
-        room in 2_000..50_000_usize,
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let ((io, mut far), mut client) = match tls {
-                true => { let (io, far, client) = secure(room); ((io, far), Some(client)) }
-                false => (plain(room, true), None),
-            };
-            let handle = io.handle();
-            let (mut sent, mut wire) = (Vec::new(), Vec::new());
-            let payload = pattern(40_000);
-            for (length, drains) in frames {
-                handle.put(b"head", &payload[..length]);
-                sent.extend_from_slice(b"head");
-                sent.extend_from_slice(&payload[..length]);
-                let _ = match drains {
-                    0 => Poll::Pending,
-                    1 => once(|cx| handle.drain_full(cx)),
-                    _ => once(|cx| handle.drain(cx)),
-                };
-                if drains == 2 {
-                    wire.extend(arrived(&mut far).await);
-                }
-                tokio::task::yield_now().await;
-            }
-            while once(|cx| handle.drain(cx)).is_pending() {
-                wire.extend(arrived(&mut far).await);
-                // Else the runtime lets nobody read any more.
-                tokio::task::yield_now().await;
-            }
-            tokio::task::yield_now().await;
-            wire.extend(arrived(&mut far).await);
-            let got = match &mut client {
-                Some(client) => decrypted(client, &wire),
-                None => wire,
-            };
-            assert!(got == sent);
-        });
-    }
-}
-
-#[tokio::test]
 async fn small_writes_leave_as_one_record_and_only_when_drained() {
     let (mut io, mut far, mut client) = secure(ROOM);
     for word in ["one ", "two ", "three"] {
@@ -254,73 +183,6 @@ async fn a_flush_that_is_not_deferred_writes() {
 }
 
 #[tokio::test]
-async fn what_a_slow_reader_leaves_is_bounded() {
-    for tls in [false, true] {
-        let (mut io, mut far, client) = if tls {
-            let (io, far, client) = secure(1024);
-            (io, far, Some(client))
-        } else {
-            let (io, far) = plain(1024, true);
-            (io, far, None)
-        };
-        let chunk = pattern(10_000);
-        let mut taken = 0;
-        while let Poll::Ready(written) = once(|cx| Pin::new(&mut io).poll_write(cx, &chunk)) {
-            taken += written.unwrap();
-            assert!(taken <= HIGH + 1024 + chunk.len(), "TLS {tls}: {taken} bytes are held");
-        }
-        assert!(taken >= chunk.len(), "TLS {tls}: {taken}");
-        // The reader wakes up: all of it comes, in order.
-        let writing = async {
-            io.write_all(b"end").await.unwrap();
-            io.shutdown().await.unwrap();
-        };
-        let mut wire = Vec::new();
-        let ((), read) = futures_util::future::join(writing, far.read_to_end(&mut wire)).await;
-        read.unwrap();
-        let got = match client {
-            Some(mut client) => decrypted(&mut client, &wire),
-            None => wire,
-        };
-        let mut expected = chunk.repeat(taken.div_ceil(chunk.len()));
-        expected.truncate(taken);
-        expected.extend_from_slice(b"end");
-        assert!(got == expected, "TLS {tls}: {} of {}", got.len(), expected.len());
-    }
-}
-
-#[tokio::test]
-async fn no_more_is_encrypted_at_once_than_a_slow_reader_may_leave() {
-    let (mut io, _far, _client) = secure(1_000);
-    let handle = io.handle();
-    let large = pattern(5_000_000);
-    let Poll::Ready(Ok(first)) = once(|cx| Pin::new(&mut io).poll_write(cx, &large)) else {
-        panic!("there is room")
-    };
-    assert!((RECORD..=HIGH).contains(&first), "{first}");
-    let mut taken = first;
-    while let Poll::Ready(more) = once(|cx| Pin::new(&mut io).poll_write(cx, &large[taken..])) {
-        taken += more.unwrap();
-    }
-    assert!(taken < HIGH + 4_000, "{taken}: what the socket took, and the bound");
-    // Records are a little longer than what they carry.
-    assert!(handle.backlog() < HIGH + HIGH / 100, "{}", handle.backlog());
-}
-
-#[tokio::test]
-async fn a_slow_reader_that_takes_some_leaves_less() {
-    let ((mut io, mut far), (mut secured, mut wire, _client)) = (plain(1_000, true), secure(1_000));
-    for (io, far) in [(&mut io, &mut far), (&mut secured, &mut wire)] {
-        let handle = io.handle();
-        while once(|cx| Pin::new(&mut *io).poll_write(cx, &pattern(10_000))).is_ready() {}
-        let before = handle.backlog();
-        far.read_exact(&mut [0; 800]).await.unwrap();
-        assert!(once(|cx| handle.drain(cx)).is_pending());
-        assert!(handle.backlog() < before, "{} of {before}", handle.backlog());
-    }
-}
-
-#[tokio::test]
 async fn what_was_looked_at_is_read_first() {
     let (near, mut far) = duplex(64);
     let mut io = Io::new(Box::new(near), None, Bytes::from_static(b"PRI "), true);
@@ -334,69 +196,6 @@ async fn what_was_looked_at_is_read_first() {
     all.clear();
     io.read_to_string(&mut all).await.unwrap();
     assert_eq!(all, "rest");
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Preface, SETTINGS with one entry, then a PING.
-fn greeting() -> (Vec<u8>, usize) {
-    let mut bytes = PREFACE.to_vec();
-    bytes.extend_from_slice(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100]);
-    let inserted_at = bytes.len();
-    bytes.extend_from_slice(&[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    (bytes, inserted_at)
-}
-
-#[tokio::test]
-async fn frames_are_put_behind_the_preface_and_its_settings_wherever_reads_split() {
-    let (bytes, at) = greeting();
-    let mut expected = bytes.clone();
-    expected.splice(at..at, *b"inserted");
-    for split in 0..=bytes.len() {
-        let (near, mut far) = duplex(256);
-        // What an upgrade had read already is part of the greeting.
-        let replay = Bytes::copy_from_slice(&bytes[..split / 2]);
-        let mut io = Io::new(Box::new(near), None, replay, true);
-        io.insert_after_preface(Bytes::from_static(b"inserted"));
-        far.write_all(&bytes[split / 2..split]).await.unwrap();
-        let mut got = Vec::new();
-        let mut chunk = [0; 7];
-        // Reads as far as it goes with the first part alone.
-        while let Poll::Ready(n) = once(|cx| {
-            let mut buf = ReadBuf::new(&mut chunk);
-            Pin::new(&mut io).poll_read(cx, &mut buf).map(|done| {
-                done.unwrap();
-                buf.filled().len()
-            })
-        }) {
-            got.extend_from_slice(&chunk[..n]);
-        }
-        assert!(split >= at || got.is_empty(), "nothing is given out before it is whole");
-        far.write_all(&bytes[split..]).await.unwrap();
-        drop(far);
-        io.read_to_end(&mut got).await.unwrap();
-        assert_eq!(got, expected, "split at {split}");
-    }
-}
-
-#[tokio::test]
-async fn an_insertion_gives_up_on_a_frame_without_bound_and_bears_an_early_end() {
-    let (near, mut far) = duplex(64 * 1024);
-    let mut io = Io::new(Box::new(near), None, Bytes::new(), true);
-    io.insert_after_preface(Bytes::from_static(b"inserted"));
-    let mut endless = PREFACE.to_vec();
-    endless.extend_from_slice(&[0xff, 0xff, 0xff, 4, 0, 0, 0, 0, 0]);
-    endless.resize(40_000, 0);
-    far.write_all(&endless).await.unwrap();
-    assert!(io.read_u8().await.is_err());
-    let (near, mut far) = duplex(64);
-    let mut io = Io::new(Box::new(near), None, Bytes::new(), true);
-    io.insert_after_preface(Bytes::from_static(b"!"));
-    far.write_all(b"PRI").await.unwrap();
-    drop(far);
-    let mut all = Vec::new();
-    io.read_to_end(&mut all).await.unwrap();
-    assert_eq!(all, b"PRI!");
 }
 
 #[tokio::test]

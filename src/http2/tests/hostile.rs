@@ -7,9 +7,7 @@ use crate::http2::frame::PREFACE;
 
 /// What a server says to `bytes`, until it closes or has nothing more to say.
 async fn answer_to(bytes: Vec<u8>) -> Vec<(Head, Vec<u8>)> {
-    let (near, mut far) = tokio::io::duplex(1 << 20);
-    let io = Io::new(Box::new(near), None, Bytes::new(), true);
-    spawn_local(serve(Connection::new(io, local(1 << 16), 16_384), echo));
+    let mut far = facing_server(echo);
     let _ = far.write_all(&bytes).await;
     let _ = far.shutdown().await;
     let mut all = Vec::new();
@@ -40,9 +38,7 @@ fn get(stream: u32) -> Vec<u8> {
 #[tokio::test]
 async fn windows_opened_after_the_end_by_a_client_that_works_are_no_flood() {
     on_one_thread(async {
-        let (near, mut far) = tokio::io::duplex(1 << 20);
-        let io = Io::new(Box::new(near), None, Bytes::new(), true);
-        spawn_local(serve(Connection::new(io, local(1 << 16), 16_384), echo));
+        let mut far = facing_server(echo);
         far.write_all(&hello()).await.unwrap();
         let mut read = bytes::BytesMut::new();
         for round in 0..600 {
@@ -151,14 +147,12 @@ async fn settings_by_the_thousand_are_charged_by_the_setting() {
 #[tokio::test]
 async fn streams_that_were_reset_and_are_still_held_take_the_places_of_new_ones() {
     on_one_thread(async {
-        let (near, mut far) = tokio::io::duplex(1 << 20);
-        let io = Io::new(Box::new(near), None, Bytes::new(), true);
         // Whoever has begun something for a stream may need long to let go of it.
         let holds = |accepted: Accepted| async move {
             std::future::pending::<()>().await;
             drop(accepted);
         };
-        spawn_local(serve(Connection::new(io, local(1 << 16), 16_384), holds));
+        let mut far = facing_server(holds);
         let reset = |stream| {
             [&[0, 0, 4, kind::RST_STREAM, 0], &u32::to_be_bytes(stream)[..], &[0, 0, 0, 8]].concat()
         };
@@ -206,10 +200,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(on_one_thread(async {
             answer_to([hello(), frames.clone()].concat()).await;
-            let (near, mut far) = tokio::io::duplex(1 << 20);
-            let io = Io::new(Box::new(near), None, Bytes::new(), true);
-            let (requests, connection) = client::open(io, local(1 << 16), 16_384);
-            let over = spawn_local(connection);
+            let (mut far, requests, over) = facing_client();
             let streams: Vec<_> = (0..3).map(|_| requests.send(&post(), false).unwrap()).collect();
             let _ = far.write_all(&[vec![0, 0, 0, kind::SETTINGS, 0, 0, 0, 0, 0], frames].concat()).await;
             let _ = far.shutdown().await;
