@@ -162,8 +162,9 @@ impl Cluster {
         best(&endpoints, ask, &mut drawn);
         let at = |i: usize| drawn.get(i).and_then(|place| endpoints.get(*place));
         match drawn.as_slice() {
-            [] if endpoints.iter().any(|one| one.is_full()) => {
-                endpoints.iter().for_each(|one| one.state().count_shed());
+            [] if endpoints.iter().any(|one| one.sheds(ask.need)) => {
+                let full = endpoints.iter().filter(|one| one.sheds(ask.need));
+                full.for_each(|one| one.state().count_shed());
                 Err(Refusal::Full)
             }
             [] => {

@@ -47,10 +47,7 @@ type Answer = Result<(BTreeSet<Found>, Instant), String>;
 /// Keeps one source of a cluster's endpoints up to date, until nobody has the cluster any more.
 pub async fn follow(members: Weak<Members>, source: EndpointPlan, resolver: Option<SocketAddr>) {
     let mut asked = match &source.address {
-        Address::Dns { .. } | Address::Srv(_) => match Resolver::new(resolver) {
-            Ok(resolver) => Asked::Dns(Box::new(resolver)),
-            Err(error) => return tracing::error!(%error, "no DNS resolver can be had"),
-        },
+        Address::Dns { .. } | Address::Srv(_) => Asked::Dns { server: resolver, resolver: None },
         _ => Asked::File(file::Reader::default()),
     };
     let changed = Arc::new(Notify::new());
@@ -112,19 +109,30 @@ fn tell(
 
 /// How a source is asked.
 enum Asked {
-    Dns(Box<Resolver>),
+    Dns {
+        /// In the place of the system's.
+        server: Option<SocketAddr>,
+        /// Made anew after a failure: the system's name servers may be others by then (a laptop in
+        /// another network, a container that was not given any yet).
+        resolver: Option<Box<Resolver>>,
+    },
     File(file::Reader),
 }
 
 impl Asked {
     async fn ask(&mut self, address: &Address) -> Answer {
         match (self, address) {
-            (Self::Dns(resolver), Address::Dns { host, port }) => {
-                let (found, until) = resolver.addresses(host, *port).await?;
-                Ok((found, asked_again(until)))
-            }
-            (Self::Dns(resolver), Address::Srv(name)) => {
-                let (found, until) = resolver.service(name).await?;
+            (Self::Dns { server, resolver }, address) => {
+                let now = match resolver.take() {
+                    Some(resolver) => resolver,
+                    None => Box::new(Resolver::new(*server)?),
+                };
+                let (found, until) = match address {
+                    Address::Dns { host, port } => now.addresses(host, *port).await?,
+                    Address::Srv(name) => now.service(name).await?,
+                    _ => return Err("it is no name".into()),
+                };
+                *resolver = Some(now);
                 Ok((found, asked_again(until)))
             }
             (Self::File(reader), Address::File(path)) => {

@@ -28,6 +28,9 @@ use crate::telemetry::metrics::Gauge;
 const HEADER_BYTES: usize = 72 * 1024;
 /// Fields of an answer's head.
 const HEADER_FIELDS: usize = 200;
+/// Interim answers that wait to be passed on; what comes beyond is dropped, as they all may be (RFC 9110
+/// §15.2).
+const INTERIMS: usize = 8;
 
 /// A connection that is free for an exchange.
 pub struct Connection {
@@ -151,10 +154,10 @@ pub async fn send(
     };
     let mut request = head.map(|()| body);
     connection.may_switch.set(request.headers().contains_key(UPGRADE));
-    let (tell, mut told) = mpsc::unbounded_channel::<(StatusCode, HeaderMap)>();
+    let (tell, mut told) = mpsc::channel::<(StatusCode, HeaderMap)>(INTERIMS);
     if interim.is_some() {
         hyper::ext::on_informational(&mut request, move |answer| {
-            let _ = tell.send((answer.status(), answer.headers().clone()));
+            let _ = tell.try_send((answer.status(), answer.headers().clone()));
         });
     }
     let answer = connection.send.try_send_request(request);

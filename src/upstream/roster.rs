@@ -204,8 +204,8 @@ impl Members {
         }))
     }
 
-    /// Begins to look for endpoints and to check them, where the plan says so, and to say when none is left. Must be called on the control runtime;
-    /// it ends when nobody has these members any more.
+    /// Begins to look for endpoints and to check them, where the plan says so, and to say when none is
+    /// left. Must be called on the control runtime; it ends when nobody has these members any more.
     pub fn tend(self: &Arc<Self>) {
         let told = availability::tell(Arc::downgrade(self), self.roster.news.subscribe());
         let mut tasks = vec![tokio::spawn(told).abort_handle()];

@@ -64,6 +64,8 @@ async fn addresses_of_a_name_come_and_go_and_streams_end_as_they_would_have() {
     let asked = names.asked();
     eventually("asked again", || names.asked() > asked).await;
     well(&client).await;
+    names.addresses("zitadel.test", &[Ipv4Addr::LOCALHOST]);
+    reaches(&client, &first).await;
 }
 
 #[tokio::test]
@@ -77,6 +79,8 @@ async fn targets_of_a_service_are_those_of_the_best_priority() {
         &[
             (1, 9, port(&first), "here.test"),
             (1, 1, port(&second), "here.test"),
+            // Gone, as a pod's name is a moment before the service forgets it.
+            (1, 1, 9, "gone.test"),
             (2, 1, port(&spare), "here.test"),
         ],
     );

@@ -1,9 +1,17 @@
 //! Several replicas: who is asked, who is left alone, and how soon either is noticed.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use ravelin::config::compile::clusters::bare;
 use ravelin::standin::{Blackhole, Options, Standin};
-use ravelin::upstream::roster::idle;
+use ravelin::upstream::health::judge::Finding;
+use ravelin::upstream::health::probe::Session;
+use ravelin::upstream::plan::{Address, Check, ClusterPlan, EndpointPlan, Protocol};
+use ravelin::upstream::roster::{Members, idle};
 use ravelin::upstream::state::{Health, Need};
 
 use crate::support::faults::{config, eventually, get, soon, with, within};
@@ -314,4 +322,51 @@ async fn a_key_leads_to_one_replica_while_it_is_there() {
         homes.insert(got.iter().position(|count| *count == 5));
     }
     assert!(homes.len() > 1, "keys are spread");
+}
+
+/// A server that serves by `Health/Check`, and answers `Health/Watch` as gRPC servers without it do that
+/// send a head first: how often each was asked.
+async fn without_watch() -> (SocketAddr, [Arc<AtomicUsize>; 2]) {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = [Arc::<AtomicUsize>::default(), Arc::default()];
+    let counts = asked.clone();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(socket).await.unwrap();
+        while let Some(Ok((request, mut answer))) = connection.accept().await {
+            let watch = request.uri().path().ends_with("/Watch");
+            counts[usize::from(watch)].fetch_add(1, Ordering::Relaxed);
+            let head = http::Response::builder().header("content-type", "application/grpc");
+            let mut body = answer.send_response(head.body(()).unwrap(), false).unwrap();
+            let status = if watch { "12" } else { "0" };
+            if !watch {
+                body.send_data(Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]), false).unwrap();
+            }
+            let trailers = [("grpc-status".parse().unwrap(), status.parse().unwrap())];
+            body.send_trailers(trailers.into_iter().collect()).unwrap();
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn a_server_without_health_watch_is_asked_for_it_once_and_not_again_at_once() {
+    let (address, [checked, watched]) = without_watch().await;
+    let endpoint = EndpointPlan {
+        name: "up".into(),
+        protocol: Protocol::H2c,
+        address: Address::Tcp { host: address.ip().to_string().into(), port: address.port() },
+    };
+    let plan = ClusterPlan { endpoints: vec![endpoint], ..bare("c".into()) };
+    let members = Members::new(&Arc::new(plan), &Arc::default()).unwrap();
+    let member = members.list().first().unwrap().clone();
+    let check = Check::Grpc { service: Box::default() };
+    let mut session = Session::new(member, check, Duration::from_secs(5));
+    assert_eq!(soon("asked", session.ask()).await, [Finding::Good, Finding::Good]);
+    soon("its end is news once", session.ended()).await;
+    assert_eq!(soon("asked again", session.ask()).await, [Finding::Good, Finding::Good]);
+    assert!(futures_util::poll!(std::pin::pin!(session.ended())).is_pending());
+    assert_eq!(checked.load(Ordering::Relaxed), 2);
+    assert_eq!(watched.load(Ordering::Relaxed), 1);
 }

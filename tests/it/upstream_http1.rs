@@ -194,6 +194,26 @@ async fn interim_answers_pass_and_the_body_waits_for_100() {
 }
 
 #[tokio::test]
+async fn interim_answers_without_end_are_dropped_and_the_answer_comes() {
+    let (upstream, ravelin) = scripted().await;
+    let client = Client::plain(ravelin.plain()).await;
+    let (mut answer, _) = client.open(post("/").body(()).unwrap(), true).await.unwrap();
+    let mut peer = upstream.accept().await;
+    peer.head().await;
+    peer.send(&"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(2_000)).await;
+    peer.send(OK).await;
+    let mut passed = 0;
+    while let Some(interim) =
+        timeout(PATIENCE, std::future::poll_fn(|cx| answer.poll_informational(cx))).await.unwrap()
+    {
+        assert_eq!(interim.unwrap().status(), 103);
+        passed += 1;
+    }
+    assert!((1..2_000).contains(&passed), "{passed}");
+    assert_eq!(read(answer.await.unwrap()).await.unwrap().text(), "ok");
+}
+
+#[tokio::test]
 async fn answers_whose_end_is_in_doubt_are_not_passed_on() {
     // RFC 9112 §6.3; the other half of request smuggling.
     for answered in [

@@ -11,12 +11,15 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use tokio::time::Instant;
 
-use super::Found;
+use super::{AGAIN, Found};
 
 /// Asks the system's name servers, or one of its own.
 pub struct Resolver(TokioResolver);
 
-type Answer = Result<(BTreeSet<Found>, Instant), String>;
+/// What was found, and until when it holds.
+type Holding = (BTreeSet<Found>, Instant);
+
+type Answer = Result<Holding, String>;
 
 impl Resolver {
     /// `server`: in the place of those in `/etc/resolv.conf`.
@@ -49,7 +52,16 @@ impl Resolver {
     /// # Errors
     /// Why there is no answer, or none with an address.
     pub async fn addresses(&self, host: &str, port: u16) -> Answer {
-        let answer = self.0.lookup_ip(host).await.map_err(|error| error.to_string())?;
+        self.lookup(host, port).await?.ok_or_else(|| "the name has no address".into())
+    }
+
+    /// The same; `None`: the name servers say that there is none.
+    async fn lookup(&self, host: &str, port: u16) -> Result<Option<Holding>, String> {
+        let answer = match self.0.lookup_ip(host).await {
+            Ok(answer) => answer,
+            Err(error) if error.is_no_records_found() => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
         let found: BTreeSet<Found> = answer
             .iter()
             .map(|address| Found {
@@ -59,14 +71,13 @@ impl Resolver {
                 server_name: Some(host.trim_end_matches('.').into()),
             })
             .collect();
-        if found.is_empty() {
-            return Err("the name has no address".into());
-        }
-        Ok((found, Instant::from_std(answer.valid_until())))
+        let until = Instant::from_std(answer.valid_until());
+        Ok((!found.is_empty()).then_some((found, until)))
     }
 
     /// The targets of a service that have the best priority, with their addresses, ports and
-    /// weights, and until when all that holds.
+    /// weights, and until when all that holds. One whose name has no address, as a pod's that has
+    /// just gone, is left out, and soon looked for again.
     ///
     /// # Errors
     /// Why there is no answer, or none with a target.
@@ -85,14 +96,17 @@ impl Resolver {
         let mut found = BTreeSet::new();
         for srv in targets.iter().filter(|srv| Some(srv.priority) == best) {
             let host = srv.target.to_utf8();
-            let (addresses, holds) = self.addresses(&host, srv.port).await?;
+            let Some((addresses, holds)) = self.lookup(&host, srv.port).await? else {
+                until = until.min(Instant::now() + AGAIN);
+                continue;
+            };
             until = until.min(holds);
             // Weight 0 means hardly ever beside others (RFC 2782).
             let weight = srv.weight.max(1);
             found.extend(addresses.into_iter().map(|one| Found { weight, ..one }));
         }
         if found.is_empty() {
-            return Err("the service has no target".into());
+            return Err("the service has no target with an address".into());
         }
         Ok((found, until))
     }

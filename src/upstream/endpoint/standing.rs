@@ -44,6 +44,11 @@ impl Endpoint {
         self.burden.waiting() >= self.pending
     }
 
+    /// Whether it would be asked, were it not full.
+    pub(in crate::upstream) fn sheds(&self, need: Need) -> bool {
+        self.is_full() && self.state().takes(need)
+    }
+
     /// It has left its cluster: connections end with what is under way on them, and what waits for a
     /// place goes elsewhere.
     pub(in crate::upstream) fn retire(&self) {

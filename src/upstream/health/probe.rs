@@ -34,8 +34,17 @@ pub struct Session {
 struct Connection {
     send: h2::client::SendRequest<Bytes>,
     ended: oneshot::Receiver<()>,
-    /// `Health/Watch`, whose messages tell that `Check` would answer something new.
-    watch: Option<h2::RecvStream>,
+    watch: Watch,
+}
+
+/// `Health/Watch`, whose messages tell that `Check` would answer something new.
+enum Watch {
+    /// Not asked for yet.
+    Unasked,
+    /// Its messages.
+    Open(h2::RecvStream),
+    /// The server has none, or has ended it: asked again at once it would end at once.
+    Over,
 }
 
 /// An answer.
@@ -117,11 +126,11 @@ impl Session {
         let Some(Connection { ended, watch, .. }) = &mut self.h2 else { return pending().await };
         let news = async {
             match watch {
-                Some(stream) => match stream.data().await {
+                Watch::Open(stream) => match stream.data().await {
                     Some(Ok(data)) => stream.flow_control().release_capacity(data.len()).is_ok(),
                     _ => false,
                 },
-                None => pending().await,
+                Watch::Unasked | Watch::Over => pending().await,
             }
         };
         let goes_on = tokio::select! {
@@ -132,7 +141,7 @@ impl Session {
             goes_on = news => goes_on,
         };
         if !goes_on {
-            *watch = None;
+            *watch = Watch::Over;
         }
     }
 
@@ -170,18 +179,20 @@ impl Session {
     /// Opens `Health/Watch` where it is not; a server without it ends the stream, and is not asked
     /// again on this connection.
     async fn watch(&mut self, service: &str) {
-        let Some(connection) = self.h2.as_mut().filter(|kept| kept.watch.is_none()) else { return };
+        let unasked = |kept: &&mut Connection| matches!(kept.watch, Watch::Unasked);
+        let Some(connection) = self.h2.as_mut().filter(unasked) else { return };
         let request = addressed(health("Watch", service), &self.member.plan);
         let opened = async {
             let (answer, mut stream) = begin(connection, &request).await?;
             stream.send_data(request.into_body(), true).map_err(Failure::other)?;
             answer.await.map_err(Failure::other)
         };
-        if let Ok(Ok(answer)) = tokio::time::timeout(self.timeout, opened).await
-            && !answer.headers().contains_key("grpc-status")
-        {
-            connection.watch = Some(answer.into_body());
-        }
+        connection.watch = match tokio::time::timeout(self.timeout, opened).await {
+            Ok(Ok(answer)) if !answer.headers().contains_key("grpc-status") => {
+                Watch::Open(answer.into_body())
+            }
+            _ => Watch::Over,
+        };
     }
 }
 
@@ -278,7 +289,7 @@ async fn connect(member: &Member) -> Result<Connection, Failure> {
         let _ = driver.await;
         let _ = tell.send(());
     });
-    Ok(Connection { send, ended, watch: None })
+    Ok(Connection { send, ended, watch: Watch::Unasked })
 }
 
 async fn begin(
