@@ -112,20 +112,36 @@ pub struct Connection {
 /// Tells a connection, and what runs on it, that it is to end when it can: Ravelin leaves, or its
 /// listener does.
 #[derive(Clone, Debug)]
-pub struct Ending(watch::Receiver<bool>);
+pub struct Ending(watch::Receiver<Stage>);
+
+/// How far a connection is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It serves.
+    Serving,
+    /// It ends when what it carries is done.
+    Leaving,
+    /// Its grace is over: what it still carries is cut by Ravelin, and no client's doing.
+    Cut,
+}
 
 impl Ending {
-    /// Both ends: sending true tells.
-    pub fn channel() -> (watch::Sender<bool>, Self) {
-        let (tell, told) = watch::channel(false);
+    /// Both ends, of connections that serve.
+    pub fn channel() -> (watch::Sender<Stage>, Self) {
+        let (tell, told) = watch::channel(Stage::Serving);
         (tell, Self(told))
     }
 
     /// Ready when it is told; never, where whoever could tell is gone.
     pub async fn told(mut self) {
-        if self.0.wait_for(|told| *told).await.is_err() {
+        if self.0.wait_for(|stage| *stage != Stage::Serving).await.is_err() {
             std::future::pending().await
         }
+    }
+
+    /// Whether its grace is over.
+    pub fn is_cut(&self) -> bool {
+        *self.0.borrow() == Stage::Cut
     }
 }
 

@@ -186,7 +186,8 @@ impl Drop for Recorder {
         if !self.finished && self.failure.is_none() {
             let cut = self.exchange.cut.as_ref().and_then(|cut| cut.take());
             let by_leaving = self.telemetry.dropped();
-            let otherwise = if by_leaving { Kind::Cut } else { Kind::ClientGone };
+            let by_us = by_leaving || self.exchange.connection.ending.is_cut();
+            let otherwise = if by_us { Kind::Cut } else { Kind::ClientGone };
             self.failure = Some((cut.unwrap_or(otherwise), None));
         }
         if let Some(status) = self.web.as_ref().and_then(WebTrailerScanner::status) {

@@ -15,13 +15,15 @@ use crate::downstream::accept::{Waiting, accept_loop};
 use crate::downstream::connection::{Listening, serve};
 use crate::downstream::exchange::Service;
 use crate::downstream::stream::Stream;
-use crate::exchange::Ending;
+use crate::exchange::{Ending, Stage};
 use crate::telemetry::Telemetry;
 
 /// A listener that is accepted on.
 pub(super) struct Opened<S> {
     id: u64,
     current: Rc<RefCell<Current<S>>>,
+    /// Ways to connections that were told something else before, while there are any.
+    earlier: RefCell<Vec<watch::Sender<Stage>>>,
     stop: watch::Sender<Option<Waiting>>,
     accepting: Vec<JoinHandle<std::io::Result<()>>>,
     connections: Rc<Connections>,
@@ -30,8 +32,8 @@ pub(super) struct Opened<S> {
 /// What the next connection is told.
 struct Current<S> {
     listening: Rc<Listening<S>>,
-    /// Turns true for all connections that were told the same.
-    leave: watch::Sender<bool>,
+    /// For all connections that were told the same.
+    leave: watch::Sender<Stage>,
 }
 
 impl<S: Service + 'static> Current<S> {
@@ -72,7 +74,8 @@ impl<S: Service + 'static> Opened<S> {
             tokio::task::spawn_local(accept_loop(socket, Arc::clone(&ground.gate), stop, take))
         });
         let accepting = accepting.collect();
-        Self { id, current, stop, accepting, connections: Rc::clone(connections) }
+        let earlier = RefCell::default();
+        Self { id, current, earlier, stop, accepting, connections: Rc::clone(connections) }
     }
 
     pub(super) const fn id(&self) -> u64 {
@@ -83,29 +86,40 @@ impl<S: Service + 'static> Opened<S> {
     pub(super) fn tell(&self, told: Told, service: &Rc<S>, telemetry: &Rc<Telemetry>) {
         let next = Current::new(told, service, telemetry);
         let last = self.current.replace(next);
-        last.leave.send_replace(true);
+        last.leave.send_replace(Stage::Leaving);
+        let mut earlier = self.earlier.borrow_mut();
+        earlier.retain(|leave| !leave.is_closed());
+        earlier.push(last.leave);
     }
 
     /// Accepts no more; what is carried may end within `grace`.
     pub(super) fn close(self, grace: Duration) {
         tokio::task::spawn_local(async move {
             let (id, connections) = (self.id, Rc::clone(&self.connections));
-            self.leave(Waiting::Take).await;
+            let told = self.leave(Waiting::Take).await;
             tokio::time::sleep(grace).await;
+            // First of all, so that records tell whose doing it is.
+            for leave in told {
+                leave.send_replace(Stage::Cut);
+            }
             connections.cut(id);
         });
     }
 
-    /// Accepts no more, and asks every connection to go.
-    pub(super) async fn leave(self, waiting: Waiting) {
+    /// Accepts no more, and asks every connection to go. Returns the ways to all of them.
+    pub(super) async fn leave(self, waiting: Waiting) -> Vec<watch::Sender<Stage>> {
         self.stop.send_replace(Some(waiting));
         // Before the last ones are taken, so that they know from their beginning.
-        self.current.borrow().leave.send_replace(true);
+        let leave = self.current.borrow().leave.clone();
+        leave.send_replace(Stage::Leaving);
         for accepting in self.accepting {
             if let Ok(Err(error)) = accepting.await {
                 tracing::error!(%error, "a listener ended badly");
             }
         }
+        let mut told = self.earlier.into_inner();
+        told.push(leave);
+        told
     }
 }
 

@@ -150,6 +150,46 @@ async fn listeners_come_and_go_and_what_they_carry_ends_whole() {
     assert_eq!(process_get(&process, "/admin/v1/healthz").await, 200);
 }
 
+#[tokio::test]
+async fn what_a_closed_listener_cuts_is_recorded_as_cut_also_what_was_told_something_else_before() {
+    let standin = standin().await;
+    let yaml = before(&standin, "shutdown: {grace: 300ms}\n");
+    let plus = |listener: &str| yaml.replace("listeners:\n", &format!("listeners:\n{listener}"));
+    let process = Process::start(&plus("  - {name: more, address: \"127.0.0.1:0\"}\n")).await;
+    let address = process.address("more");
+    let stalled = |client: Client| async move {
+        let request = get("localhost", "/bytes/10");
+        client.send(with(request, "x-standin-order", "stall-head")).await
+    };
+    let early = stalled(Client::plain(address).await);
+    let changing = async {
+        standin.wait_for_requests("/bytes", 1).await;
+        let changed = "  - {name: more, address: \"127.0.0.1:0\", limits: {header_fields: 30}}\n";
+        process.configure(&plus(changed));
+        assert_eq!(reload(&process).await.status(), 200);
+        let late = stalled(Client::plain(address).await);
+        let removing = async {
+            standin.wait_for_requests("/bytes", 2).await;
+            process.configure(&yaml);
+            assert_eq!(reload(&process).await.status(), 200);
+        };
+        join(late, removing).await.0
+    };
+    let (early, late) = within(10.0, "both are cut", join(early, changing)).await;
+    assert!(early.is_err() && late.is_err());
+    let errors = async || {
+        let text = http1(process.address("\"admin\""), get("localhost", "/metrics")).await.unwrap();
+        let lines = text.text().lines().filter(|line| line.starts_with("ravelin_errors_total"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    soon("both are counted", async {
+        while errors().await != ["ravelin_errors_total{cause=\"cut\"} 2"] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
 async fn process_get(process: &Process, path: &str) -> u16 {
     http1(process.address("plain"), get("localhost", path)).await.unwrap().status()
 }
