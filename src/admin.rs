@@ -29,7 +29,7 @@ pub mod purge;
 pub mod status;
 
 pub use calls::Control;
-pub use drained::Drained;
+pub use drained::{Drain, Drained};
 pub use purge::{Purge, Purged};
 pub use status::Status;
 

@@ -18,7 +18,7 @@ use self::grounds::Grounds;
 use self::hurry::Hurry;
 use self::legacy::Legacy;
 use crate::admin::calls::Control;
-use crate::admin::{self, Admin, Readiness};
+use crate::admin::{self, Admin, Drained, Readiness};
 use crate::config::plan::Plan;
 use crate::downstream::plan::Address;
 use crate::pipeline::admit::rate::Rates;
@@ -85,6 +85,7 @@ pub struct Server {
     /// One more descriptor of the admin listener, for the next process.
     admin_socket: Option<std::net::TcpListener>,
     readiness: Arc<Readiness>,
+    drained: Arc<Drained>,
     workers: Vec<Worker>,
     access: AccessWriter,
     metrics: Arc<Metrics>,
@@ -151,6 +152,7 @@ impl Server {
             admin: None,
             admin_socket: None,
             readiness: Arc::new(Readiness::default()),
+            drained: Arc::default(),
             workers,
             access,
             metrics,
@@ -162,6 +164,7 @@ impl Server {
         };
         // The last that can fail comes before the first connection is taken.
         server.open_admin(&mut legacy, control).await?;
+        server.keep_drained(std::mem::take(&mut legacy.drained));
         server.grounds.follow(steps, &server.workers, Duration::ZERO);
         server.show();
         let face = Arc::clone(&server.face);
@@ -209,7 +212,7 @@ impl Server {
                 let live = Arc::clone(&self.live);
                 Arc::new(move || live.load().clusters.clone())
             },
-            drained: Arc::default(),
+            drained: Arc::clone(&self.drained),
             control,
             purge: forget(Arc::clone(&self.live)),
         };
@@ -326,7 +329,7 @@ impl Server {
             (Some(address), Some(socket)) => Some((address, socket.try_clone()?)),
             _ => None,
         };
-        Ok(Legacy { listeners: self.grounds.copies()?, admin })
+        Ok(Legacy { listeners: self.grounds.copies()?, admin, drained: self.drained.all() })
     }
 }
 

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::upstream::plan::{Address, EndpointPlan};
 use crate::upstream::state::{EndpointState, Health, Need};
@@ -20,30 +21,47 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The endpoints that are drained, and who looks after them.
 #[derive(Debug, Default)]
-pub struct Drained(Mutex<HashMap<Name, AbortHandle>>);
+pub struct Drained(Mutex<HashMap<Name, Watched>>);
 
 /// Cluster and endpoint.
 type Name = (Arc<str>, Arc<str>);
 
+/// Whoever looks after an endpoint, and until when at most.
+#[derive(Debug)]
+struct Watched(AbortHandle, Instant);
+
+/// A drain that goes on in the process that takes over: who upgrades Ravelin has not taken the
+/// endpoint back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The endpoint's.
+    pub endpoint: String,
+    /// How long it lasts yet, if the endpoint does not go away and come back.
+    pub left: Duration,
+}
+
 impl Drained {
     /// Looks after an endpoint that was just drained, until it is back, or for `lasting`. An earlier
     /// drain of it is forgotten.
-    pub(super) fn watch(
+    pub fn watch(
         &self,
         endpoint: &Arc<EndpointState>,
         plan: Option<EndpointPlan>,
         lasting: Duration,
     ) {
         let state = Arc::clone(endpoint);
+        let until = Instant::now() + lasting;
         let watching = tokio::spawn(async move {
-            let why = match timeout(lasting, back(&state, plan.as_ref())).await {
+            let why = match timeout_at(until, back(&state, plan.as_ref())).await {
                 Ok(()) => "it has been away and is back",
                 Err(_) => "it has been drained for too long",
             };
             state.set_draining(false);
             tracing::info!(upstream.cluster = %state.cluster, upstream.endpoint = %state.name, why, "undrained");
         });
-        self.replace(endpoint, Some(watching.abort_handle()));
+        self.replace(endpoint, Some(Watched(watching.abort_handle(), until)));
     }
 
     /// Leaves an endpoint alone that was taken back.
@@ -51,15 +69,27 @@ impl Drained {
         self.replace(endpoint, None);
     }
 
-    fn replace(&self, endpoint: &EndpointState, next: Option<AbortHandle>) {
+    /// Every drain that is not over.
+    pub fn all(&self) -> Vec<Drain> {
+        let watching = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = watching.iter().filter(|(_, Watched(task, _))| !task.is_finished());
+        let drain = |((cluster, endpoint), Watched(_, until)): (&Name, &Watched)| Drain {
+            cluster: cluster.to_string(),
+            endpoint: endpoint.to_string(),
+            left: until.saturating_duration_since(Instant::now()),
+        };
+        under_way.map(drain).collect()
+    }
+
+    fn replace(&self, endpoint: &EndpointState, next: Option<Watched>) {
         let name = (Arc::clone(&endpoint.cluster), Arc::clone(&endpoint.name));
         let mut watching = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        watching.retain(|_, watching| !watching.is_finished());
+        watching.retain(|_, Watched(task, _)| !task.is_finished());
         let last = match next {
             Some(next) => watching.insert(name, next),
             None => watching.remove(&name),
         };
-        if let Some(last) = last {
+        if let Some(Watched(last, _)) = last {
             last.abort();
         }
     }

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use self::descriptors::{receive, send};
 use super::legacy::{Handed, Legacy};
+use crate::admin::Drain;
 use crate::downstream::bind::{self, Listener, SocketFile};
 use crate::downstream::plan::Address;
 
@@ -49,6 +50,9 @@ const MANIFEST: u32 = 1 << 20;
 struct Manifest {
     listeners: Vec<Entry>,
     admin: Option<SocketAddr>,
+    /// A version that does not know of it hands none over.
+    #[serde(default)]
+    drained: Vec<Drain>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -262,6 +266,7 @@ fn manifest(legacy: &Legacy) -> Manifest {
     Manifest {
         listeners: legacy.listeners.iter().map(entry).collect(),
         admin: legacy.admin.as_ref().map(|(address, _)| *address),
+        drained: legacy.drained.clone(),
     }
 }
 
@@ -290,7 +295,7 @@ fn sort(manifest: Manifest, mut all: vec::IntoIter<OwnedFd>) -> Option<(Legacy, 
         None => None,
     };
     let door = UnixListener::from(all.next()?);
-    Some((Legacy { listeners, admin }, door))
+    Some((Legacy { listeners, admin, drained: manifest.drained }, door))
 }
 
 #[cfg(test)]
@@ -306,7 +311,10 @@ mod tests {
             sockets: (0..sockets).map(|_| Listener::Tcp(listener())).collect(),
         };
         let admin = listener();
-        Legacy { listeners: vec![handed], admin: Some((admin.local_addr().unwrap(), admin)) }
+        let admin = Some((admin.local_addr().unwrap(), admin));
+        let left = Duration::from_secs(60);
+        let drained = Drain { cluster: "up".into(), endpoint: "h2c://a:1".into(), left };
+        Legacy { listeners: vec![handed], admin, drained: vec![drained] }
     }
 
     #[tokio::test]
@@ -322,7 +330,7 @@ mod tests {
             let sockets = legacy.listeners.iter().flat_map(|handed| &handed.sockets);
             sockets.map(|socket| socket.address().unwrap()).collect()
         };
-        let sent = addresses(&legacy);
+        let (sent, drained) = (addresses(&legacy), legacy.drained.clone());
         let next = tokio::task::spawn_blocking({
             let path = path.clone();
             move || {
@@ -340,6 +348,7 @@ mod tests {
         let (received, inherited) = next.await.unwrap();
         assert_eq!(addresses(&received), sent);
         assert_eq!(received.listeners[0].name, "public");
+        assert_eq!(received.drained, drained);
         let (address, admin) = received.admin.unwrap();
         assert_eq!(admin.local_addr().unwrap(), address);
         // The door stays open, and its file is the next one's.

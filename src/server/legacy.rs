@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::SockRef;
 
+use super::Server;
+use crate::admin::Drain;
 use crate::downstream::bind::{Bound, Listener, SocketFile, configure};
 use crate::downstream::plan::{Address, ListenerPlan};
 
@@ -16,6 +18,8 @@ pub struct Legacy {
     pub listeners: Vec<Handed>,
     /// For the admin listener.
     pub admin: Option<(SocketAddr, TcpListener)>,
+    /// Endpoints that stay drained.
+    pub drained: Vec<Drain>,
 }
 
 /// The sockets of one listener.
@@ -59,6 +63,25 @@ impl Legacy {
     /// The admin listener's socket, if it is here.
     pub fn take_admin(&mut self, address: SocketAddr) -> Option<TcpListener> {
         self.admin.take_if(|(known, _)| *known == address).map(|(_, socket)| socket)
+    }
+}
+
+impl Server {
+    /// Goes on with what the process before this one had drained, as far as there is such a cluster;
+    /// the endpoint may be found later.
+    pub(super) fn keep_drained(&self, drained: Vec<Drain>) {
+        let live = self.live.load();
+        for Drain { cluster, endpoint, left } in drained {
+            let Some(members) = live.clusters.iter().find(|one| *one.plan.name == *cluster) else {
+                continue;
+            };
+            let state = self.roster().state(&members.plan.name, &endpoint.into());
+            let list = members.list();
+            let found = list.iter().find(|member| member.plan.name == state.name);
+            state.set_draining(true);
+            self.drained.watch(&state, found.map(|member| member.plan.clone()), left);
+            tracing::info!(upstream.cluster = %state.cluster, upstream.endpoint = %state.name, "drained, as it was before the upgrade");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ravelin::standin::Standin;
 
-use crate::support::faults::{config, eventually, get, http1, within};
+use crate::support::faults::{config, eventually, get, http1, post, within};
 use crate::support::load::Load;
 use crate::support::process::Process;
 use crate::support::standin;
@@ -43,6 +43,35 @@ async fn ten_upgrades_under_load_refuse_reset_and_fail_nothing() {
     let (good, bad) = load.stop().await;
     assert!(good > 200 && bad.is_empty(), "{good} good, and {bad:?}");
     assert!(process.folder.path().join("next").exists(), "the door is still there");
+}
+
+#[tokio::test]
+async fn what_is_drained_stays_so_in_the_next_process_and_can_be_taken_back_there() {
+    let (first, second) = (standin().await, standin().await);
+    let endpoints = [&first, &second].map(|one| format!("h2c://{}", one.address()));
+    let yaml = config(&endpoints, "", "upgrade: {socket: \"{folder}/next\"}\n");
+    let mut process = Process::start(&yaml).await;
+    let call = async |process: &Process, call: &str| {
+        let path = format!("/{call}?endpoint={}", endpoints[0]);
+        let asked = http1(process.address("\"admin\""), post("localhost", &path, ""));
+        assert_eq!(within(5.0, call, asked).await.unwrap().status(), 200);
+    };
+    call(&process, "drain").await;
+    let next = process.again();
+    assert_eq!(within(10.0, "the old one leaves", process.exit()).await, Some(0));
+    eventually("it listens", || next.heard("name=\"admin\"") > 0).await;
+    let asked = first.count("/admin");
+    for _ in 0..20 {
+        assert_eq!(serves(&next).await, 200);
+    }
+    assert_eq!(first.count("/admin"), asked, "nothing new for the drained one");
+    call(&next, "undrain").await;
+    let taken_back = async {
+        while first.count("/admin") == asked {
+            assert_eq!(serves(&next).await, 200);
+        }
+    };
+    within(10.0, "it is asked again", taken_back).await;
 }
 
 #[tokio::test]
