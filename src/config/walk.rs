@@ -133,6 +133,7 @@ impl<'a> Rules<'a> {
             Some("boolean") => "true or false".to_owned(),
             Some("integer") => match self.range() {
                 (Some(min), Some(max)) => format!("a whole number from {min} to {max}"),
+                (Some(min), None) if min != 0 => format!("a whole number, at least {min}"),
                 _ => "a whole number".to_owned(),
             },
             _ => "text".to_owned(),
