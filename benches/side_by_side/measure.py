@@ -22,6 +22,10 @@ class Run:
     upstream: str = "upstream"
 
 
+# Seconds that a load should take with --quick; the slow ones are asked less often.
+QUICK_SECONDS = 0.7
+
+
 class Pair:
     """An upstream and a proxy before it."""
 
@@ -95,7 +99,10 @@ def loaded(run, peer, scenario):
         answer = checked(scenario, pair)
         if "cached-350k" == scenario.name and answer["headers"].get("content-encoding") != "br":
             raise Wrong("the answer is not encoded with brotli")
-        generate(scenario)(scenario, pair.front, run, max(scenario.connections, scenario.streams, count // 10))
+        warm = generate(scenario)(scenario, pair.front, run, max(scenario.connections, scenario.streams, count // 10))
+        if run.quick and count > 100:
+            at_once = scenario.connections * scenario.streams
+            count = min(count, max(2 * at_once, int(QUICK_SECONDS * warm["count"] / warm["seconds"])))
         if scenario.cached:
             calm(pair.proxy)
         before, upstream, asked = pair.proxy.ran(), pair.upstream.ran(), pair.stats()
