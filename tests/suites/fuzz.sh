@@ -22,17 +22,31 @@ targets=("$@")
 # In target/, so that nothing is kept outside of it.
 build=(--dev --sanitizer none --target-dir "$ROOT/target/fuzz")
 cargo fuzz build "${build[@]}"
-failed=0
-for target in "${targets[@]}"; do
-  log="$SCRATCH/$target.log"
-  corpus="$ROOT/target/fuzz/corpus/$target"
+# fuzz TARGET: one search.
+fuzz() {
+  local target="$1" log="$SCRATCH/$1.log" corpus="$ROOT/target/fuzz/corpus/$1"
   mkdir -p "$corpus"
   if cargo fuzz run "${build[@]}" "$target" "$corpus" -- "-max_total_time=$seconds" -timeout=10 -rss_limit_mb=2048 >"$log" 2>&1; then
     say "fuzz $target: passed, $(grep -oE 'Done [0-9]+ runs' "$log" | tail -n 1)"
   else
-    failed=1
     say "fuzz $target: FAILED"
     tail -n 40 "$log"
+    return 1
   fi
+}
+
+# Each keeps one core busy: as many at once as there are.
+failed=0 running=0
+for target in "${targets[@]}"; do
+  if [[ $running -ge $(nproc) ]]; then
+    wait -n || failed=1
+    running=$((running - 1))
+  fi
+  fuzz "$target" &
+  running=$((running + 1))
+done
+while [[ $running -gt 0 ]]; do
+  wait -n || failed=1
+  running=$((running - 1))
 done
 exit "$failed"
