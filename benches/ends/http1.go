@@ -42,6 +42,7 @@ func serveHTTP1(connection net.Conn, reader *bufio.Reader) error {
 			return err
 		}
 		stats.http1.Add(1)
+		asked(request.URL.Path)
 		if err := writeHTTP1(writer, request, found); err != nil {
 			return err
 		}

@@ -178,6 +178,7 @@ func (s *server) head(read *http2.MetaHeadersFrame) error {
 	st.kind = kindOf(st.path)
 	s.streams[st.id] = st
 	stats.http2.Add(1)
+	asked(st.path)
 	for {
 		most := stats.streams.Load()
 		if int64(len(s.streams)) <= most || stats.streams.CompareAndSwap(most, int64(len(s.streams))) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net"
+	"strings"
 	"sync/atomic"
 )
 
@@ -16,6 +17,16 @@ var stats struct {
 	http1, http2, connectionsH2 atomic.Int64
 	// The most streams that any connection had at once: 1 means that nothing was multiplexed.
 	streams atomic.Int64
+	// Requests for scripts, which the cached scenarios ask for; what a proxy asks of its own accord
+	// beside them is not among them.
+	scripts atomic.Int64
+}
+
+// asked counts a request by its path.
+func asked(path string) {
+	if strings.HasSuffix(path, ".js") {
+		stats.scripts.Add(1)
+	}
 }
 
 func statistics() []byte {
@@ -23,6 +34,7 @@ func statistics() []byte {
 		"connections": stats.connections.Load(), "open": stats.open.Load(),
 		"connections_h2": stats.connectionsH2.Load(), "max_streams": stats.streams.Load(),
 		"requests_http1": stats.http1.Load(), "requests_http2": stats.http2.Load(),
+		"scripts": stats.scripts.Load(),
 	})
 	return text
 }

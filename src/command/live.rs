@@ -16,6 +16,7 @@ use crate::command::{USAGE, print, report};
 use crate::config::plan::Plan;
 use crate::config::zitadel::{Installation, authority, pieces};
 use crate::config::{self, Source};
+use crate::upstream::discovery;
 use crate::upstream::plan::{ClusterPlan, EndpointPlan, Protocol, TlsPlan};
 
 /// Answers without an instance and without a database (`internal/api/api.go`).
@@ -116,17 +117,17 @@ impl Questions {
             Findings { name: Arc::clone(&site.name), good: Vec::new(), bad: Vec::new() };
         let mut answering = None;
         if let Some(cluster) = self.cluster(&site.name) {
-            for endpoint in &cluster.endpoints {
-                match spoken(site, endpoint, &cluster.tls).await {
+            for (endpoint, tls) in endpoints(cluster, &mut findings.bad).await {
+                match spoken(site, &endpoint, &tls).await {
                     Ok(()) => {
                         findings.good.push(format!("{} answers", endpoint.name));
-                        answering = answering.or(Some((endpoint, &cluster.tls)));
+                        answering = answering.or(Some((endpoint, tls)));
                     }
                     Err(line) => findings.bad.push(line),
                 }
             }
         }
-        if let Some((endpoint, tls)) = answering {
+        if let Some((endpoint, tls)) = &answering {
             for host in
                 site.hosts.iter().filter_map(|host| Some((authority(host)?, site.origin(host)?)))
             {
@@ -137,8 +138,8 @@ impl Questions {
             }
         }
         if let Some(cluster) = self.cluster(&site.piece("login")) {
-            for endpoint in &cluster.endpoints {
-                match login(site, endpoint, &cluster.tls).await {
+            for (endpoint, tls) in endpoints(cluster, &mut findings.bad).await {
+                match login(site, &endpoint, &tls).await {
                     None => findings.good.push(format!("{} answers", endpoint.name)),
                     Some(line) => findings.bad.push(line),
                 }
@@ -146,6 +147,27 @@ impl Questions {
         }
         findings
     }
+}
+
+/// The endpoints of a cluster, those that are found now in the place of where they are found, each with
+/// how its certificate is judged. What cannot be found goes to `bad`.
+async fn endpoints(cluster: &ClusterPlan, bad: &mut Vec<String>) -> Vec<(EndpointPlan, TlsPlan)> {
+    let mut all = Vec::new();
+    for endpoint in &cluster.endpoints {
+        if !endpoint.address.is_source() {
+            all.push((endpoint.clone(), cluster.tls.clone()));
+            continue;
+        }
+        match discovery::once(endpoint, cluster.resolver).await {
+            Err(why) => bad.push(judge::not_found(&endpoint.name, &why)),
+            Ok(found) => all.extend(found.iter().map(|one| {
+                let mut tls = cluster.tls.clone();
+                tls.server_name = tls.server_name.or_else(|| one.server_name.clone());
+                (one.endpoint(endpoint.protocol), tls)
+            })),
+        }
+    }
+    all
 }
 
 /// Whether the endpoint speaks what is configured; else what it speaks instead.

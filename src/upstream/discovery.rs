@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::dns::Resolver;
-use super::plan::{Address, EndpointPlan};
+use super::plan::{Address, EndpointPlan, Protocol};
 use super::roster::Members;
 use crate::watch::{Watch, fingerprint, watch};
 
@@ -41,15 +41,35 @@ pub struct Found {
     pub server_name: Option<Box<str>>,
 }
 
+impl Found {
+    /// The endpoint that it is, spoken to as its source is.
+    pub fn endpoint(&self, protocol: Protocol) -> EndpointPlan {
+        let Self { host, port, .. } = self;
+        let shown = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+        let name = Arc::from(format!("{}://{shown}:{port}", protocol.scheme()));
+        let address = Address::Tcp { host: host.clone(), port: *port };
+        EndpointPlan { name, protocol, address }
+    }
+}
+
+/// What is found at a source now.
+///
+/// # Errors
+/// Why it cannot be found out.
+pub async fn once(
+    source: &EndpointPlan,
+    resolver: Option<SocketAddr>,
+) -> Result<BTreeSet<Found>, String> {
+    let asked = Asked::new(source, resolver).ask(&source.address).await;
+    asked.map(|(found, _)| found)
+}
+
 /// An answer, and when it is to be asked for anew.
 type Answer = Result<(BTreeSet<Found>, Instant), String>;
 
 /// Keeps one source of a cluster's endpoints up to date, until nobody has the cluster any more.
 pub async fn follow(members: Weak<Members>, source: EndpointPlan, resolver: Option<SocketAddr>) {
-    let mut asked = match &source.address {
-        Address::Dns { .. } | Address::Srv(_) => Asked::Dns { server: resolver, resolver: None },
-        _ => Asked::File(file::Reader::default()),
-    };
+    let mut asked = Asked::new(&source, resolver);
     let changed = Arc::new(Notify::new());
     let _watch = watched(&source, &changed);
     let mut known = None;
@@ -120,6 +140,13 @@ enum Asked {
 }
 
 impl Asked {
+    fn new(source: &EndpointPlan, server: Option<SocketAddr>) -> Self {
+        match &source.address {
+            Address::Dns { .. } | Address::Srv(_) => Self::Dns { server, resolver: None },
+            _ => Self::File(file::Reader::default()),
+        }
+    }
+
     async fn ask(&mut self, address: &Address) -> Answer {
         match (self, address) {
             (Self::Dns { server, resolver }, address) => {

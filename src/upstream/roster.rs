@@ -14,7 +14,7 @@ use super::availability;
 use super::discovery::{self, Found};
 use super::eject::Charge;
 use super::health;
-use super::plan::{Address, ClusterPlan, EndpointPlan};
+use super::plan::{ClusterPlan, EndpointPlan};
 use super::state::{EndpointState, Need};
 use super::tls::{self, Fault};
 use super::transport::Tls;
@@ -270,16 +270,9 @@ impl Members {
             Some(tls) => Some(tls.towards(found.server_name.as_ref().unwrap_or(&found.host))?),
             None => None,
         };
-        let Found { host, port, weight, .. } = found;
-        let shown = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-        let name = Arc::from(format!("{}://{shown}:{port}", protocol.scheme()));
-        let address = Address::Tcp { host: host.clone(), port: *port };
-        Some(Member {
-            state: self.roster.state(&self.plan.name, &name),
-            plan: EndpointPlan { name, protocol, address },
-            tls,
-            weight: *weight,
-        })
+        let plan = found.endpoint(protocol);
+        let state = self.roster.state(&self.plan.name, &plan.name);
+        Some(Member { state, plan, tls, weight: found.weight })
     }
 }
 

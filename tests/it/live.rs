@@ -2,7 +2,7 @@
 //! for each disagreement, with the setting to change.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::certs;
+use crate::support::dns::NameServer;
 
 /// Exit code and lines of `check --live`; `{cert}`, `{key}` and `{ca}` as elsewhere.
 fn check(yaml: &str) -> (i32, String) {
@@ -65,6 +66,37 @@ async fn settings_that_agree_are_ok_in_every_mode() {
         enabled.address()
     );
     assert_eq!(check(&text).0, 0, "{}", check(&text).1);
+}
+
+#[tokio::test]
+async fn whoever_is_found_in_a_file_or_by_dns_is_asked_and_a_source_itself_is_not() {
+    let standin = standin(Options { external_secure: false, ..Options::default() }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("endpoints.yaml");
+    std::fs::write(&file, format!("- {}\n", standin.address())).unwrap();
+    let text =
+        format!("zitadel: {{upstream: \"h2c+file:{}\", domain: localhost}}\n", file.display());
+    let (code, said) = check(&text);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(&format!("h2c://{} answers", standin.address())), "{said}");
+    std::fs::write(&file, "[]\n").unwrap();
+    let (code, said) = check(&text);
+    assert_eq!((code, said.lines().count()), (1, 1), "{said}");
+    assert!(said.contains("no endpoints are found at h2c+file:"), "{said}");
+    assert!(said.contains("(the list is empty)"), "{said}");
+    let names = NameServer::start();
+    let port = standin.address().port();
+    names.addresses("here.test", &[Ipv4Addr::LOCALHOST]);
+    names.targets("_zitadel._tcp.test", &[(1, 1, port, "here.test")]);
+    for source in [format!("h2c+dns://here.test:{port}"), "h2c+srv://_zitadel._tcp.test".into()] {
+        let text = format!(
+            "zitadel: {{upstream: \"{source}\", domain: localhost, resolver: \"{}\"}}\n",
+            names.address()
+        );
+        let (code, said) = check(&text);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains(&format!("h2c://127.0.0.1:{port} answers")), "{said}");
+    }
 }
 
 #[tokio::test]

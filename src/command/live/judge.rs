@@ -16,6 +16,11 @@ pub(super) fn unreachable(endpoint: &str, cause: &str) -> String {
     )
 }
 
+/// Where endpoints should be found, none are.
+pub(super) fn not_found(source: &str, why: &str) -> String {
+    format!("no endpoints are found at {source} ({why}): correct it, or what it names")
+}
+
 /// Somebody is there and speaks `protocol`, which is not what was configured; or it is, and only
 /// its certificate is not believed (`cause`).
 pub(super) fn speaks(
