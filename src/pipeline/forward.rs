@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod framing;
 pub mod headers;
 pub mod identity;
+mod leaving;
 pub mod deadline;
 pub mod expect;
 pub mod limit;
@@ -18,25 +19,20 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{EXPECT, HOST, HeaderValue};
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::{Request, Response};
 
-use self::headers::Passage;
+use self::leaving::Leaving;
 use self::limit::Watch;
 use self::relay::{Deadline, Relay};
 use self::retry::budget::Retries;
 use self::retry::peek::Peeked;
 use self::translate::Translation;
-use super::authority::Authority;
-use super::path::rewrite_path;
 use super::plan::{ForwardPlan, PathPattern};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange, Protocol};
 use crate::upstream::Answer;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::endpoint::Endpoint;
 
 /// Sends a request to its cluster and brings back the answer.
 ///
@@ -65,7 +61,8 @@ pub fn forward<'a>(
         let (body, watch) = limit::limit(&plan.limits, exchange.class, &parts.headers, body)?;
         let (translation, body) =
             translate::request(plan, exchange.class, &mut parts.headers, body);
-        let leaving = Leaving::new(plan, pattern, parts, exchange)?;
+        let way = (&*target.cluster, deadline);
+        let leaving = Leaving::new(plan, pattern, parts, way, exchange)?;
         let moved = Rc::clone(&exchange.bytes_in);
         let response = {
             let attempts = pin!(attempts::attempts(&leaving, target, body, deadline, exchange));
@@ -142,130 +139,4 @@ fn arrive(
     headers::edit(&mut parts.headers, &plan.response_headers);
     parts.extensions.clear();
     Ok(Response::from_parts(parts, body))
-}
-
-/// The authority that was asked for, in the route's own spelling where it has one.
-fn asked(parts: &http::request::Parts, exchange: &Exchange) -> Result<HeaderValue, Error> {
-    if let Some(authority) = &exchange.authority {
-        return Ok(authority.clone());
-    }
-    match parts.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str())
-            .map_err(|error| Error::with(Kind::BadRequest, error)),
-        None => Ok(parts.headers.get(HOST).ok_or(Kind::BadRequest)?.clone()),
-    }
-}
-
-/// A request's head as it leaves, before it is known to which endpoint.
-struct Leaving<'a> {
-    plan: &'a ForwardPlan,
-    method: Method,
-    version: Version,
-    headers: HeaderMap,
-    path: PathAndQuery,
-    extensions: Option<h2::ext::Protocol>,
-    asked: HeaderValue,
-    asked_port: Option<u16>,
-    authority: HeaderValue,
-    /// As the client has named it, which is most often the same, read already.
-    named: Option<http::uri::Authority>,
-}
-
-impl<'a> Leaving<'a> {
-    fn new(
-        plan: &'a ForwardPlan,
-        pattern: &PathPattern,
-        mut parts: http::request::Parts,
-        exchange: &Exchange,
-    ) -> Result<Self, Error> {
-        let asked = asked(&parts, exchange)?;
-        identity::settle(
-            &mut parts.headers,
-            &plan.identity,
-            &asked,
-            exchange.connection.trusted.is_some(),
-        );
-        let asked_port =
-            asked.to_str().ok().and_then(Authority::parse).and_then(|asked| asked.port);
-        let path = parts.uri.path_and_query().cloned();
-        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let path = rewrite_path(plan, pattern, &path)?.unwrap_or(path);
-        let authority = plan.authority.clone().unwrap_or_else(|| asked.clone());
-        debug_assert!(exchange.attempts == 0);
-        Ok(Self {
-            plan,
-            method: parts.method,
-            version: parts.version,
-            headers: parts.headers,
-            path,
-            extensions: parts.extensions.get::<h2::ext::Protocol>().cloned(),
-            asked,
-            asked_port,
-            authority,
-            named: parts.uri.authority().cloned(),
-        })
-    }
-
-    /// The head for one attempt.
-    fn head(
-        &self,
-        endpoint: &Endpoint,
-        h2: bool,
-        deadline: Option<Deadline>,
-        exchange: &Exchange,
-    ) -> Result<Request<()>, Error> {
-        let mut headers = self.headers.clone();
-        headers::request(
-            &mut headers,
-            &Passage {
-                received: self.version,
-                upstream_h2: h2,
-                class: exchange.class,
-                identity: exchange.identity(),
-                asked: &self.asked,
-                asked_port: self.asked_port,
-                authority: &self.authority,
-                request_id: exchange.request_id.as_deref(),
-            },
-        )?;
-        if expect::expects_continue(&self.headers) {
-            headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
-        } else {
-            headers.remove(EXPECT);
-        }
-        if let Some(Deadline { at, kind: Kind::Deadline }) = deadline {
-            let left = at.saturating_duration_since(tokio::time::Instant::now());
-            deadline::pass_on(exchange.class, &mut headers, left);
-        }
-        headers::edit(&mut headers, &self.plan.request_headers);
-        let mut request = Request::new(());
-        *request.method_mut() = self.method.clone();
-        *request.version_mut() = if h2 { Version::HTTP_2 } else { Version::HTTP_11 };
-        *request.uri_mut() = if h2 {
-            self.absolute(endpoint.plan.protocol.is_tls())?
-        } else {
-            Uri::from(self.path.clone())
-        };
-        *request.headers_mut() = headers;
-        if let Some(protocol) = &self.extensions {
-            request.extensions_mut().insert(protocol.clone());
-        }
-        Ok(request)
-    }
-
-    /// The target with its authority: HTTP/2's pseudo-header fields are made of it.
-    fn absolute(&self, tls: bool) -> Result<Uri, Error> {
-        let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
-        uri.authority = Some(match &self.named {
-            Some(named) if named.as_str().as_bytes() == self.authority.as_bytes() => named.clone(),
-            _ => self
-                .authority
-                .as_bytes()
-                .try_into()
-                .map_err(|error| Error::with(Kind::BadRequest, error))?,
-        });
-        uri.path_and_query = Some(self.path.clone());
-        Uri::from_parts(uri).map_err(|error| Error::with(Kind::BadRequest, error))
-    }
 }

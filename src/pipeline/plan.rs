@@ -320,6 +320,12 @@ pub struct HeaderEdits {
 }
 
 impl HeaderEdits {
+    /// Whether they say something of this header.
+    pub fn names(&self, name: &HeaderName) -> bool {
+        let added = self.set.iter().chain(&self.add).map(|(name, _)| name);
+        self.remove.iter().chain(added).any(|one| one == name)
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()

@@ -12,6 +12,7 @@ use super::attempt::Attempt;
 use super::balance::{self, Choice};
 use super::eject;
 use super::endpoint::Endpoint;
+use super::plan::Protocol;
 use super::roster::{Member, Members};
 use super::state::{Health, Need};
 use super::{Answer, http1, http2};
@@ -140,6 +141,13 @@ impl Cluster {
         }
     }
 
+    /// What every endpoint speaks, where it is the same.
+    pub fn protocol(&self) -> Option<Protocol> {
+        let mut all = self.members.plan.endpoints.iter().map(|endpoint| endpoint.protocol);
+        let first = all.next()?;
+        all.all(|other| other == first).then_some(first)
+    }
+
     /// The key of an exchange, where the cluster leads exchanges by one.
     pub fn key(&self, headers: &HeaderMap, client: Option<IpAddr>) -> Option<u64> {
         balance::key(self.members.plan.hash.as_ref()?, headers, client)
@@ -264,7 +272,7 @@ fn fitness(endpoint: &Endpoint, need: Need) -> Option<Fitness> {
 /// Of the way there and of the wait for the answer's head.
 pub async fn send(
     mut attempt: Attempt,
-    head: Request<()>,
+    head: &Request<()>,
     body: Body,
     interim: Option<&Interim>,
 ) -> Result<Response<Answer>, Error> {
@@ -278,7 +286,7 @@ pub async fn send(
         }
     } else {
         // Boxed: the larger of the two ways, and the rarer.
-        Box::pin(http1(endpoint, head, body, interim)).await
+        Box::pin(http1(endpoint, head.clone(), body, interim)).await
     };
     drop(carried);
     attempt.settle(outcome)

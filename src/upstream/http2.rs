@@ -257,12 +257,12 @@ fn no_preface(error: Option<Http2Error>) -> Error {
 /// may have come. An error of the request's own body is returned as it is.
 pub async fn send(
     lease: Lease,
-    head: Request<()>,
+    head: &Request<()>,
     body: Body,
     interim: Option<&Interim>,
 ) -> Result<Response<Answer>, Error> {
     let ends = http_body::Body::is_end_stream(&body);
-    let sent = lease.connection.requests.send(&head, ends);
+    let sent = lease.connection.requests.send(head, ends);
     // Nothing was put on the wire: whatever the reason, it may be sent elsewhere.
     let (sender, receiver) = sent.map_err(|error| {
         lease.connection.retire();

@@ -1,6 +1,7 @@
 //! Tries endpoints until one has answered, as long as `retry` allows; what is decided there is done
 //! here.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -10,10 +11,11 @@ use std::time::Duration;
 use http::{Request, Response, StatusCode};
 use tokio::time::Instant;
 
+use super::leaving::Leaving;
 use super::relay::Deadline;
 use super::retry::budget::Held;
 use super::retry::{self, Failed, Next, peek, reads};
-use super::{Arrived, Far, Leaving, Target, expect, translate, websocket};
+use super::{Arrived, Far, Target, expect, translate, websocket};
 use crate::body::Body;
 use crate::body::replay::Replay;
 use crate::error::{Error, Kind};
@@ -23,6 +25,7 @@ use crate::upstream::Answer;
 use crate::upstream::attempt::Attempt;
 use crate::upstream::cluster::{Ask, send};
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::plan::Protocol;
 use crate::upstream::state::Need;
 
 /// Sends a request until an endpoint has answered it.
@@ -41,7 +44,7 @@ pub(super) async fn attempts(
         // Boxed: rare, and large enough to weigh on every exchange.
         return Box::pin(switch(leaving, target, body, deadline, exchange)).await;
     }
-    let (body, interim) = if expect::expects_continue(&leaving.headers) {
+    let (body, interim) = if leaving.expects {
         let (body, interim) = expect::gate(body, exchange.interim.take());
         (body, Some(interim))
     } else {
@@ -50,7 +53,7 @@ pub(super) async fn attempts(
     exchange.interim = interim;
     // A body that is not there needs no keeping.
     let replay = (!http_body::Body::is_end_stream(&body)).then(|| Replay::new(body));
-    let mut tries = Tries::new(leaving, target, deadline, exchange);
+    let mut tries = Tries::new(leaving, target, deadline);
     // An answer that says its server is away, for when nobody has a better one.
     let mut spare: Option<Arrived> = None;
     loop {
@@ -89,13 +92,14 @@ async fn switch(
     deadline: Option<Deadline>,
     exchange: &mut Exchange,
 ) -> Result<Arrived, Error> {
-    let mut tries = Tries::new(leaving, target, deadline, exchange);
+    let mut tries = Tries::new(leaving, target, deadline);
     loop {
         let (endpoint, error) = match tries.choose(&tries.asked, exchange.class) {
             Err(error) => (None, error),
             Ok(attempt) => {
                 let endpoint = Rc::clone(attempt.endpoint());
-                let head = leaving.head(&endpoint, false, deadline, exchange)?;
+                // Whatever the endpoint speaks besides: an upgrade is HTTP/1.1's.
+                let head = leaving.head(Protocol::Http, deadline, exchange)?.into_owned();
                 count(&endpoint, exchange);
                 match websocket::open(attempt, head).await {
                     Ok(response) => {
@@ -132,8 +136,6 @@ struct Tries<'a> {
     leaving: &'a Leaving<'a>,
     target: &'a Target,
     deadline: Option<Deadline>,
-    /// Where the cluster balances by hash.
-    key: Option<u64>,
     /// Endpoints that were asked since the last pause.
     asked: Vec<Rc<Endpoint>>,
     sent: u32,
@@ -144,17 +146,11 @@ struct Tries<'a> {
 }
 
 impl<'a> Tries<'a> {
-    fn new(
-        leaving: &'a Leaving<'a>,
-        target: &'a Target,
-        deadline: Option<Deadline>,
-        exchange: &Exchange,
-    ) -> Self {
+    fn new(leaving: &'a Leaving<'a>, target: &'a Target, deadline: Option<Deadline>) -> Self {
         Self {
             leaving,
             target,
             deadline,
-            key: target.cluster.key(&leaving.headers, exchange.client),
             asked: Vec::new(),
             sent: 0,
             pauses: 0,
@@ -167,7 +163,7 @@ impl<'a> Tries<'a> {
     fn choose(&self, asked: &[Rc<Endpoint>], class: Class) -> Result<Attempt, Error> {
         let deadline = self.deadline.map(|deadline| deadline.at);
         let need = Need::of(class, self.leaving.path.path());
-        let ask = Ask { tried: asked, key: self.key, deadline, ..Ask::first(need) };
+        let ask = Ask { tried: asked, key: self.leaving.key, deadline, ..Ask::first(need) };
         Ok(self.target.cluster.pick(&ask)?)
     }
 
@@ -181,7 +177,7 @@ impl<'a> Tries<'a> {
         let (head, body) = self.ready(&endpoint, replay, exchange)?;
         count(&endpoint, exchange);
         let interim = exchange.interim.clone();
-        let first = send(attempt, head, body, interim.as_ref());
+        let first = send(attempt, &head, body, interim.as_ref());
         let (endpoint, outcome) = match self.leaving.plan.retry.hedge {
             Some(after) if self.may_hedge(exchange) => {
                 let hedged = self.hedged(Rc::clone(&endpoint), first, after, replay, exchange);
@@ -204,15 +200,15 @@ impl<'a> Tries<'a> {
         endpoint: &Endpoint,
         replay: Option<&Replay>,
         exchange: &Exchange,
-    ) -> Result<(Request<()>, Body), Error> {
-        let h2 = endpoint.plan.protocol.is_h2();
-        if !h2
+    ) -> Result<(Cow<'a, Request<()>>, Body), Error> {
+        let protocol = endpoint.plan.protocol;
+        if !protocol.is_h2()
             && (exchange.class == Class::Grpc
                 || translate::applies(self.leaving.plan, exchange.class))
         {
             return Err(Error::new(Kind::NotHttp2));
         }
-        let head = self.leaving.head(endpoint, h2, self.deadline, exchange)?;
+        let head = self.leaving.head(protocol, self.deadline, exchange)?;
         let body = match replay {
             None => Body::Empty,
             Some(replay) => Body::Replay(replay.again().ok_or(Kind::Reset)?),
@@ -344,7 +340,7 @@ impl<'a> Tries<'a> {
         other.hedged();
         exchange.attempts += 1;
         let interim = exchange.interim.clone();
-        let mut second = pin!(send(attempt, head, body, interim.as_ref()));
+        let mut second = pin!(send(attempt, &head, body, interim.as_ref()));
         let (won, outcome) = tokio::select! {
             biased;
             outcome = first.as_mut() => match outcome {

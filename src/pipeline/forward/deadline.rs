@@ -44,7 +44,8 @@ pub fn pass_on(class: Class, headers: &mut HeaderMap, left: Duration) {
     }
 }
 
-fn field(class: Class) -> Option<&'static HeaderName> {
+/// The field in which a caller says how long it waits.
+pub fn field(class: Class) -> Option<&'static HeaderName> {
     match class {
         Class::Grpc | Class::GrpcWeb | Class::GrpcWebText => Some(&GRPC_TIMEOUT),
         Class::Connect | Class::ConnectStream => Some(&CONNECT_TIMEOUT_MS),
