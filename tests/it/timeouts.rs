@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ravelin::standin::Blackhole;
+use ravelin::standin::{Blackhole, Options, Standin};
 
 use crate::support::faults::{Http1, config, eventually, get, http1, post, soon, with, within};
 use crate::support::h2::{Client, read};
@@ -156,6 +156,25 @@ async fn upstream_is_told_what_is_left_of_the_deadline() {
     let seen = standin.requests().pop().unwrap();
     let told: u64 = seen.headers["connect-timeout-ms"].to_str().unwrap().parse().unwrap();
     assert!((4000..=5000).contains(&told), "{told}");
+}
+
+#[tokio::test]
+async fn a_request_that_was_held_tells_upstream_what_is_left_then() {
+    let address = standin().await.address();
+    let ravelin = before(&format!("h2c://{address}"), "health: tcp", "retry: {hold: 5s}\n");
+    // So that it is not even tried before it is back.
+    let endpoint = ravelin.roster().find(None, None).remove(0);
+    eventually("down", || endpoint.is_down()).await;
+    let client = Client::plain(ravelin.plain()).await;
+    let held = client.grpc(UNARY, &[("grpc-timeout", "8S")], b"m");
+    let starting = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        Standin::start(Options { address, ..Options::default() }).await.unwrap()
+    };
+    let (answer, standin) = soon("held", futures_util::future::join(held, starting)).await;
+    assert_eq!(answer.unwrap().trailer("grpc-status"), "0");
+    let left = left(&standin.requests()[0]);
+    assert!(left <= Duration::from_millis(7_600), "{left:?}");
 }
 
 #[tokio::test]

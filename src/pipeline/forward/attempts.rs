@@ -99,7 +99,7 @@ async fn switch(
             Ok(attempt) => {
                 let endpoint = Rc::clone(attempt.endpoint());
                 // Whatever the endpoint speaks besides: an upgrade is HTTP/1.1's.
-                let head = leaving.head(Protocol::Http, deadline, exchange)?.into_owned();
+                let head = leaving.head(Protocol::Http, true, deadline, exchange)?.into_owned();
                 count(&endpoint, exchange);
                 match websocket::open(attempt, head).await {
                     Ok(response) => {
@@ -208,7 +208,8 @@ impl<'a> Tries<'a> {
         {
             return Err(Error::new(Kind::NotHttp2));
         }
-        let head = self.leaving.head(protocol, self.deadline, exchange)?;
+        let waited = exchange.attempts > 0 || self.pauses > 0;
+        let head = self.leaving.head(protocol, waited, self.deadline, exchange)?;
         let body = match replay {
             None => Body::Empty,
             Some(replay) => Body::Replay(replay.again().ok_or(Kind::Reset)?),

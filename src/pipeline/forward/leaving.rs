@@ -87,16 +87,18 @@ impl<'a> Leaving<'a> {
         Ok(leaving)
     }
 
-    /// The head for one attempt at an endpoint that is spoken to so.
+    /// The head for one attempt at an endpoint that is spoken to so. `waited`: some time has passed since
+    /// it was made, of which upstream is told.
     pub(super) fn head(
         &self,
         protocol: Protocol,
+        waited: bool,
         deadline: Option<Deadline>,
         exchange: &Exchange,
     ) -> Result<Cow<'_, Request<()>>, Error> {
         match &self.fields {
             Fields::Leave(made_for, head) if *made_for == protocol => {
-                if exchange.attempts == 0 {
+                if !waited {
                     return Ok(Cow::Borrowed(head));
                 }
                 let mut again = Request::clone(head);
