@@ -16,6 +16,8 @@ use crate::upstream::transport::is_local;
 
 /// How often it is looked at: no server restarts faster.
 const LOOK: Duration = Duration::from_millis(200);
+/// Nobody means longer, and no clock can be set to all that may be asked for.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 /// A connect that takes this long says nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -52,7 +54,7 @@ impl Drained {
         lasting: Duration,
     ) {
         let state = Arc::clone(endpoint);
-        let until = Instant::now() + lasting;
+        let until = Instant::now() + lasting.min(LONGEST);
         let watching = tokio::spawn(async move {
             let why = match timeout_at(until, back(&state, plan.as_ref())).await {
                 Ok(()) => "it has been away and is back",
@@ -198,6 +200,7 @@ mod tests {
         sleep(Duration::from_secs(2)).await;
         assert!(!state.is_draining());
         state.set_draining(true);
+        drained.watch(&state, None, Duration::MAX);
         drained.watch(&state, None, Duration::from_secs(10));
         drained.forget(&state);
         sleep(Duration::from_secs(60)).await;
