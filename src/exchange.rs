@@ -15,7 +15,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use tokio::time::Instant;
 
-pub use self::connection::{Client, Connection, Ending, Identity, Stage, Tls};
+pub use self::connection::{Client, Connection, Ending, Identity, Tls};
 pub use self::words::{CacheUse, Class, Protocol};
 use crate::error::Kind;
 

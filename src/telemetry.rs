@@ -30,9 +30,7 @@ pub struct Telemetry {
     pub access: AccessLog,
     /// What all workers' counters add up to, and the ids to count under.
     pub metrics: Arc<Metrics>,
-    /// Whether what ends from now on ends because the worker does.
-    leaving: Cell<bool>,
-    /// Exchanges that ended so.
+    /// Exchanges that the worker has cut.
     cut: Cell<u64>,
 }
 
@@ -44,13 +42,7 @@ impl Telemetry {
     ) -> impl FnOnce() -> Self + Send + 'static {
         let metrics = Arc::clone(metrics);
         let shard = metrics.shard();
-        move || Self {
-            shard: Rc::new(shard),
-            access,
-            metrics,
-            leaving: Cell::new(false),
-            cut: Cell::new(0),
-        }
+        move || Self { shard: Rc::new(shard), access, metrics, cut: Cell::new(0) }
     }
 
     /// Hands over what has been collected; called some times a second.
@@ -58,21 +50,14 @@ impl Telemetry {
         self.access.flush();
     }
 
-    /// The worker waits no longer: exchanges that are dropped from now on were cut by it.
-    pub fn leaves(&self) {
-        self.leaving.set(true);
-    }
-
     /// How many exchanges the worker has cut.
     pub fn cut(&self) -> u64 {
         self.cut.get()
     }
 
-    /// An exchange was dropped before its end; whether the worker did it.
-    fn dropped(&self) -> bool {
-        let cut = self.leaving.get();
-        self.cut.set(self.cut.get() + u64::from(cut));
-        cut
+    /// An exchange was dropped before its end, by us or by its client.
+    fn dropped(&self, by_us: bool) {
+        self.cut.set(self.cut.get() + u64::from(by_us));
     }
 
     /// A connection that is open until the guard is dropped.

@@ -114,20 +114,21 @@ pub fn spawn(
             .enable_all()
             .build_local(tokio::runtime::LocalOptions::default())?;
         let telemetry = Rc::new(telemetry());
-        runtime.block_on(run(index, live, told, Rc::clone(&telemetry)));
+        let before = runtime.block_on(run(index, live, told, Rc::clone(&telemetry)));
         // What is cut ends, and is recorded, with the runtime that carries it.
         drop(runtime);
-        Ok(telemetry.cut())
+        Ok(telemetry.cut() - before)
     })?;
     Ok(Worker { orders, thread })
 }
 
+/// Until it is told to leave; how many exchanges had been cut before that, with listeners that were closed.
 async fn run(
     index: usize,
     live: Arc<Live>,
     mut orders: mpsc::UnboundedReceiver<Order>,
     telemetry: Rc<Telemetry>,
-) {
+) -> u64 {
     let service = Rc::new(Composed::new(&live, &telemetry));
     drop(live);
     let connections = Rc::new(Connections::default());
@@ -182,9 +183,10 @@ async fn run(
     };
     if let Some(why) = why {
         tracing::warn!(why, connections = connections.count(), "cutting what is left");
-        telemetry.leaves();
+        connections.cut_all();
     }
     telemetry.tick();
+    telemetry.cut()
 }
 
 /// Also when nobody is left to tell.

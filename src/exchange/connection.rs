@@ -1,6 +1,8 @@
 //! The facts of a client's connection, which all of its exchanges share.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -110,38 +112,41 @@ pub struct Connection {
 }
 
 /// Tells a connection, and what runs on it, that it is to end when it can: Ravelin leaves, or its
-/// listener does.
+/// listener does. And whether Ravelin has cut what it carried, which is then no client's doing.
 #[derive(Clone, Debug)]
-pub struct Ending(watch::Receiver<Stage>);
-
-/// How far a connection is from its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// It serves.
-    Serving,
-    /// It ends when what it carries is done.
-    Leaving,
-    /// Its grace is over: what it still carries is cut by Ravelin, and no client's doing.
-    Cut,
+pub struct Ending {
+    told: watch::Receiver<bool>,
+    cut: Rc<Cell<bool>>,
 }
 
 impl Ending {
-    /// Both ends, of connections that serve.
-    pub fn channel() -> (watch::Sender<Stage>, Self) {
-        let (tell, told) = watch::channel(Stage::Serving);
-        (tell, Self(told))
+    /// Both ends: sending true tells.
+    pub fn channel() -> (watch::Sender<bool>, Self) {
+        let (tell, told) = watch::channel(false);
+        (tell, Self { told, cut: Rc::default() })
+    }
+
+    /// The same for the connections that come after: these are told apart, and cut together.
+    pub fn renewed(&self) -> (watch::Sender<bool>, Self) {
+        let (tell, next) = Self::channel();
+        (tell, Self { cut: Rc::clone(&self.cut), ..next })
     }
 
     /// Ready when it is told; never, where whoever could tell is gone.
     pub async fn told(mut self) {
-        if self.0.wait_for(|stage| *stage != Stage::Serving).await.is_err() {
+        if self.told.wait_for(|told| *told).await.is_err() {
             std::future::pending().await
         }
     }
 
-    /// Whether its grace is over.
+    /// Its grace is over: what ends from now on was cut by Ravelin.
+    pub fn cut(&self) {
+        self.cut.set(true);
+    }
+
+    /// Whether it was cut.
     pub fn is_cut(&self) -> bool {
-        *self.0.borrow() == Stage::Cut
+        self.cut.get()
     }
 }
 

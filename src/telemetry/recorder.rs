@@ -185,8 +185,8 @@ impl Drop for Recorder {
         }
         if !self.finished && self.failure.is_none() {
             let cut = self.exchange.cut.as_ref().and_then(|cut| cut.take());
-            let by_leaving = self.telemetry.dropped();
-            let by_us = by_leaving || self.exchange.connection.ending.is_cut();
+            let by_us = self.exchange.connection.ending.is_cut();
+            self.telemetry.dropped(by_us);
             let otherwise = if by_us { Kind::Cut } else { Kind::ClientGone };
             self.failure = Some((cut.unwrap_or(otherwise), None));
         }

@@ -15,15 +15,13 @@ use crate::downstream::accept::{Waiting, accept_loop};
 use crate::downstream::connection::{Listening, serve};
 use crate::downstream::exchange::Service;
 use crate::downstream::stream::Stream;
-use crate::exchange::{Ending, Stage};
+use crate::exchange::Ending;
 use crate::telemetry::Telemetry;
 
 /// A listener that is accepted on.
 pub(super) struct Opened<S> {
     id: u64,
     current: Rc<RefCell<Current<S>>>,
-    /// Ways to connections that were told something else before, while there are any.
-    earlier: RefCell<Vec<watch::Sender<Stage>>>,
     stop: watch::Sender<Option<Waiting>>,
     accepting: Vec<JoinHandle<std::io::Result<()>>>,
     connections: Rc<Connections>,
@@ -32,13 +30,17 @@ pub(super) struct Opened<S> {
 /// What the next connection is told.
 struct Current<S> {
     listening: Rc<Listening<S>>,
-    /// For all connections that were told the same.
-    leave: watch::Sender<Stage>,
+    /// Turns true for all connections that were told the same.
+    leave: watch::Sender<bool>,
 }
 
 impl<S: Service + 'static> Current<S> {
-    fn new(told: Told, service: &Rc<S>, telemetry: &Rc<Telemetry>) -> Self {
-        let (leave, drain) = Ending::channel();
+    fn new(
+        told: Told,
+        (leave, drain): (watch::Sender<bool>, Ending),
+        service: &Rc<S>,
+        telemetry: &Rc<Telemetry>,
+    ) -> Self {
         let listening = Rc::new(Listening {
             id: telemetry.metrics.listener(&told.plan.name),
             plan: told.plan,
@@ -58,7 +60,8 @@ impl<S: Service + 'static> Opened<S> {
         telemetry: &Rc<Telemetry>,
         connections: &Rc<Connections>,
     ) -> Self {
-        let current = Rc::new(RefCell::new(Current::new(ground.told, service, telemetry)));
+        let current = Current::new(ground.told, Ending::channel(), service, telemetry);
+        let current = Rc::new(RefCell::new(current));
         let (stop, stopped) = watch::channel(None);
         let id = ground.id;
         let accepting = ground.sockets.into_iter().map(|socket| {
@@ -74,8 +77,7 @@ impl<S: Service + 'static> Opened<S> {
             tokio::task::spawn_local(accept_loop(socket, Arc::clone(&ground.gate), stop, take))
         });
         let accepting = accepting.collect();
-        let earlier = RefCell::default();
-        Self { id, current, earlier, stop, accepting, connections: Rc::clone(connections) }
+        Self { id, current, stop, accepting, connections: Rc::clone(connections) }
     }
 
     pub(super) const fn id(&self) -> u64 {
@@ -84,42 +86,32 @@ impl<S: Service + 'static> Opened<S> {
 
     /// What connections are told from now on; those told otherwise are asked to go.
     pub(super) fn tell(&self, told: Told, service: &Rc<S>, telemetry: &Rc<Telemetry>) {
-        let next = Current::new(told, service, telemetry);
+        let ending = self.current.borrow().listening.drain.renewed();
+        let next = Current::new(told, ending, service, telemetry);
         let last = self.current.replace(next);
-        last.leave.send_replace(Stage::Leaving);
-        let mut earlier = self.earlier.borrow_mut();
-        earlier.retain(|leave| !leave.is_closed());
-        earlier.push(last.leave);
+        last.leave.send_replace(true);
     }
 
     /// Accepts no more; what is carried may end within `grace`.
     pub(super) fn close(self, grace: Duration) {
         tokio::task::spawn_local(async move {
             let (id, connections) = (self.id, Rc::clone(&self.connections));
-            let told = self.leave(Waiting::Take).await;
+            self.leave(Waiting::Take).await;
             tokio::time::sleep(grace).await;
-            // First of all, so that records tell whose doing it is.
-            for leave in told {
-                leave.send_replace(Stage::Cut);
-            }
             connections.cut(id);
         });
     }
 
-    /// Accepts no more, and asks every connection to go. Returns the ways to all of them.
-    pub(super) async fn leave(self, waiting: Waiting) -> Vec<watch::Sender<Stage>> {
+    /// Accepts no more, and asks every connection to go.
+    pub(super) async fn leave(self, waiting: Waiting) {
         self.stop.send_replace(Some(waiting));
         // Before the last ones are taken, so that they know from their beginning.
-        let leave = self.current.borrow().leave.clone();
-        leave.send_replace(Stage::Leaving);
+        self.current.borrow().leave.send_replace(true);
         for accepting in self.accepting {
             if let Ok(Err(error)) = accepting.await {
                 tracing::error!(%error, "a listener ended badly");
             }
         }
-        let mut told = self.earlier.into_inner();
-        told.push(leave);
-        told
     }
 }
 
@@ -128,12 +120,19 @@ async fn told_to_stop(mut stop: watch::Receiver<Option<Waiting>>) -> Waiting {
     told.ok().and_then(|told| *told).unwrap_or(Waiting::Take)
 }
 
+/// A connection: its listener's number, and how to cut it.
+struct Carried {
+    listener: u64,
+    ending: Ending,
+    task: AbortHandle,
+}
+
 /// Every connection that a worker carries.
 #[derive(Default)]
 pub(super) struct Connections {
     next: Cell<u64>,
-    /// By number: its listener's, and how to cut it.
-    open: RefCell<HashMap<u64, (u64, AbortHandle)>>,
+    /// By number.
+    open: RefCell<HashMap<u64, Carried>>,
     less: Notify,
 }
 
@@ -149,27 +148,36 @@ impl Connections {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
         let one = One(number, Rc::clone(self));
+        let ending = listening.drain.clone();
         let serving = serve(listening, stream, peer, permit);
         let task = tokio::task::spawn_local(async move {
             serving.await;
             drop(one);
         });
-        self.open.borrow_mut().insert(number, (listener, task.abort_handle()));
+        let carried = Carried { listener, ending, task: task.abort_handle() };
+        self.open.borrow_mut().insert(number, carried);
     }
 
     /// Ends those of a listener, whatever they carry.
     fn cut(&self, listener: u64) {
         let open = self.open.borrow();
-        let left: Vec<_> = open.values().filter(|(of, _)| *of == listener).collect();
+        let left: Vec<_> = open.values().filter(|one| one.listener == listener).collect();
         if !left.is_empty() {
             tracing::warn!(
                 connections = left.len(),
                 "the grace of a closed listener is over: cutting what is left"
             );
         }
-        for (_, connection) in left {
-            connection.abort();
+        for Carried { ending, task, .. } in left {
+            // First, so that records tell whose doing it is.
+            ending.cut();
+            task.abort();
         }
+    }
+
+    /// Whatever they carry was cut by Ravelin, once the runtime that carries them goes.
+    pub(super) fn cut_all(&self) {
+        self.open.borrow().values().for_each(|one| one.ending.cut());
     }
 
     pub(super) fn count(&self) -> usize {

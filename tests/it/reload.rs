@@ -155,7 +155,7 @@ async fn what_a_closed_listener_cuts_is_recorded_as_cut_also_what_was_told_somet
     let standin = standin().await;
     let yaml = before(&standin, "shutdown: {grace: 300ms}\n");
     let plus = |listener: &str| yaml.replace("listeners:\n", &format!("listeners:\n{listener}"));
-    let process = Process::start(&plus("  - {name: more, address: \"127.0.0.1:0\"}\n")).await;
+    let mut process = Process::start(&plus("  - {name: more, address: \"127.0.0.1:0\"}\n")).await;
     let address = process.address("more");
     let stalled = |client: Client| async move {
         let request = get("localhost", "/bytes/10");
@@ -188,6 +188,10 @@ async fn what_a_closed_listener_cuts_is_recorded_as_cut_also_what_was_told_somet
         }
     })
     .await;
+    // What leaving cuts is another matter, and here it is nothing.
+    process.signal("TERM");
+    assert_eq!(within(10.0, "it leaves", process.exit()).await, Some(0));
+    assert_eq!((process.heard("drained"), process.heard("left:")), (1, 0));
 }
 
 async fn process_get(process: &Process, path: &str) -> u16 {

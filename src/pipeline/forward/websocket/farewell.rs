@@ -161,7 +161,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::exchange::Stage;
 
     /// A frame with so much payload, masked or not.
     fn frame(opcode: u8, payload: usize, masked: bool) -> Vec<u8> {
@@ -235,7 +234,7 @@ mod tests {
         assert!(matches!(next(&mut farewell).await, Next::Carry));
         let two = [frame(1, 10, false), frame(1, 10, false)].concat();
         assert_eq!(farewell.carried(&two[..6]), 6);
-        leave.send_replace(Stage::Leaving);
+        leave.send_replace(true);
         assert!(matches!(next(&mut farewell).await, Next::Carry), "in the middle of a frame");
         assert_eq!(farewell.carried(&two[6..]), 6, "up to its end");
         assert!(matches!(next(&mut farewell).await, Next::Say(said) if said == GOING_AWAY));
