@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::dns::Resolver;
-use super::plan::{Address, EndpointPlan, Protocol};
+use super::plan::{Address, EndpointPlan, Protocol, authority};
 use super::roster::Members;
 use crate::watch::{Watch, fingerprint, watch};
 
@@ -44,10 +44,8 @@ pub struct Found {
 impl Found {
     /// The endpoint that it is, spoken to as its source is.
     pub fn endpoint(&self, protocol: Protocol) -> EndpointPlan {
-        let Self { host, port, .. } = self;
-        let shown = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-        let name = Arc::from(format!("{}://{shown}:{port}", protocol.scheme()));
-        let address = Address::Tcp { host: host.clone(), port: *port };
+        let name = format!("{}://{}", protocol.scheme(), authority(&self.host, self.port)).into();
+        let address = Address::Tcp { host: self.host.clone(), port: self.port };
         EndpointPlan { name, protocol, address }
     }
 }
@@ -60,7 +58,7 @@ pub async fn once(
     source: &EndpointPlan,
     resolver: Option<SocketAddr>,
 ) -> Result<BTreeSet<Found>, String> {
-    let asked = Asked::new(source, resolver).ask(&source.address).await;
+    let asked = Asked::new(resolver).ask(&source.address).await;
     asked.map(|(found, _)| found)
 }
 
@@ -69,7 +67,7 @@ type Answer = Result<(BTreeSet<Found>, Instant), String>;
 
 /// Keeps one source of a cluster's endpoints up to date, until nobody has the cluster any more.
 pub async fn follow(members: Weak<Members>, source: EndpointPlan, resolver: Option<SocketAddr>) {
-    let mut asked = Asked::new(&source, resolver);
+    let mut asked = Asked::new(resolver);
     let changed = Arc::new(Notify::new());
     let _watch = watched(&source, &changed);
     let mut known = None;
@@ -128,45 +126,36 @@ fn tell(
 }
 
 /// How a source is asked.
-enum Asked {
-    Dns {
-        /// In the place of the system's.
-        server: Option<SocketAddr>,
-        /// Made anew after a failure: the system's name servers may be others by then (a laptop in
-        /// another network, a container that was not given any yet).
-        resolver: Option<Box<Resolver>>,
-    },
-    File(file::Reader),
+#[derive(Default)]
+struct Asked {
+    /// The name server in the place of the system's.
+    server: Option<SocketAddr>,
+    /// Made anew after a failure: the system's name servers may be others by then (a laptop in another
+    /// network, a container that was not given any yet).
+    resolver: Option<Box<Resolver>>,
+    file: file::Reader,
 }
 
 impl Asked {
-    fn new(source: &EndpointPlan, server: Option<SocketAddr>) -> Self {
-        match &source.address {
-            Address::Dns { .. } | Address::Srv(_) => Self::Dns { server, resolver: None },
-            _ => Self::File(file::Reader::default()),
-        }
+    fn new(server: Option<SocketAddr>) -> Self {
+        Self { server, ..Self::default() }
     }
 
     async fn ask(&mut self, address: &Address) -> Answer {
-        match (self, address) {
-            (Self::Dns { server, resolver }, address) => {
-                let now = match resolver.take() {
-                    Some(resolver) => resolver,
-                    None => Box::new(Resolver::new(*server)?),
-                };
-                let (found, until) = match address {
-                    Address::Dns { host, port } => now.addresses(host, *port).await?,
-                    Address::Srv(name) => now.service(name).await?,
-                    _ => return Err("it is no name".into()),
-                };
-                *resolver = Some(now);
-                Ok((found, asked_again(until)))
-            }
-            (Self::File(reader), Address::File(path)) => {
-                Ok((reader.read(path.clone()).await?, Instant::now() + LOOK))
-            }
-            _ => Err("it is no source of endpoints".into()),
+        if let Address::File(path) = address {
+            return Ok((self.file.read(path.clone()).await?, Instant::now() + LOOK));
         }
+        let resolver = match self.resolver.take() {
+            Some(resolver) => resolver,
+            None => Box::new(Resolver::new(self.server)?),
+        };
+        let (found, until) = match address {
+            Address::Dns { host, port } => resolver.addresses(host, *port).await?,
+            Address::Srv(name) => resolver.service(name).await?,
+            _ => return Err("it is no source of endpoints".into()),
+        };
+        self.resolver = Some(resolver);
+        Ok((found, asked_again(until)))
     }
 }
 

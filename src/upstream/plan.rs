@@ -161,6 +161,11 @@ impl Address {
     }
 }
 
+/// `host:port`, an IPv6 address in brackets (RFC 3986 §3.2.2).
+pub fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 /// How an endpoint is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::judge::{self, Finding};
 use crate::error::Kind;
-use crate::upstream::plan::{Address, Check, EndpointPlan};
+use crate::upstream::plan::{self, Address, Check, EndpointPlan};
 use crate::upstream::roster::Member;
 use crate::upstream::transport::{self, Wire};
 
@@ -245,11 +245,8 @@ fn addressed(mut request: Request<Bytes>, endpoint: &EndpointPlan) -> Request<By
     let named = request.headers_mut().remove(HOST);
     let authority = match (named, &endpoint.address) {
         (Some(host), _) => host,
-        (None, Address::Tcp { host, port }) => {
-            let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-            HeaderValue::try_from(format!("{host}:{port}"))
-                .unwrap_or(HeaderValue::from_static("localhost"))
-        }
+        (None, Address::Tcp { host, port }) => HeaderValue::try_from(plan::authority(host, *port))
+            .unwrap_or(HeaderValue::from_static("localhost")),
         (None, _) => HeaderValue::from_static("localhost"),
     };
     if !endpoint.protocol.is_h2() {
