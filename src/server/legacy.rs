@@ -1,5 +1,5 @@
-//! Sockets that somebody else has opened for us: the process before this one, or systemd. Decides
-//! which of them is which listener's.
+//! What somebody else leaves to us: sockets, of the process before this one or of systemd, of which
+//! it is decided here whose they are, and endpoints that stay drained.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

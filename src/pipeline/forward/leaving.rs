@@ -41,7 +41,7 @@ enum Fields {
     /// As they came: endpoints of several protocols get different ones.
     Came(HeaderMap),
     /// As they leave, whichever endpoint it is: nothing of them is copied for the first.
-    Leave(Protocol, Box<Request<()>>),
+    Leave(Box<Request<()>>),
 }
 
 impl<'a> Leaving<'a> {
@@ -80,7 +80,7 @@ impl<'a> Leaving<'a> {
         leaving.fields = match protocol {
             Some(protocol) => {
                 let head = leaving.made(parts.headers, protocol, deadline, exchange)?;
-                Fields::Leave(protocol, Box::new(head))
+                Fields::Leave(Box::new(head))
             }
             None => Fields::Came(parts.headers),
         };
@@ -97,10 +97,8 @@ impl<'a> Leaving<'a> {
         exchange: &Exchange,
     ) -> Result<Cow<'_, Request<()>>, Error> {
         match &self.fields {
-            Fields::Leave(made_for, head) if *made_for == protocol => {
-                if !waited {
-                    return Ok(Cow::Borrowed(head));
-                }
+            Fields::Leave(head) if !waited => Ok(Cow::Borrowed(head)),
+            Fields::Leave(head) => {
                 let mut again = Request::clone(head);
                 // What the route says of it has been said.
                 if !deadline::field(exchange.class)
@@ -110,7 +108,6 @@ impl<'a> Leaving<'a> {
                 }
                 Ok(Cow::Owned(again))
             }
-            Fields::Leave(..) => Err(Error::new(Kind::Internal)),
             Fields::Came(fields) => {
                 self.made(fields.clone(), protocol, deadline, exchange).map(Cow::Owned)
             }
