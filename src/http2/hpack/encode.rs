@@ -16,6 +16,8 @@ use super::{ENTRY_OVERHEAD, STATIC, TABLE_SIZE, huffman, write_integer};
 /// Fields that were said once are known by this many places; one that comes between two sayings of another may
 /// hide the first.
 const SEEN: usize = 64;
+/// As many fields of a block are expected to come again.
+const USUAL: usize = 64;
 /// Fields above this length do not enter the table, which they would nearly empty.
 const LONG: usize = 1024;
 
@@ -108,9 +110,42 @@ pub struct Encoder {
     most: usize,
     /// The peer is to be told of a new size: the smallest since the last block, and the size now.
     resized: Option<(usize, usize)>,
-    /// Hashes of fields that were said once.
-    seen: Vec<u64>,
+    /// Halves of the hashes of fields that were said once.
+    seen: Vec<u32>,
+    heads: Vec<u32>,
+    trailers: Vec<u32>,
     huffman: bool,
+}
+
+/// A way along what the fields of the last block stood for, in their order: numbers of entries, as
+/// [`Encoder::inserted`] counts them. The next block mostly says the same in the same order, and to
+/// compare with one entry is less work than to find it by hashes.
+struct Usual {
+    entries: Vec<u32>,
+    next: usize,
+}
+
+impl Usual {
+    /// From the start; what is in `entries` has to be put back.
+    fn of(entries: &mut Vec<u32>) -> Self {
+        Self { entries: std::mem::take(entries), next: 0 }
+    }
+
+    /// What stood where the next field stands.
+    fn next(&mut self) -> Option<u32> {
+        self.next += 1;
+        self.entries.get(self.next - 1).copied()
+    }
+
+    /// Takes note of what stands there now.
+    fn note(&mut self, entry: u32) {
+        if self.next <= USUAL {
+            self.entries.resize(self.entries.len().max(self.next), entry);
+            if let Some(known) = self.entries.get_mut(self.next - 1) {
+                *known = entry;
+            }
+        }
+    }
 }
 
 impl Encoder {
@@ -124,6 +159,8 @@ impl Encoder {
             most: TABLE_SIZE,
             resized: None,
             seen: Vec::new(),
+            heads: Vec::new(),
+            trailers: Vec::new(),
             huffman,
         }
     }
@@ -160,10 +197,14 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) {
         self.begin(out);
+        let mut usual = Usual::of(&mut self.heads);
+        let mut pair = |name: &[u8], value: &str, out: &mut Vec<u8>| {
+            self.pair(name, value.as_bytes(), false, &mut usual, out);
+        };
         match *method {
             Method::GET => write_integer(2, 7, 0x80, out),
             Method::POST => write_integer(3, 7, 0x80, out),
-            _ => self.pair(b":method", method.as_str().as_bytes(), false, out),
+            _ => pair(b":method", method.as_str(), out),
         }
         let whole = *method != Method::CONNECT || protocol.is_some();
         if whole {
@@ -173,23 +214,25 @@ impl Encoder {
             }
         }
         if let Some(authority) = uri.authority() {
-            self.pair(b":authority", authority.as_str().as_bytes(), false, out);
+            pair(b":authority", authority.as_str(), out);
         }
         if whole {
             match uri.path_and_query().map_or("/", |path| path.as_str()) {
                 "/" | "" => write_integer(4, 7, 0x80, out),
-                path => self.pair(b":path", path.as_bytes(), false, out),
+                path => pair(b":path", path, out),
             }
         }
         if let Some(protocol) = protocol {
-            self.pair(b":protocol", protocol.as_bytes(), false, out);
+            pair(b":protocol", protocol, out);
         }
-        self.fields(fields, out);
+        self.fields(fields, &mut usual, out);
+        self.heads = usual.entries;
     }
 
     /// Writes an answer's head.
     pub fn response(&mut self, response: &Response<()>, out: &mut Vec<u8>) {
         self.begin(out);
+        let mut usual = Usual::of(&mut self.heads);
         let known = match response.status() {
             StatusCode::OK => 8,
             StatusCode::NO_CONTENT => 9,
@@ -201,36 +244,53 @@ impl Encoder {
             _ => 0,
         };
         match known {
-            0 => self.pair(b":status", response.status().as_str().as_bytes(), false, out),
+            0 => {
+                let status = response.status();
+                self.pair(b":status", status.as_str().as_bytes(), false, &mut usual, out);
+            }
             known => write_integer(known, 7, 0x80, out),
         }
-        self.fields(response.headers(), out);
+        self.fields(response.headers(), &mut usual, out);
+        self.heads = usual.entries;
     }
 
     /// Writes trailers.
     pub fn trailers(&mut self, fields: &HeaderMap, out: &mut Vec<u8>) {
         self.begin(out);
-        self.fields(fields, out);
+        let mut usual = Usual::of(&mut self.trailers);
+        self.fields(fields, &mut usual, out);
+        self.trailers = usual.entries;
     }
 
-    fn fields(&mut self, fields: &HeaderMap, out: &mut Vec<u8>) {
+    fn fields(&mut self, fields: &HeaderMap, usual: &mut Usual, out: &mut Vec<u8>) {
         for (name, value) in fields {
             let secret = value.is_sensitive() || is_secret(name);
-            self.pair(name.as_str().as_bytes(), value.as_bytes(), secret, out);
+            self.pair(name.as_str().as_bytes(), value.as_bytes(), secret, usual, out);
         }
     }
 
-    fn pair(&mut self, name: &[u8], value: &[u8], secret: bool, out: &mut Vec<u8>) {
-        let by_name = hash(0, name);
+    fn pair(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        secret: bool,
+        usual: &mut Usual,
+        out: &mut Vec<u8>,
+    ) {
+        let expected = usual.next();
         if secret {
-            return self.literal(0x10, 4, name, by_name, value, out);
+            return self.literal(0x10, 4, name, hash(0, name), value, out);
         }
+        if let Some(place) = expected.and_then(|entry| self.place(entry, name, value)) {
+            return write_integer(STATIC.len() + 1 + place, 7, 0x80, out);
+        }
+        let by_name = hash(0, name);
         let by_both = hash(by_name, value);
-        if let Some(before) = self.index.get(&by_both) {
-            let place = (self.inserted.wrapping_sub(*before) as usize).wrapping_sub(1);
-            if self.entries.get(place).is_some_and(|entry| entry.is(name, value)) {
-                return write_integer(STATIC.len() + 1 + place, 7, 0x80, out);
-            }
+        if let Some(entry) = self.index.get(&by_both).copied()
+            && let Some(place) = self.place(entry, name, value)
+        {
+            usual.note(entry);
+            return write_integer(STATIC.len() + 1 + place, 7, 0x80, out);
         }
         if name.len() + value.len() <= LONG && self.was_seen(by_both) {
             self.literal(0x40, 6, name, by_name, value, out);
@@ -239,13 +299,19 @@ impl Encoder {
         self.literal(0, 4, name, by_name, value, out);
     }
 
+    /// Where an entry of this number stands in the table, if it stands for just this.
+    fn place(&self, entry: u32, name: &[u8], value: &[u8]) -> Option<usize> {
+        let place = (self.inserted.wrapping_sub(entry) as usize).wrapping_sub(1);
+        self.entries.get(place).is_some_and(|entry| entry.is(name, value)).then_some(place)
+    }
+
     /// Whether this was said before; it was from now on.
     fn was_seen(&mut self, hash: u64) -> bool {
         if self.seen.is_empty() {
             self.seen = vec![0; SEEN];
         }
-        let place = hash as usize % SEEN;
-        self.seen.get_mut(place).is_some_and(|seen| std::mem::replace(seen, hash) == hash)
+        let (place, half) = (hash as usize % SEEN, (hash >> 32) as u32);
+        self.seen.get_mut(place).is_some_and(|seen| std::mem::replace(seen, half) == half)
     }
 
     /// A literal with `mark` and the name's index, whose prefix has `bits` bits, or its text.

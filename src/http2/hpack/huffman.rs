@@ -113,7 +113,18 @@ pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
                 rest = later;
             }
         }
-        let (symbol, length) = SHORT[(bits >> (64 - LOOK)) as usize % SHORT.len()];
+        // As long as more is there than a look takes in, no code can be cut off.
+        let mut short = look(bits);
+        while have >= LOOK && short.1 != 0 {
+            out.push(short.0);
+            bits <<= short.1;
+            have -= u32::from(short.1);
+            short = look(bits);
+        }
+        if have <= 32 && !rest.is_empty() {
+            continue;
+        }
+        let (symbol, length) = short;
         let (symbol, length) = match u32::from(length) {
             length if length != 0 && length <= have => (symbol, length),
             _ if have < 8 && is_padding(bits, have) => return Ok(()),
@@ -123,6 +134,11 @@ pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
         bits <<= length;
         have -= length;
     }
+}
+
+/// What the next bits stand for, and how many they are.
+fn look(bits: u64) -> (u8, u8) {
+    SHORT[(bits >> (64 - LOOK)) as usize % SHORT.len()]
 }
 
 /// Whether the last bits are the beginning of EOS, as a string is filled up.

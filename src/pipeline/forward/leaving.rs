@@ -11,7 +11,7 @@ use super::relay::Deadline;
 use super::{deadline, expect, headers, identity};
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange};
-use crate::pipeline::authority::Authority;
+use crate::pipeline::authority;
 use crate::pipeline::path::rewrite_path;
 use crate::pipeline::plan::{ForwardPlan, PathPattern};
 use crate::upstream::cluster::Cluster;
@@ -56,7 +56,7 @@ impl<'a> Leaving<'a> {
         let asked = asked(&parts, exchange)?;
         let trusted = exchange.connection.trusted.is_some();
         identity::settle(&mut parts.headers, &plan.identity, &asked, trusted);
-        let port = asked.to_str().ok().and_then(Authority::parse).and_then(|asked| asked.port);
+        let port = asked.to_str().ok().and_then(authority::port);
         let path = parts.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let path = rewrite_path(plan, pattern, &path)?.unwrap_or(path);

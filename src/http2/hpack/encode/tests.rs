@@ -43,6 +43,24 @@ fn what_is_said_once_drives_nothing_out() {
 }
 
 #[test]
+fn a_field_that_stands_elsewhere_than_before_is_found_as_well() {
+    let mut encoder = Encoder::new(false);
+    let usual = [("x-a", "b"), ("x-c", "d"), ("x-e", "f")];
+    for _ in 0..2 {
+        trailers(&mut encoder, &usual);
+    }
+    assert_eq!(trailers(&mut encoder, &usual), [0xc0, 0xbf, 0xbe]);
+    assert_eq!(encoder.trailers.len(), 3, "where they stood is known");
+    assert_eq!(trailers(&mut encoder, &[usual[2], usual[0]]), [0xbe, 0xc0]);
+    assert_eq!(trailers(&mut encoder, &[usual[2], usual[0], usual[1]]), [0xbe, 0xc0, 0xbf]);
+    // The same name with another value is none of them.
+    assert_eq!(trailers(&mut encoder, &[("x-e", "g")])[0], 0);
+    // Nor is what has left the table since.
+    encoder.resize(0);
+    assert_eq!(trailers(&mut encoder, &usual)[..2], [0x20, 0x40]);
+}
+
+#[test]
 fn secrets_enter_no_table() {
     let mut encoder = Encoder::new(false);
     for name in ["authorization", "cookie", "set-cookie", "proxy-authorization"] {
