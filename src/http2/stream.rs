@@ -233,6 +233,10 @@ impl Streams {
     pub(super) fn insert(&mut self, id: u32, begin: impl FnOnce(&mut Stream)) -> Key {
         let key = self.free.pop().unwrap_or(self.slots.len());
         if key == self.slots.len() {
+            if self.slots.is_empty() {
+                // Many connections never carry two at once, and keep this place while they are idle.
+                self.slots.reserve_exact(1);
+            }
             self.slots.push(Stream::default());
         }
         if let Some(stream) = self.slots.get_mut(key) {

@@ -222,3 +222,16 @@ async fn a_want_of_files_of_ravelins_own_speaks_against_no_endpoint() {
         assert_eq!(process.heard(words), 0, "{words}");
     }
 }
+
+/// Half of what a small Ravelin held were huge pages that it filled hardly any of.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn it_takes_no_huge_pages() {
+    let standin = standin().await;
+    let yaml = config(&[format!("h2c://{}", standin.address())], "", "");
+    let process = Process::start(&yaml).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    // Linux 5.0 and newer.
+    let told = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert_eq!(told.unwrap_or("0").trim(), "0");
+}
