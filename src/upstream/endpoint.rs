@@ -184,7 +184,7 @@ impl Endpoint {
         loop {
             let kept = self.h1.borrow_mut().pop();
             let Some(mut connection) = kept else { break };
-            if connection.ready().await {
+            if !connection.is_overdue() && connection.ready().await {
                 return Ok(connection.lease(Rc::clone(self)));
             }
         }

@@ -39,10 +39,18 @@ pub struct Connection {
     upgraded: oneshot::Receiver<Io>,
     /// The request under way asks it to become something else.
     may_switch: Rc<Cell<bool>>,
-    /// Since when nobody uses it.
-    free: Rc<Cell<Option<Instant>>>,
+    rest: Rc<Rest>,
     /// From when on it takes no more exchanges.
     old: Option<Instant>,
+}
+
+/// What is known of a connection's time between exchanges.
+#[derive(Default)]
+struct Rest {
+    /// Since when nobody uses it.
+    since: Cell<Option<Instant>>,
+    /// For how long upstream said that it keeps it so.
+    kept: Cell<Option<Duration>>,
 }
 
 /// An exchange on a connection, which goes back to its endpoint when the answer has ended.
@@ -54,7 +62,7 @@ pub struct Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            connection.free.set(Some(Instant::now()));
+            connection.rest.since.set(Some(Instant::now()));
             self.endpoint.keep(connection);
         }
     }
@@ -74,8 +82,8 @@ impl Connection {
         let (give, upgraded) = oneshot::channel();
         let may_switch = Rc::new(Cell::new(false));
         let switches = Rc::clone(&may_switch);
-        let free = Rc::new(Cell::new(None));
-        let unused = unused(Rc::clone(&free), clocks.idle);
+        let rest = Rc::<Rest>::default();
+        let unused = unused(Rc::clone(&rest), clocks.idle);
         let old = Instant::now().checked_add(clocks.age());
         tokio::task::spawn_local(async move {
             let _open = open;
@@ -102,7 +110,7 @@ impl Connection {
                 poll_fn(|cx| Poll::Ready(Pin::new(&mut io).poll_shutdown(cx).is_ready())).await;
             }
         });
-        Ok(Self { send, upgraded, may_switch, free, old })
+        Ok(Self { send, upgraded, may_switch, rest, old })
     }
 
     /// Ready for the next exchange, or closed.
@@ -115,6 +123,16 @@ impl Connection {
         self.send.is_closed()
     }
 
+    /// Whether upstream may be closing it by now: what is sent then has no answer, and only some of it
+    /// can be sent again.
+    pub fn is_overdue(&self) -> bool {
+        self.rest
+            .kept
+            .get()
+            .zip(self.rest.since.get())
+            .is_some_and(|(kept, since)| since.elapsed() >= kept)
+    }
+
     /// Whether it has carried exchanges for long enough.
     pub fn is_old(&self) -> bool {
         self.old.is_some_and(|old| old <= Instant::now())
@@ -122,17 +140,17 @@ impl Connection {
 
     /// A lease that gives the connection back to `endpoint`.
     pub fn lease(self, endpoint: Rc<Endpoint>) -> Lease {
-        self.free.set(None);
+        self.rest.since.set(None);
         Lease { connection: Some(self), endpoint }
     }
 }
 
 /// Ends when a connection has been free for `idle` on end.
-async fn unused(free: Rc<Cell<Option<Instant>>>, idle: Duration) {
+async fn unused(rest: Rc<Rest>, idle: Duration) {
     loop {
         let now = Instant::now();
-        let due = free.get().unwrap_or(now) + idle;
-        if due <= now && free.get().is_some() {
+        let due = rest.since.get().unwrap_or(now) + idle;
+        if due <= now && rest.since.get().is_some() {
             return;
         }
         tokio::time::sleep_until(due.max(now + Duration::from_millis(10))).await;
@@ -181,6 +199,9 @@ pub async fn send(
             return Err(failure(unsent.into_error(), given_back));
         }
     };
+    if let Some(connection) = lease.connection.as_ref() {
+        connection.rest.kept.set(kept(response.headers()));
+    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switched(lease, response).await;
     }
@@ -189,6 +210,14 @@ pub async fn send(
         lease: Some(super::Lease::Http1(lease)),
         ..Answer::default()
     }))
+}
+
+/// `Keep-Alive: timeout=5`, which Node.js and others say (RFC 2068 §19.7.1.1), without the second that a request may
+/// take to reach them.
+fn kept(headers: &HeaderMap) -> Option<Duration> {
+    let said = headers.get("keep-alive")?.to_str().ok()?;
+    let seconds = said.split(',').find_map(|word| word.trim().strip_prefix("timeout="))?;
+    Some(Duration::from_secs(seconds.parse::<u64>().ok()?.saturating_sub(1)))
 }
 
 /// The connection has become a tunnel: the stream goes with the answer.

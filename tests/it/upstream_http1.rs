@@ -66,6 +66,30 @@ async fn a_connection_that_upstream_has_closed_is_not_used_again() {
     }
 }
 
+/// It had been a 502 now and then: a request on its way while Node.js closed what had been free for five seconds.
+#[tokio::test]
+async fn a_connection_is_not_used_beyond_the_time_that_upstream_keeps_it() {
+    let (upstream, ravelin) = scripted().await;
+    let client = Client::plain(ravelin.plain()).await;
+    let kept = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=60, max=9\r\n\r\nok";
+    let gone = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=1\r\n\r\nok";
+    for _ in 0..3 {
+        let ((), ()) = tokio::join!(
+            async {
+                for _ in 0..3 {
+                    assert_eq!(client.get("/").await.unwrap().text(), "ok");
+                }
+            },
+            async {
+                let mut peer = upstream.accept().await;
+                for answer in [kept, kept, gone] {
+                    serve(&mut peer, answer).await;
+                }
+            }
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_connection_that_dies_under_a_request_is_told_as_such() {
     let (upstream, ravelin) = scripted().await;
