@@ -10,15 +10,35 @@ use super::line::Line;
 /// Seconds since 1970.
 pub type Seconds = u64;
 
-/// A date in any of the three forms; `UTC` is taken for `GMT`, since ZITADEL's `/assets/v1` writes
-/// its `Last-Modified` so (zitadel.md §3.4).
+/// A date in any of the three forms, whatever the case of its letters (RFC 9111 §4.2); `UTC` is taken for `GMT`,
+/// since ZITADEL's `/assets/v1` writes its `Last-Modified` so (zitadel.md §3.4).
 pub fn parse(value: &HeaderValue) -> Option<Seconds> {
     let text = value.to_str().ok()?.trim();
-    let date = match text.strip_suffix("UTC") {
-        Some(text) => httpdate::parse_http_date(&format!("{text}GMT")),
-        None => httpdate::parse_http_date(text),
-    };
+    let date = httpdate::parse_http_date(text).or_else(|_| {
+        let text = usual_case(text);
+        let zone = text.strip_suffix("Utc").or_else(|| text.strip_suffix("Gmt"));
+        match zone {
+            Some(rest) => httpdate::parse_http_date(&format!("{rest}GMT")),
+            None => httpdate::parse_http_date(&text),
+        }
+    });
     Some(of(date.ok()?))
+}
+
+/// Whether a date names its zone as HTTP does not.
+pub fn is_utc(value: &HeaderValue) -> bool {
+    let zone = value.as_bytes().trim_ascii().last_chunk::<3>();
+    zone.is_some_and(|zone| zone.eq_ignore_ascii_case(b"UTC"))
+}
+
+/// Every word with a capital and small letters.
+fn usual_case(text: &str) -> String {
+    let mut within = false;
+    let letters = text.chars().map(|letter| {
+        let first = !std::mem::replace(&mut within, letter.is_ascii_alphabetic());
+        if first { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() }
+    });
+    letters.collect()
 }
 
 /// The date of a field that is there once.
@@ -48,12 +68,16 @@ mod tests {
             "Sunday, 06-Nov-94 08:49:37 GMT",
             "Sun Nov  6 08:49:37 1994",
             "Sun, 06 Nov 1994 08:49:37 UTC",
+            "sun, 06 NOV 1994 08:49:37 gMT",
+            "SUN NOV  6 08:49:37 1994",
         ] {
             assert_eq!(parse(&HeaderValue::from_static(text)), Some(784_111_777), "{text}");
         }
         for text in ["0", "", "Sun, 06 Nov 1994 08:49:37 CET", "yesterday"] {
             assert_eq!(parse(&HeaderValue::from_static(text)), None, "{text}");
         }
+        assert!(is_utc(&HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 utc ")));
+        assert!(!is_utc(&HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT")));
         assert_eq!(value(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 }

@@ -3,6 +3,8 @@
 //! What cannot be read is taken the careful way: a lifetime that is no number of seconds is no
 //! lifetime at all (§4.2.1), and the first of two counts.
 
+mod targeted;
+
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -40,6 +42,8 @@ pub struct Answer {
     pub stale_while_revalidate: Option<Duration>,
     /// `stale-if-error` (RFC 5861).
     pub stale_if_error: Option<Duration>,
+    /// It was said to caches like this one alone: `Expires` counts for nothing (RFC 9213 §2.2).
+    pub targeted: bool,
 }
 
 /// What a request says.
@@ -64,6 +68,15 @@ pub struct Asked {
 impl Answer {
     /// What these headers say.
     pub fn of(headers: &HeaderMap) -> Self {
+        let all = Self::of_all(headers);
+        match targeted::of(headers) {
+            Some(found) => Self { no_transform: found.no_transform || all.no_transform, ..found },
+            None => all,
+        }
+    }
+
+    /// What they say to all caches.
+    fn of_all(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
         each(headers, |name, value| match name {
             b"no-store" => found.no_store = true,

@@ -52,8 +52,8 @@ pub fn keep(
         return Err(why);
     }
     let says = Answer::of(headers);
-    if says.no_store {
-        // `must-understand` would let us pass over it (§5.2.2.3): we need not.
+    // Said beside `must-understand`, it is for caches that do not know it (§5.2.2.3).
+    if says.no_store && !(says.must_understand && is_understood(status)) {
         return Err("no-store");
     }
     if says.private {
@@ -73,7 +73,8 @@ pub fn keep(
         return Err("status");
     }
     let (life, age) = life(plan, &says, status, headers, now);
-    let stated = says.s_maxage.is_some() || says.max_age.is_some() || headers.contains_key(EXPIRES);
+    let expires = !says.targeted && headers.contains_key(EXPIRES);
+    let stated = says.s_maxage.is_some() || says.max_age.is_some() || expires;
     let usable = life.fresh > Duration::ZERO && !says.no_cache;
     let has_validator = headers.contains_key(ETAG) || headers.contains_key(LAST_MODIFIED);
     if usable || (has_validator && status == StatusCode::OK) {
@@ -138,9 +139,9 @@ fn fresh(
     if let Some(stated) = says.s_maxage.or(says.max_age) {
         return stated;
     }
-    if headers.contains_key(EXPIRES) {
-        // What cannot be read is in the past (§5.3).
-        let until = date::field(headers, &EXPIRES).unwrap_or_default();
+    if let Some(expires) = headers.get(EXPIRES).filter(|_| !says.targeted) {
+        // What cannot be read is in the past (§5.3), and so is a zone that is not GMT (§4.2).
+        let until = date::parse(expires).filter(|_| !date::is_utc(expires)).unwrap_or_default();
         return Duration::from_secs(until.saturating_sub(made).min(1 << 31));
     }
     if !plan.heuristic || says.no_cache || !(may_be_guessed(status) || says.public) {
