@@ -73,8 +73,10 @@ async fn a_connection_is_not_used_beyond_the_time_that_upstream_keeps_it() {
     let client = Client::plain(ravelin.plain()).await;
     let kept = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=60, max=9\r\n\r\nok";
     let gone = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=1\r\n\r\nok";
+    // They stay open: nothing but what upstream has said speaks against them.
+    let mut peers = Vec::new();
     for _ in 0..3 {
-        let ((), ()) = tokio::join!(
+        let ((), peer) = tokio::join!(
             async {
                 for _ in 0..3 {
                     assert_eq!(client.get("/").await.unwrap().text(), "ok");
@@ -85,8 +87,10 @@ async fn a_connection_is_not_used_beyond_the_time_that_upstream_keeps_it() {
                 for answer in [kept, kept, gone] {
                     serve(&mut peer, answer).await;
                 }
+                peer
             }
         );
+        peers.push(peer);
     }
 }
 
