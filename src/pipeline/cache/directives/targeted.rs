@@ -12,7 +12,8 @@ use super::{Answer, MOST, names};
 static CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
 /// What the field says; `None` where it is not there, is empty, or is no structured dictionary: then it
-/// counts for nothing (RFC 9213 §2.2). A directive whose value is of another type is passed over.
+/// counts for nothing (RFC 9213 §2.2). A directive that allows something is passed over where its value is of
+/// another type; one that forbids something is heeded, unless it says that it is not so.
 pub(super) fn of(headers: &HeaderMap) -> Option<Answer> {
     let mut lines = headers.get_all(&CDN_CACHE_CONTROL).iter().peekable();
     lines.peek()?;
@@ -23,30 +24,36 @@ pub(super) fn of(headers: &HeaderMap) -> Option<Answer> {
     }
     let mut found = Answer { targeted: true, ..Answer::default() };
     for (name, value) in &says {
-        if let ListEntry::Item(item) = value {
-            let item = &item.bare_item;
-            take(
-                &mut found,
-                name.as_str(),
-                &Value {
-                    flag: item.as_boolean().unwrap_or_default(),
-                    seconds: item.as_integer().map(i64::from),
-                    fields: item.as_string().map(|text| text.as_str()),
-                },
-            );
-        }
+        take(&mut found, name.as_str(), &Value::of(value));
     }
     Some(found)
 }
 
 /// A value as what it may be taken for.
 struct Value<'a> {
+    /// It is true.
     flag: bool,
+    /// It is anything but false.
+    said: bool,
     seconds: Option<i64>,
     fields: Option<&'a str>,
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    fn of(value: &'a ListEntry) -> Self {
+        let ListEntry::Item(item) = value else {
+            return Self { flag: false, said: true, seconds: None, fields: None };
+        };
+        let item = &item.bare_item;
+        let text = item.as_string().map(|text| text.as_str());
+        Self {
+            flag: item.as_boolean().unwrap_or_default(),
+            said: item.as_boolean().unwrap_or(true),
+            seconds: item.as_integer().map(i64::from),
+            fields: text.or_else(|| item.as_token().map(|token| token.as_str())),
+        }
+    }
+
     /// Below zero is stale, as it is in `Cache-Control`.
     fn duration(&self) -> Option<Duration> {
         let seconds = u64::try_from(self.seconds?).unwrap_or_default();
@@ -56,18 +63,18 @@ impl Value<'_> {
 
 fn take(found: &mut Answer, name: &str, value: &Value<'_>) {
     match name {
-        "no-store" => found.no_store = value.flag,
+        "no-store" => found.no_store = value.said,
         "no-cache" => {
-            found.no_cache = value.flag;
+            found.no_cache = value.said && value.fields.is_none();
             let fields = value.fields.unwrap_or_default();
             found.no_cache_fields.extend(names(fields.as_bytes()));
         }
-        "private" => found.private = value.flag || value.fields.is_some(),
+        "private" => found.private = value.said,
         "public" => found.public = value.flag,
-        "must-revalidate" => found.must_revalidate = value.flag,
-        "proxy-revalidate" => found.proxy_revalidate = value.flag,
+        "must-revalidate" => found.must_revalidate = value.said,
+        "proxy-revalidate" => found.proxy_revalidate = value.said,
         "must-understand" => found.must_understand = value.flag,
-        "no-transform" => found.no_transform = value.flag,
+        "no-transform" => found.no_transform = value.said,
         "max-age" => found.max_age = value.duration(),
         "s-maxage" => found.s_maxage = value.duration(),
         "stale-while-revalidate" => found.stale_while_revalidate = value.duration(),
@@ -159,6 +166,13 @@ mod tests {
         let fields = says(&["no-cache=\"a, b\", private=\"x\", public=?0"], "");
         assert!(!fields.no_cache && fields.private && !fields.public);
         assert_eq!(fields.no_cache_fields, ["a", "b"]);
+        let fields = says(&["no-cache=a, private=x-user, max-age=60"], "");
+        assert!(!fields.no_cache && fields.private);
+        assert_eq!(fields.no_cache_fields, ["a"]);
+        let odd = says(&["no-store=1, no-cache=(\"a\"), private=(\"a\"), public=1"], "");
+        assert!(odd.no_store && odd.no_cache && odd.private && !odd.public);
+        let not = says(&["no-store=?0, no-cache=?0, private=?0, max-age=1"], "");
+        assert!(!not.no_store && !not.no_cache && !not.private);
         // It says nothing of caches, so that it is for whoever reads it.
         assert!(says(&["max-age=1"], "no-transform").no_transform);
     }
