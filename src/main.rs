@@ -6,8 +6,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // mimalloc asks for huge pages, of which a proxy's small heap fills hardly any: half of what Ravelin
-    // would hold. What is not there on another system, or not allowed, is a matter of memory alone.
+    // mimalloc asks for huge pages. A proxy's small heap fills hardly any of them, and they would be half of
+    // what Ravelin holds. Where that is unknown or not allowed, it takes more memory and no harm is done.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     ravelin::command::main(std::env::args_os())

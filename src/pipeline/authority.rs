@@ -173,6 +173,7 @@ mod tests {
                     Some(port) => format!("{}:{port}", authority.host),
                     None => authority.host.to_owned(),
                 };
+                prop_assert_eq!(super::port(&text), authority.port);
                 prop_assert_eq!(again, text);
             }
         }

@@ -205,9 +205,10 @@ impl Endpoint {
 
     /// Takes back a connection whose exchange has ended.
     pub(super) fn keep(&self, connection: http1::Connection) {
+        let spare = |spare: &http1::Connection| !spare.is_closed() && !spare.is_overdue();
         let mut kept = self.h1.borrow_mut();
-        kept.retain(|connection| !connection.is_closed());
-        if kept.len() < IDLE && !connection.is_closed() && !connection.is_old() {
+        kept.retain(spare);
+        if kept.len() < IDLE && spare(&connection) && !connection.is_old() {
             kept.push(connection);
         }
     }

@@ -45,12 +45,25 @@ pub struct Connection {
 }
 
 /// What is known of a connection's time between exchanges.
-#[derive(Default)]
 struct Rest {
     /// Since when nobody uses it.
     since: Cell<Option<Instant>>,
-    /// For how long upstream said that it keeps it so.
-    kept: Cell<Option<Duration>>,
+    /// For how long it may be so: what the plan says, or less where upstream said less.
+    most: Cell<Duration>,
+}
+
+impl Rest {
+    /// When it is over; `None` while the connection is in use.
+    fn due(&self) -> Option<Instant> {
+        self.since.get()?.checked_add(self.most.get())
+    }
+
+    /// Takes what an answer says of how long upstream keeps the connection.
+    fn heed(&self, answer: &HeaderMap) {
+        if let Some(kept) = kept(answer) {
+            self.most.set(self.most.get().min(kept));
+        }
+    }
 }
 
 /// An exchange on a connection, which goes back to its endpoint when the answer has ended.
@@ -82,8 +95,8 @@ impl Connection {
         let (give, upgraded) = oneshot::channel();
         let may_switch = Rc::new(Cell::new(false));
         let switches = Rc::clone(&may_switch);
-        let rest = Rc::<Rest>::default();
-        let unused = unused(Rc::clone(&rest), clocks.idle);
+        let rest = Rc::new(Rest { since: Cell::default(), most: Cell::new(clocks.idle) });
+        let unused = unused(Rc::clone(&rest));
         let old = Instant::now().checked_add(clocks.age());
         tokio::task::spawn_local(async move {
             let _open = open;
@@ -126,11 +139,7 @@ impl Connection {
     /// Whether upstream may be closing it by now: what is sent then has no answer, and only some of it
     /// can be sent again.
     pub fn is_overdue(&self) -> bool {
-        self.rest
-            .kept
-            .get()
-            .zip(self.rest.since.get())
-            .is_some_and(|(kept, since)| since.elapsed() >= kept)
+        self.rest.due().is_some_and(|due| due <= Instant::now())
     }
 
     /// Whether it has carried exchanges for long enough.
@@ -145,15 +154,16 @@ impl Connection {
     }
 }
 
-/// Ends when a connection has been free for `idle` on end.
-async fn unused(rest: Rc<Rest>, idle: Duration) {
+/// Ends when a connection has been free for long enough; what upstream says of it while this sleeps is seen by whoever
+/// would use the connection.
+async fn unused(rest: Rc<Rest>) {
     loop {
         let now = Instant::now();
-        let due = rest.since.get().unwrap_or(now) + idle;
-        if due <= now && rest.since.get().is_some() {
-            return;
+        match rest.due() {
+            Some(due) if due <= now => return,
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => tokio::time::sleep(rest.most.get().max(Duration::from_millis(10))).await,
         }
-        tokio::time::sleep_until(due.max(now + Duration::from_millis(10))).await;
     }
 }
 
@@ -200,7 +210,7 @@ pub async fn send(
         }
     };
     if let Some(connection) = lease.connection.as_ref() {
-        connection.rest.kept.set(kept(response.headers()));
+        connection.rest.heed(response.headers());
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switched(lease, response).await;
@@ -212,12 +222,14 @@ pub async fn send(
     }))
 }
 
-/// `Keep-Alive: timeout=5`, which Node.js and others say (RFC 2068 §19.7.1.1), without the second that a request may
-/// take to reach them.
+/// `Keep-Alive: timeout=5`, which Node.js and others say (RFC 2068 §19.7.1.1): without the second that a request may
+/// take to reach them, or half of it all.
 fn kept(headers: &HeaderMap) -> Option<Duration> {
-    let said = headers.get("keep-alive")?.to_str().ok()?;
-    let seconds = said.split(',').find_map(|word| word.trim().strip_prefix("timeout="))?;
-    Some(Duration::from_secs(seconds.parse::<u64>().ok()?.saturating_sub(1)))
+    let lines = headers.get_all("keep-alive").iter().filter_map(|line| line.to_str().ok());
+    let mut words = lines.flat_map(|line| line.split(',')).filter_map(|word| word.split_once('='));
+    let (_, seconds) = words.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    let said = Duration::from_secs(seconds.trim().parse().ok()?);
+    Some(said.saturating_sub(Duration::from_secs(1)).max(said / 2))
 }
 
 /// The connection has become a tunnel: the stream goes with the answer.
@@ -251,4 +263,55 @@ fn failure(error: hyper::Error, given_back: bool) -> Error {
         Kind::Reset
     };
     Error::with(kind, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn said(lines: &[&'static str]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|line| ("keep-alive".parse().unwrap(), HeaderValue::from_static(line)))
+            .collect()
+    }
+
+    #[test]
+    fn an_upstream_says_how_long_it_keeps_a_connection() {
+        for (lines, expected) in [
+            (&["timeout=5"][..], Some(4_000)),
+            (&["timeout=60, max=9"], Some(59_000)),
+            (&["max=9", "Timeout = 3"], Some(2_000)),
+            (&["timeout=1"], Some(500)),
+            (&["timeout=0"], Some(0)),
+            (&["timeout=soon"], None),
+            (&["timeout=-1"], None),
+            (&["300"], None),
+            (&[], None),
+        ] {
+            assert_eq!(kept(&said(lines)), expected.map(Duration::from_millis), "{lines:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_is_over_when_plan_or_upstream_says_so() {
+        let rest =
+            Rc::new(Rest { since: Cell::default(), most: Cell::new(Duration::from_secs(30)) });
+        let now = Instant::now();
+        assert_eq!(rest.due(), None, "it is in use");
+        rest.since.set(Some(now));
+        for (lines, due) in
+            [(&[][..], 30), (&["timeout=90"], 30), (&["timeout=5"], 4), (&["timeout=9"], 4)]
+        {
+            rest.heed(&said(lines));
+            assert_eq!(rest.due(), Some(now + Duration::from_secs(due)), "{lines:?}");
+        }
+        unused(Rc::clone(&rest)).await;
+        assert_eq!(now.elapsed().as_secs(), 4);
+        rest.since.set(None);
+        let busy = tokio::time::timeout(Duration::from_secs(60), unused(rest)).await;
+        assert!(busy.is_err(), "it is in use");
+    }
 }

@@ -16,7 +16,7 @@
 # for the oldest, and a Transfer-Encoding that does not exist is a 502. The four
 # stale-close-* cases want a field of an origin that has hung up.
 #
-# Of the project's newest edition (161 required cases, 105 optional ones) 151 and 91 pass: it takes a
+# Of the edition of December 2025 (bb49f1d; 161 required cases, 105 optional ones) 151 and 92 pass: it takes a
 # stale-close-* answer without that field, asks for RFC 9213, and wants the first of several
 # values of Age, or none, where 0.4.5 wants an answer to be stale then.
 set -euo pipefail

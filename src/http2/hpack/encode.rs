@@ -16,7 +16,7 @@ use super::{ENTRY_OVERHEAD, STATIC, TABLE_SIZE, huffman, write_integer};
 /// Fields that were said once are known by this many places; one that comes between two sayings of another may
 /// hide the first.
 const SEEN: usize = 64;
-/// As many fields of a block are expected to come again.
+/// Of a block, the places of this many fields are remembered.
 const USUAL: usize = 64;
 /// Fields above this length do not enter the table, which they would nearly empty.
 const LONG: usize = 1024;
@@ -112,36 +112,46 @@ pub struct Encoder {
     resized: Option<(usize, usize)>,
     /// Halves of the hashes of fields that were said once.
     seen: Vec<u32>,
-    heads: Vec<u32>,
-    trailers: Vec<u32>,
+    usual: Usual,
     huffman: bool,
 }
 
-/// A way along what the fields of the last block stood for, in their order: numbers of entries, as
+/// Which entries the fields of blocks before stood for, by their places: numbers of entries, as
 /// [`Encoder::inserted`] counts them. The next block mostly says the same in the same order, and to
 /// compare with one entry is less work than to find it by hashes.
+#[derive(Default)]
 struct Usual {
-    entries: Vec<u32>,
+    heads: Vec<u32>,
+    trailers: Vec<u32>,
+    /// The block under way is one of trailers.
+    ends: bool,
+    /// The place of its next field.
     next: usize,
 }
 
 impl Usual {
-    /// From the start; what is in `entries` has to be put back.
-    fn of(entries: &mut Vec<u32>) -> Self {
-        Self { entries: std::mem::take(entries), next: 0 }
+    /// A block begins.
+    fn begin(&mut self, trailers: bool) {
+        (self.ends, self.next) = (trailers, 0);
     }
 
-    /// What stood where the next field stands.
-    fn next(&mut self) -> Option<u32> {
+    fn entries(&mut self) -> &mut Vec<u32> {
+        if self.ends { &mut self.trailers } else { &mut self.heads }
+    }
+
+    /// The place of the next field, and what stood there.
+    fn next(&mut self) -> (usize, Option<u32>) {
+        let place = self.next;
         self.next += 1;
-        self.entries.get(self.next - 1).copied()
+        (place, self.entries().get(place).copied())
     }
 
-    /// Takes note of what stands there now.
-    fn note(&mut self, entry: u32) {
-        if self.next <= USUAL {
-            self.entries.resize(self.entries.len().max(self.next), entry);
-            if let Some(known) = self.entries.get_mut(self.next - 1) {
+    /// Takes note of what stands in a place.
+    fn note(&mut self, place: usize, entry: u32) {
+        if place < USUAL {
+            let entries = self.entries();
+            entries.resize(entries.len().max(place + 1), entry);
+            if let Some(known) = entries.get_mut(place) {
                 *known = entry;
             }
         }
@@ -159,8 +169,7 @@ impl Encoder {
             most: TABLE_SIZE,
             resized: None,
             seen: Vec::new(),
-            heads: Vec::new(),
-            trailers: Vec::new(),
+            usual: Usual::default(),
             huffman,
         }
     }
@@ -178,7 +187,8 @@ impl Encoder {
     }
 
     /// Writes what must stand first in a block.
-    fn begin(&mut self, out: &mut Vec<u8>) {
+    fn begin(&mut self, trailers: bool, out: &mut Vec<u8>) {
+        self.usual.begin(trailers);
         if let Some((least, size)) = self.resized.take() {
             if least < size {
                 write_integer(least, 5, 0x20, out);
@@ -196,15 +206,11 @@ impl Encoder {
         fields: &HeaderMap,
         out: &mut Vec<u8>,
     ) {
-        self.begin(out);
-        let mut usual = Usual::of(&mut self.heads);
-        let mut pair = |name: &[u8], value: &str, out: &mut Vec<u8>| {
-            self.pair(name, value.as_bytes(), false, &mut usual, out);
-        };
+        self.begin(false, out);
         match *method {
             Method::GET => write_integer(2, 7, 0x80, out),
             Method::POST => write_integer(3, 7, 0x80, out),
-            _ => pair(b":method", method.as_str(), out),
+            _ => self.pair(b":method", method.as_str().as_bytes(), false, out),
         }
         let whole = *method != Method::CONNECT || protocol.is_some();
         if whole {
@@ -214,25 +220,23 @@ impl Encoder {
             }
         }
         if let Some(authority) = uri.authority() {
-            pair(b":authority", authority.as_str(), out);
+            self.pair(b":authority", authority.as_str().as_bytes(), false, out);
         }
         if whole {
             match uri.path_and_query().map_or("/", |path| path.as_str()) {
                 "/" | "" => write_integer(4, 7, 0x80, out),
-                path => pair(b":path", path, out),
+                path => self.pair(b":path", path.as_bytes(), false, out),
             }
         }
         if let Some(protocol) = protocol {
-            pair(b":protocol", protocol, out);
+            self.pair(b":protocol", protocol.as_bytes(), false, out);
         }
-        self.fields(fields, &mut usual, out);
-        self.heads = usual.entries;
+        self.fields(fields, out);
     }
 
     /// Writes an answer's head.
     pub fn response(&mut self, response: &Response<()>, out: &mut Vec<u8>) {
-        self.begin(out);
-        let mut usual = Usual::of(&mut self.heads);
+        self.begin(false, out);
         let known = match response.status() {
             StatusCode::OK => 8,
             StatusCode::NO_CONTENT => 9,
@@ -244,40 +248,27 @@ impl Encoder {
             _ => 0,
         };
         match known {
-            0 => {
-                let status = response.status();
-                self.pair(b":status", status.as_str().as_bytes(), false, &mut usual, out);
-            }
+            0 => self.pair(b":status", response.status().as_str().as_bytes(), false, out),
             known => write_integer(known, 7, 0x80, out),
         }
-        self.fields(response.headers(), &mut usual, out);
-        self.heads = usual.entries;
+        self.fields(response.headers(), out);
     }
 
     /// Writes trailers.
     pub fn trailers(&mut self, fields: &HeaderMap, out: &mut Vec<u8>) {
-        self.begin(out);
-        let mut usual = Usual::of(&mut self.trailers);
-        self.fields(fields, &mut usual, out);
-        self.trailers = usual.entries;
+        self.begin(true, out);
+        self.fields(fields, out);
     }
 
-    fn fields(&mut self, fields: &HeaderMap, usual: &mut Usual, out: &mut Vec<u8>) {
+    fn fields(&mut self, fields: &HeaderMap, out: &mut Vec<u8>) {
         for (name, value) in fields {
             let secret = value.is_sensitive() || is_secret(name);
-            self.pair(name.as_str().as_bytes(), value.as_bytes(), secret, usual, out);
+            self.pair(name.as_str().as_bytes(), value.as_bytes(), secret, out);
         }
     }
 
-    fn pair(
-        &mut self,
-        name: &[u8],
-        value: &[u8],
-        secret: bool,
-        usual: &mut Usual,
-        out: &mut Vec<u8>,
-    ) {
-        let expected = usual.next();
+    fn pair(&mut self, name: &[u8], value: &[u8], secret: bool, out: &mut Vec<u8>) {
+        let (at, expected) = self.usual.next();
         if secret {
             return self.literal(0x10, 4, name, hash(0, name), value, out);
         }
@@ -289,7 +280,7 @@ impl Encoder {
         if let Some(entry) = self.index.get(&by_both).copied()
             && let Some(place) = self.place(entry, name, value)
         {
-            usual.note(entry);
+            self.usual.note(at, entry);
             return write_integer(STATIC.len() + 1 + place, 7, 0x80, out);
         }
         if name.len() + value.len() <= LONG && self.was_seen(by_both) {

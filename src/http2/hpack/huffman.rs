@@ -113,7 +113,7 @@ pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
                 rest = later;
             }
         }
-        // As long as more is there than a look takes in, no code can be cut off.
+        // As long as what a look takes in is there, no code that it knows can be cut off.
         let mut short = look(bits);
         while have >= LOOK && short.1 != 0 {
             out.push(short.0);

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
-    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderValue, LAST_MODIFIED, RANGE, VARY,
+    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName, HeaderValue, LAST_MODIFIED,
+    RANGE, VARY,
 };
 use http::{HeaderMap, Method, Response, StatusCode};
 
@@ -175,8 +176,9 @@ fn parts(
 
 /// 304, with the fields that it must have (RFC 9110 §15.4.5).
 fn not_modified(mut kept: HeaderMap, tag: HeaderValue) -> Response<Body> {
+    const CDN: HeaderName = HeaderName::from_static("cdn-cache-control");
     let mut headers = HeaderMap::with_capacity(10);
-    for name in [CACHE_CONTROL, CONTENT_LOCATION, DATE, EXPIRES, VARY, AGE, LAST_MODIFIED] {
+    for name in [CACHE_CONTROL, CDN, CONTENT_LOCATION, DATE, EXPIRES, VARY, AGE, LAST_MODIFIED] {
         for value in kept.get_all(&name) {
             headers.append(&name, value.clone());
         }

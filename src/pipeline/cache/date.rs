@@ -10,25 +10,25 @@ use super::line::Line;
 /// Seconds since 1970.
 pub type Seconds = u64;
 
-/// A date in any of the three forms, whatever the case of its letters (RFC 9111 §4.2); `UTC` is taken for `GMT`,
-/// since ZITADEL's `/assets/v1` writes its `Last-Modified` so (zitadel.md §3.4).
-pub fn parse(value: &HeaderValue) -> Option<Seconds> {
-    let text = value.to_str().ok()?.trim();
-    let date = httpdate::parse_http_date(text).or_else(|_| {
-        let text = usual_case(text);
-        let zone = text.strip_suffix("Utc").or_else(|| text.strip_suffix("Gmt"));
-        match zone {
-            Some(rest) => httpdate::parse_http_date(&format!("{rest}GMT")),
-            None => httpdate::parse_http_date(&text),
-        }
-    });
-    Some(of(date.ok()?))
+/// A date in any of the three forms, whatever the case of its letters (RFC 9111 §4.2).
+pub fn strict(value: &HeaderValue) -> Option<Seconds> {
+    read(value.to_str().ok()?.trim())
 }
 
-/// Whether a date names its zone as HTTP does not.
-pub fn is_utc(value: &HeaderValue) -> bool {
-    let zone = value.as_bytes().trim_ascii().last_chunk::<3>();
-    zone.is_some_and(|zone| zone.eq_ignore_ascii_case(b"UTC"))
+/// The same, but `UTC` is taken for `GMT`, since ZITADEL's `/assets/v1` writes its `Last-Modified` so (zitadel.md
+/// §3.4).
+pub fn parse(value: &HeaderValue) -> Option<Seconds> {
+    let text = value.to_str().ok()?.trim();
+    match text.strip_suffix("UTC") {
+        Some(rest) => read(&format!("{rest}GMT")),
+        None => read(text),
+    }
+}
+
+fn read(text: &str) -> Option<Seconds> {
+    let date = httpdate::parse_http_date(text);
+    let date = date.or_else(|_| httpdate::parse_http_date(&usual_case(text).replace("Gmt", "GMT")));
+    Some(of(date.ok()?))
 }
 
 /// Every word with a capital and small letters.
@@ -76,8 +76,11 @@ mod tests {
         for text in ["0", "", "Sun, 06 Nov 1994 08:49:37 CET", "yesterday"] {
             assert_eq!(parse(&HeaderValue::from_static(text)), None, "{text}");
         }
-        assert!(is_utc(&HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 utc ")));
-        assert!(!is_utc(&HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT")));
+        assert_eq!(
+            strict(&HeaderValue::from_static("sun, 06 nov 1994 08:49:37 gmt")),
+            Some(784_111_777)
+        );
+        assert_eq!(strict(&HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 UTC")), None);
         assert_eq!(value(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 }

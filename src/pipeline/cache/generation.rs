@@ -66,6 +66,7 @@ pub fn lasting(
     let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
     headers.insert(CACHE_CONTROL, forever);
     headers.remove(EXPIRES);
+    headers.remove("cdn-cache-control");
     (Life { fresh: FOREVER, strict: false, shared: false, ..life }, Duration::ZERO)
 }
 

@@ -141,7 +141,7 @@ fn fresh(
     }
     if let Some(expires) = headers.get(EXPIRES).filter(|_| !says.targeted) {
         // What cannot be read is in the past (§5.3), and so is a zone that is not GMT (§4.2).
-        let until = date::parse(expires).filter(|_| !date::is_utc(expires)).unwrap_or_default();
+        let until = date::strict(expires).unwrap_or_default();
         return Duration::from_secs(until.saturating_sub(made).min(1 << 31));
     }
     if !plan.heuristic || says.no_cache || !(may_be_guessed(status) || says.public) {

@@ -1,7 +1,7 @@
 //! Decides whether an answer may be coded, and is worth it, from its head alone.
 
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::pipeline::coding::media::{MIN_SIZE, shrinks};
 
@@ -27,15 +27,21 @@ pub fn worth(status: StatusCode, headers: &HeaderMap, size: Option<u64>) -> bool
         && !no_transform(headers)
 }
 
-/// Whether `Cache-Control` forbids to change the content; in a request too (RFC 9111 §5.2.1.6).
+/// Whether `Cache-Control`, or `CDN-Cache-Control` (RFC 9213), forbids to change the content; in a request too
+/// (RFC 9111 §5.2.1.6).
 pub fn no_transform(headers: &HeaderMap) -> bool {
-    has_directive(headers, "no-transform")
+    const CDN: HeaderName = HeaderName::from_static("cdn-cache-control");
+    has_directive(headers, "no-transform") || says(headers, &CDN, "no-transform")
 }
 
 /// Whether `Cache-Control` has a directive of this name, without an argument.
 pub fn has_directive(headers: &HeaderMap, name: &str) -> bool {
+    says(headers, &CACHE_CONTROL, name)
+}
+
+fn says(headers: &HeaderMap, field: &HeaderName, name: &str) -> bool {
     headers
-        .get_all(CACHE_CONTROL)
+        .get_all(field)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
@@ -43,7 +49,7 @@ pub fn has_directive(headers: &HeaderMap, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 
@@ -80,6 +86,7 @@ mod tests {
             (200, &[JSON, ("content-encoding", "identity")], Some(5_000), false),
             (200, &[JSON, ("cache-control", "no-transform")], Some(5_000), false),
             (200, &[JSON, ("cache-control", "public, No-Transform")], Some(5_000), false),
+            (200, &[JSON, ("cdn-cache-control", "max-age=5, no-transform")], Some(5_000), false),
             (200, &[JSON, ("cache-control", "public, max-age=5")], Some(5_000), true),
         ] {
             let status = StatusCode::from_u16(status).unwrap();

@@ -227,6 +227,7 @@ fn is_essential(name: &HeaderName) -> bool {
         "via",
         "x-request-id",
         "cache-control",
+        "cdn-cache-control",
         "vary",
         "set-cookie",
         "date",

@@ -140,6 +140,7 @@ fn is_http(name: &HeaderName) -> bool {
     const NAMES: &[&str] = &[
         "age",
         "cache-control",
+        "cdn-cache-control",
         "date",
         "expires",
         "grpc-accept-encoding",

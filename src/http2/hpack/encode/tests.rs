@@ -50,7 +50,7 @@ fn a_field_that_stands_elsewhere_than_before_is_found_as_well() {
         trailers(&mut encoder, &usual);
     }
     assert_eq!(trailers(&mut encoder, &usual), [0xc0, 0xbf, 0xbe]);
-    assert_eq!(encoder.trailers.len(), 3, "where they stood is known");
+    assert_eq!(encoder.usual.trailers.len(), 3, "where they stood is known");
     assert_eq!(trailers(&mut encoder, &[usual[2], usual[0]]), [0xbe, 0xc0]);
     assert_eq!(trailers(&mut encoder, &[usual[2], usual[0], usual[1]]), [0xbe, 0xc0, 0xbf]);
     // The same name with another value is none of them.

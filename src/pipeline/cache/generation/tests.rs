@@ -47,11 +47,13 @@ fn only_files_that_are_there_last_for_ever() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
         headers.insert(EXPIRES, HeaderValue::from_static("0"));
+        headers.insert("cdn-cache-control", HeaderValue::from_static("max-age=60"));
         let status = StatusCode::from_u16(status).unwrap();
         let (life, _) = lasting(status, &mut headers, (life(60, no_cache), s(7)));
         assert_eq!(life.fresh, expected, "{status} {kind}");
         let immutable = headers[CACHE_CONTROL].to_str().unwrap().ends_with(", immutable");
         assert_eq!((immutable, !headers.contains_key(EXPIRES)), (expected == FOREVER, immutable));
+        assert_eq!(headers.contains_key("cdn-cache-control"), !immutable, "{status} {kind}");
     }
 }
 
