@@ -1,6 +1,8 @@
 //! gRPC-Web before a server that speaks gRPC alone: both formats, over both HTTP versions, piece by
 //! piece, and every way in which a call ends.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -8,7 +10,7 @@ use http::Request;
 use ravelin::standin::Standin;
 
 use crate::support::echo::{DETAILS, Upstream};
-use crate::support::faults::{http1, post, soon, with};
+use crate::support::faults::{grpc_timeout, http1, post, soon, with, within};
 use crate::support::h2::{Answer, Client, frame};
 use crate::support::wire::Wire;
 use crate::support::{Ravelin, standin};
@@ -85,9 +87,9 @@ async fn everywhere(ravelin: &Ravelin, request: Request<Bytes>) -> Vec<(&'static
     let tls = Client::tls(ravelin.https()).await;
     let plain = Client::plain(ravelin.plain()).await;
     vec![
-        ("h2", soon("h2", tls.send(request.clone())).await.unwrap()),
-        ("h2c", soon("h2c", plain.send(request.clone())).await.unwrap()),
-        ("HTTP/1.1", soon("HTTP/1.1", http1(ravelin.plain(), request)).await.unwrap()),
+        ("h2", within(10.0, "h2", tls.send(request.clone())).await.unwrap()),
+        ("h2c", within(10.0, "h2c", plain.send(request.clone())).await.unwrap()),
+        ("HTTP/1.1", within(10.0, "HTTP/1.1", http1(ravelin.plain(), request)).await.unwrap()),
     ]
 }
 
@@ -125,7 +127,8 @@ async fn a_unary_call_is_grpc_upstream_and_grpc_web_again() {
         assert_eq!(seen.version, http::Version::HTTP_2);
         assert_eq!(seen.headers["content-type"], up);
         assert_eq!(seen.headers["te"], "trailers");
-        assert!(seen.headers["grpc-timeout"].to_str().unwrap().starts_with("2999"), "{seen:?}");
+        let left = grpc_timeout(seen.headers["grpc-timeout"].to_str().unwrap());
+        assert!(Duration::from_secs(25) < left && left < Duration::from_secs(30), "{seen:?}");
         for gone in ["content-length", "x-grpc-web", "accept"] {
             assert!(!seen.headers.contains_key(gone), "{gone}");
         }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ravelin::standin::{Blackhole, Options, Standin};
 
-use crate::support::faults::{Http1, config, eventually, get, http1, post, soon, with, within};
+use crate::support::faults::{
+    Http1, config, eventually, get, grpc_timeout, http1, post, soon, with, within,
+};
 use crate::support::h2::{Client, read};
 use crate::support::{Ravelin, standin};
 
@@ -124,15 +126,7 @@ async fn the_total_clock_ends_also_what_moves() {
 }
 
 fn left(seen: &ravelin::standin::Seen) -> Duration {
-    let text = seen.headers["grpc-timeout"].to_str().unwrap();
-    let (digits, unit) = text.split_at(text.len() - 1);
-    let number: u64 = digits.parse().unwrap();
-    match unit {
-        "u" => Duration::from_micros(number),
-        "m" => Duration::from_millis(number),
-        "S" => Duration::from_secs(number),
-        _ => panic!("{text}"),
-    }
+    grpc_timeout(seen.headers["grpc-timeout"].to_str().unwrap())
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 
 use crate::support::echo::{DETAILS, MESSAGE, Stage, WAYS, reaches};
 use crate::support::echo_service::{self, Ping};
+use crate::support::faults::grpc_timeout;
 use crate::support::{Ravelin, h2 as raw, standin};
 
 fn ping(payload: impl Into<Bytes>, count: u32, order: &str) -> Ping {
@@ -268,15 +269,7 @@ async fn the_callers_deadline_reaches_the_server_and_ends_the_call() {
         assert!(ended, "{way}: {status:?}");
         reaches(&stage.server.seen.dropped, n + 1).await;
         let seen = stage.server.seen.metadata.lock().unwrap().pop().unwrap();
-        let left = seen.get("grpc-timeout").unwrap().to_str().unwrap();
-        let (digits, unit) = left.split_at(left.len() - 1);
-        let nanos = match unit {
-            "n" => 1,
-            "u" => 1_000,
-            "m" => 1_000_000,
-            _ => panic!("{way}: {left}"),
-        };
-        let left = Duration::from_nanos(digits.parse::<u64>().unwrap() * nanos);
+        let left = grpc_timeout(seen.get("grpc-timeout").unwrap().to_str().unwrap());
         let all = Duration::from_millis(200);
         assert!(left > all / 10 && left <= all, "{way}: {left:?} of {all:?}");
     }

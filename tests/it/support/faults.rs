@@ -179,6 +179,19 @@ pub fn with(mut request: Request<Bytes>, name: &'static str, value: &str) -> Req
     request
 }
 
+/// How long a `grpc-timeout` says, in the units that a wait of a test comes in.
+pub fn grpc_timeout(value: &str) -> Duration {
+    let (digits, unit) = value.split_at(value.len() - 1);
+    let number: u64 = digits.parse().unwrap();
+    match unit {
+        "n" => Duration::from_nanos(number),
+        "u" => Duration::from_micros(number),
+        "m" => Duration::from_millis(number),
+        "S" => Duration::from_secs(number),
+        _ => panic!("{value}"),
+    }
+}
+
 /// A request that asks for a WebSocket.
 pub fn websocket(host: &str, path: &str) -> Request<Bytes> {
     let mut request = get(host, path);
