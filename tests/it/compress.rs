@@ -178,11 +178,13 @@ async fn chunk(client: &mut Http1) -> Vec<u8> {
     chunk
 }
 
-/// A script of the stand-in's Console, and its size.
+/// A script of the stand-in's Console, and its size: of several pieces, but not so large that coding it
+/// again and again takes the half of a worker's time above which answers go as they are.
 async fn script(standin: &Standin) -> (String, Bytes) {
     let direct = Client::plain(standin.address()).await;
     let index = direct.get("/ui/console/").await.unwrap();
-    let name = index.text().split('"').find(|name| name.starts_with("main.")).unwrap().to_owned();
+    let name =
+        index.text().split('"').find(|name| name.starts_with("polyfills.")).unwrap().to_owned();
     let path = format!("/ui/console/{name}");
     let body = direct.get(&path).await.unwrap().body;
     (path, body)
