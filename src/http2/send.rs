@@ -193,10 +193,12 @@ impl Core {
         self.give_back(bytes);
     }
 
-    /// The same for the connection's window alone.
+    /// The same for the connection's window alone. What slow readers leave lying is neither owed nor
+    /// the peer's to use: to wait for half of the window would be to wait for ever once they hold the
+    /// other half.
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.owed += bytes;
-        if self.owed >= self.local.connection_window as usize / 2 {
+        if self.owed as i64 >= self.recv_window {
             let more = std::mem::take(&mut self.owed);
             self.recv_window += more as i64;
             self.io.with_out(|out| frame::window_update(out, 0, more as u32));

@@ -222,7 +222,7 @@ impl Endpoint {
             if lease.is_none() {
                 lease = connection.lease();
             }
-            let limit = connection.limit().min(1 << 16);
+            let limit = connection.limit();
             // What lies above four fifths of the limit is reserve.
             room += (limit - limit / 5).saturating_sub(connection.in_flight());
         }

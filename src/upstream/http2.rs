@@ -30,9 +30,11 @@ use crate::telemetry::metrics::Gauge;
 
 /// Window of one stream: what a slow client may leave in our memory per exchange.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// Window of the connection: as many full stream windows as ZITADEL allows streams, so that slow
-/// clients never take the window away from others.
-const CONNECTION_WINDOW: u32 = 250 * STREAM_WINDOW;
+/// Exchanges on one connection, however many the peer allows: as many as ZITADEL does.
+const STREAMS: u32 = 250;
+/// Window of the connection: as many full stream windows as it has streams, so that slow clients
+/// never take the window away from others.
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 /// The longest DATA frame that the peer may send: a large answer costs by the frame and by the read.
 const FRAME: usize = 64 * 1024;
 /// Bytes of an answer's head: 64 KiB of fields and what RFC 9113 §6.5.2 adds per field.
@@ -140,9 +142,10 @@ impl Connection {
         self.in_flight.get()
     }
 
-    /// How many exchanges the peer allows at once.
+    /// How many exchanges the peer allows at once, as far as the connection's window is enough for all
+    /// of them to be slow.
     pub fn limit(&self) -> usize {
-        self.requests.limit()
+        self.requests.limit().min(STREAMS as usize)
     }
 
     /// A place, if the peer's limit leaves one.

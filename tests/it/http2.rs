@@ -452,6 +452,22 @@ async fn a_thousand_streams_share_as_many_upstream_connections_as_its_limit_asks
 }
 
 #[tokio::test]
+async fn a_peer_that_allows_more_than_a_window_bears_is_asked_on_a_second_connection() {
+    let options = ravelin::standin::Options { max_streams: 10_000, ..Default::default() };
+    let standin = ravelin::standin::Standin::start(options).await.unwrap();
+    let ravelin = Ravelin::before(&h2c(&standin));
+    let clients = join_all((0..3).map(|_| Client::plain(ravelin.plain()))).await;
+    let mut heads = Vec::new();
+    for client in &clients {
+        for _ in 0..100 {
+            let (answer, _) = client.open(request(Method::GET, "/sse"), true).await.unwrap();
+            heads.push(timeout(PATIENCE, answer).await.unwrap().unwrap());
+        }
+    }
+    assert!((2..=3).contains(&standin.connections()), "{}", standin.connections());
+}
+
+#[tokio::test]
 async fn an_upstream_that_takes_one_stream_at_a_time_is_asked_one_by_one() {
     let options = ravelin::standin::Options { max_streams: 1, ..Default::default() };
     let standin = ravelin::standin::Standin::start(options).await.unwrap();
