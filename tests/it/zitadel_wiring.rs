@@ -272,6 +272,22 @@ async fn a_piece_that_is_taken_over_keeps_the_rest_of_itself() {
 }
 
 #[tokio::test]
+async fn a_piece_that_is_sent_to_zitadel_instead_believes_its_client_no_more_than_others_do() {
+    let zitadel = zitadel(Mode::External).await;
+    let own = "routes:\n  - {name: zitadel-root, to: zitadel}\n";
+    let ravelin = Ravelin::start(&(config(Mode::External, zitadel.address(), "") + own));
+    let client = Client::tls(ravelin.address("public")).await;
+    let request = Request::get("https://localhost/")
+        .header("x-zitadel-instance-host", "victim.test")
+        .body(Bytes::new())
+        .unwrap();
+    client.send(request).await.unwrap();
+    let seen = zitadel.requests().pop().unwrap();
+    let told = seen.headers.get("x-zitadel-instance-host");
+    assert!(told.is_none_or(|host| host != "victim.test"), "{seen:?}");
+}
+
+#[tokio::test]
 async fn several_installations_stand_side_by_side() {
     let (one, two) = (zitadel(Mode::External).await, zitadel(Mode::External).await);
     let text = format!(
