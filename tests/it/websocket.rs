@@ -212,5 +212,8 @@ async fn extended_connect_opens_one_too() {
         }
         let declined = client.open(connect("/bytes/3?order=status=404"), false).await.unwrap();
         assert_eq!(declined.0.await.unwrap().status(), 404);
+        // A success that is no switch would open the tunnel.
+        let ignored = client.open(connect("/bytes/3"), false).await.unwrap();
+        assert_eq!(ignored.0.await.unwrap().status(), 502);
     }
 }

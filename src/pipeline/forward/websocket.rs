@@ -36,7 +36,8 @@ type Far = (Io, Option<Carried>);
 /// or, where upstream declines, upstream's own answer.
 ///
 /// # Errors
-/// As any exchange; [`Kind::Protocol`] when upstream switches to something else.
+/// As any exchange; [`Kind::Protocol`] when upstream switches to something else, or answers an
+/// extended CONNECT with a success that is no switch.
 pub async fn open(
     attempt: Attempt,
     mut head: Request<()>,
@@ -45,6 +46,10 @@ pub async fn open(
     ask(&mut head, extended);
     let response = send_h1(attempt, head, Body::Empty, None).await?;
     let (mut parts, mut answer) = response.into_parts();
+    if extended && parts.status.is_success() {
+        // To a CONNECT it would say that the tunnel is open (RFC 8441 §5).
+        return Err(Error::with(Kind::Protocol, "upstream did not switch to websocket"));
+    }
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Response::from_parts(parts, Err(answer)));
     }
