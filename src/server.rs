@@ -329,7 +329,12 @@ impl Server {
             (Some(address), Some(socket)) => Some((address, socket.try_clone()?)),
             _ => None,
         };
-        Ok(Legacy { listeners: self.grounds.copies()?, admin, drained: self.drained.all() })
+        Ok(Legacy {
+            listeners: self.grounds.copies()?,
+            admin,
+            drained: self.drained.all(),
+            ..Legacy::default()
+        })
     }
 }
 

@@ -18,7 +18,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::{error, fmt};
 
-pub use self::file::SocketFile;
+pub use self::file::{Ours, SocketFile};
 pub use self::open::{bind, configure};
 use self::open::{listening, open_tcp};
 use super::plan::{Address, ListenerPlan};
@@ -172,7 +172,7 @@ fn tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
 /// A Unix socket, which all workers share.
 pub fn unix(path: &Path) -> io::Result<Bound> {
     let first: UnixListener = bind(&Address::Unix(path.to_owned()), false)?.into();
-    let file = SocketFile::adopt(path)?;
+    let file = SocketFile::own(path)?;
     let sockets = vec![Listener::Unix(first)];
     Ok(Bound { address: Address::Unix(path.to_owned()), sockets, file: Some(file) })
 }

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use self::descriptors::{receive, send};
 use super::legacy::{Handed, Legacy};
 use crate::admin::Drain;
-use crate::downstream::bind::{self, Listener, SocketFile};
+use crate::downstream::bind::{self, Listener, Ours, SocketFile};
 use crate::downstream::plan::Address;
 
 mod descriptors;
@@ -90,6 +90,7 @@ pub(super) struct Inheritance {
     pub(super) legacy: Legacy,
     door: UnixListener,
     stream: UnixStream,
+    ours: Ours,
 }
 
 impl Door {
@@ -97,9 +98,9 @@ impl Door {
     ///
     /// # Errors
     /// Where it cannot be opened.
-    pub(super) fn open(path: &Path, inherited: Option<UnixListener>) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, inherited: Option<(UnixListener, Ours)>) -> io::Result<Self> {
         let (copy, file) = match inherited {
-            Some(door) => (door, SocketFile::adopt(path)?),
+            Some((door, ours)) => (door, SocketFile::adopt(path, &ours)?),
             None => {
                 let mut bound = bind::unix(path)?;
                 // Whoever comes through it gets every socket: its owner alone.
@@ -220,7 +221,8 @@ pub(super) fn inherit(path: &Path) -> io::Result<Option<Inheritance>> {
     let count = manifest.listeners.iter().map(|entry| entry.sockets).sum::<usize>();
     let all = receive(&stream, count + usize::from(manifest.admin.is_some()) + 1)?;
     let (legacy, door) = sort(manifest, all.into_iter()).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Some(Inheritance { legacy, door, stream }))
+    let ours = legacy.ours.clone();
+    Ok(Some(Inheritance { legacy, door, stream, ours }))
 }
 
 impl Inheritance {
@@ -233,16 +235,19 @@ impl Inheritance {
     ///
     /// # Errors
     /// Where the system has no more descriptors.
-    pub(super) fn door(&self) -> io::Result<UnixListener> {
-        self.door.try_clone()
+    pub(super) fn door(&self) -> io::Result<(UnixListener, Ours)> {
+        Ok((self.door.try_clone()?, self.ours.clone()))
     }
 
-    /// Tells the process before this one that it may leave.
+    /// Tells the process before this one that it may leave. The files of its sockets stay its own until
+    /// it says that it does.
     pub(super) fn ready(mut self) {
-        let told = self.stream.write_all(READY).and_then(|()| expect(&mut self.stream, LEAVING));
-        if let Err(error) = told {
+        match self.stream.write_all(READY).and_then(|()| expect(&mut self.stream, LEAVING)) {
+            Ok(()) => self.ours.become_true(),
             // It accepts on the same sockets as long as it is there: nothing is lost.
-            tracing::warn!(%error, "upgrade: the process before this one does not say that it leaves");
+            Err(error) => {
+                tracing::warn!(%error, "upgrade: the process before this one does not say that it leaves");
+            }
         }
     }
 }
@@ -295,7 +300,7 @@ fn sort(manifest: Manifest, mut all: vec::IntoIter<OwnedFd>) -> Option<(Legacy, 
         None => None,
     };
     let door = UnixListener::from(all.next()?);
-    Some((Legacy { listeners, admin, drained: manifest.drained }, door))
+    Some((Legacy { listeners, admin, drained: manifest.drained, ours: Ours::default() }, door))
 }
 
 #[cfg(test)]
@@ -314,7 +319,7 @@ mod tests {
         let admin = Some((admin.local_addr().unwrap(), admin));
         let left = Duration::from_secs(60);
         let drained = Drain { cluster: "up".into(), endpoint: "h2c://a:1".into(), left };
-        Legacy { listeners: vec![handed], admin, drained: vec![drained] }
+        Legacy { listeners: vec![handed], admin, drained: vec![drained], ours: Ours::default() }
     }
 
     #[tokio::test]

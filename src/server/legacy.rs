@@ -8,7 +8,7 @@ use socket2::SockRef;
 
 use super::Server;
 use crate::admin::Drain;
-use crate::downstream::bind::{Bound, Listener, SocketFile, configure};
+use crate::downstream::bind::{Bound, Listener, Ours, SocketFile, configure};
 use crate::downstream::plan::{Address, ListenerPlan};
 
 /// What there is; empty at an ordinary start.
@@ -20,6 +20,8 @@ pub struct Legacy {
     pub admin: Option<(SocketAddr, TcpListener)>,
     /// Endpoints that stay drained.
     pub drained: Vec<Drain>,
+    /// Whether the files of its Unix sockets are this process's to remove.
+    pub ours: Ours,
 }
 
 /// The sockets of one listener.
@@ -54,7 +56,7 @@ impl Legacy {
         let first = handed.sockets.first().ok_or(io::ErrorKind::InvalidInput)?;
         let address = first.address()?;
         let file = match &address {
-            Address::Unix(path) if handed.owns_file => Some(SocketFile::adopt(path)?),
+            Address::Unix(path) if handed.owns_file => Some(SocketFile::adopt(path, &self.ours)?),
             Address::Unix(_) | Address::Tcp(_) => None,
         };
         Ok(Some(Bound { address, sockets: handed.sockets, file }))

@@ -104,6 +104,32 @@ async fn a_next_process_that_cannot_start_changes_nothing() {
     assert_eq!(serves(&next).await, 200);
 }
 
+#[tokio::test]
+async fn the_file_of_a_unix_socket_outlives_a_next_process_that_cannot_start() {
+    let standin = standin().await;
+    let unix = "listeners:\n  - {name: local, address: \"unix:{folder}/local\"}\n";
+    let yaml = before(&standin, "").replace("listeners:\n", unix);
+    let mut process = Process::start(&yaml).await;
+    let file = process.folder.path().join("local");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let more =
+        format!("listeners:\n  - {{name: more, address: \"{}\"}}\n", taken.local_addr().unwrap());
+    process.configure(&yaml.replace("listeners:\n", &more));
+    let mut next = process.again();
+    assert_eq!(within(10.0, "it fails", next.exit()).await, Some(1));
+    eventually("it is told of", || process.heard("the next process did not take over") == 1).await;
+    assert!(std::os::unix::net::UnixStream::connect(&file).is_ok());
+    // One that can start has it, and takes it away at its end.
+    process.configure(&yaml);
+    let mut next = process.again();
+    assert_eq!(within(10.0, "the old one leaves", process.exit()).await, Some(0));
+    eventually("it listens", || next.heard("name=\"admin\"") > 0).await;
+    assert!(std::os::unix::net::UnixStream::connect(&file).is_ok());
+    next.signal("TERM");
+    assert_eq!(within(10.0, "it ends", next.exit()).await, Some(0));
+    assert!(!file.exists() && !process.folder.path().join("next").exists());
+}
+
 /// Ends a process that is nobody's child any more.
 struct Orphan(String);
 
