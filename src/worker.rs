@@ -102,23 +102,32 @@ pub struct Worker {
 /// Starts a worker's thread. It ends when it is told to [`Order::Leave`].
 ///
 /// # Errors
-/// Where no thread can be had.
+/// Where no thread can be had, or not what it needs of the system (descriptors, say).
 pub fn spawn(
     index: usize,
     live: Arc<Live>,
     telemetry: impl FnOnce() -> Telemetry + Send + 'static,
 ) -> io::Result<Worker> {
     let (orders, told) = mpsc::unbounded_channel();
+    let (begun, begins) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build_local(tokio::runtime::LocalOptions::default())?;
+            .build_local(tokio::runtime::LocalOptions::default());
+        let (runtime, told_so) = match runtime {
+            Ok(runtime) => (Some(runtime), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        // Whoever starts it waits for this.
+        let _ = begun.send(told_so);
+        let Some(runtime) = runtime else { return Ok(0) };
         let telemetry = Rc::new(telemetry());
         let before = runtime.block_on(run(index, live, told, Rc::clone(&telemetry)));
         // What is cut ends, and is recorded, with the runtime that carries it.
         drop(runtime);
         Ok(telemetry.cut() - before)
     })?;
+    begins.recv().map_err(io::Error::other)??;
     Ok(Worker { orders, thread })
 }
 

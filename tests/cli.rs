@@ -161,6 +161,27 @@ fn a_certificate_that_is_missing_or_none_is_named() {
 }
 
 #[test]
+fn a_check_finds_what_tls_towards_upstream_would_fail_of() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("junk.pem"), "junk").unwrap();
+    for (cluster, why) in [
+        ("endpoints: [\"h2://a.test:443\"], tls: {ca: junk.pem}", "cluster up: junk.pem"),
+        (
+            "endpoints: [\"h2+unix:/run/x.sock\"]",
+            "r.yaml:3:17: clusters.up.endpoints: found TLS over a unix socket, expected tls.server_name",
+        ),
+    ] {
+        let yaml = format!(
+            "listeners: [{{name: a, address: \"127.0.0.1:0\"}}]\nroutes: [{{name: b, to: up}}]\nclusters: {{up: {{{cluster}}}}}\n"
+        );
+        std::fs::write(folder.path().join("r.yaml"), yaml).unwrap();
+        let output = run(&["check", "-c", "r.yaml"], folder.path());
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(64) && said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn what_check_explains_can_be_checked_and_says_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let flags =
@@ -260,6 +281,77 @@ fn a_command_whose_file_names_another_admin_address_says_what_that_may_mean() {
         let said = text(&output.stderr);
         assert!(said.contains(&address) && !said.contains("says now"), "{name}: {said}");
     }
+}
+
+#[test]
+fn a_file_that_variables_make_whole_is_whole_for_who_asks_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let yaml = format!("access_log: {{format: text}}\nadmin: \"{nobody}\"\n");
+    std::fs::write(folder.path().join("ravelin.yaml"), yaml).unwrap();
+    for asks in
+        [&["health"][..], &["reload"], &["drain", "--all"], &["undrain"], &["purge", "--all"]]
+    {
+        let output = command(folder.path())
+            .args(asks)
+            .env("RAVELIN_UPSTREAM", "h2c://127.0.0.1:1")
+            .output()
+            .unwrap();
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(&nobody.to_string()), "{said}");
+    }
+}
+
+#[test]
+fn a_record_that_nobody_reads_holds_nobody_up_at_the_end() {
+    let (standin, folder) = (standin(), tempfile::tempdir().unwrap());
+    let upstream = format!("h2c://{}", standin.address());
+    let (unread, stdout) = std::io::pipe().unwrap();
+    let mut command = command(folder.path());
+    command.args(["--upstream", &upstream]).args(ANYWHERE);
+    let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+    // The command holds the pipe's other end.
+    drop(command);
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let (mut line, mut all) = (String::new(), String::new());
+    while !line.contains("listening name=127.0.0.1:0") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "{all}");
+        all += &line;
+    }
+    let address = line.rsplit_once("address=").unwrap().1.trim().parse().unwrap();
+    // A pipe holds 64 KiB: these are more.
+    for n in 0..300 {
+        get(address, "localhost", &format!("/healthz?{n}-{}", "x".repeat(500)));
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() >= deadline {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    said.read_to_string(&mut all).unwrap();
+    assert!(all.contains("the last access records are lost"), "{all}");
+    drop(unread);
+}
+
+#[test]
+fn a_worker_that_cannot_begin_keeps_the_rest_from_starting() {
+    let (standin, folder) = (standin(), tempfile::tempdir().unwrap());
+    let upstream = format!("h2c://{}", standin.address());
+    let program = env!("CARGO_BIN_EXE_ravelin");
+    let few = format!("ulimit -n 44; exec timeout 20 {program} \"$@\"");
+    let output = Command::new("sh")
+        .args(["-c", &few, "sh", "--upstream", &upstream, "--listen", "127.0.0.1:0"])
+        .args(["--admin", "127.0.0.1:0", "--workers", "8"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("Too many open files"), "{said}");
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub fn host(text: &str) -> Option<String> {
 /// A whole address that was encoded (`https%3A%2F%2F…`) is decoded; one that was not, is kept as it
 /// is, with the encodings that are its own.
 fn decoded(text: &str) -> String {
-    let encoded = text.to_ascii_lowercase().contains("%3a");
+    let encoded = !text.contains("://") && text.to_ascii_lowercase().contains("%3a");
     if !encoded {
         return text.to_owned();
     }
@@ -119,6 +119,7 @@ mod tests {
             ("url=https://a.test/x?y=1&z", url("https://a.test/x?y=1&z")),
             ("url=https%3A%2F%2Fa.test%2Fx%3Fy", url("https://a.test/x?y")),
             ("url=https://a.test/%41", url("https://a.test/%41")),
+            ("url=https://a.test/x?to=https%3A%2F%2Fb", url("https://a.test/x?to=https%3A%2F%2Fb")),
             ("generation=old", Some(Purge::Generation("old".to_owned()))),
             ("generation=", None),
             ("url=HTTPS://A.test/x", url("HTTPS://A.test/x")),

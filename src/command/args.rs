@@ -197,10 +197,7 @@ fn meant(command: Command) -> Command {
 
 /// A command that calls a running Ravelin's admin listener.
 fn calling(name: &'static str, about: &'static str) -> Command {
-    Command::new(name)
-        .about(about)
-        .arg(config())
-        .args(FLAGS.iter().filter(|flag| flag.name == "admin").map(flag))
+    Command::new(name).about(about).arg(config()).args(asking())
 }
 
 fn purge() -> Command {
@@ -227,7 +224,7 @@ fn purge() -> Command {
         .arg(all.help("Everything"))
         .group(ArgGroup::new("what").args(["url", "host", "generation", "all"]).required(true))
         .arg(config())
-        .args(FLAGS.iter().filter(|flag| flag.name == "admin").map(flag))
+        .args(asking())
 }
 
 fn completions() -> Command {
@@ -248,6 +245,12 @@ fn config() -> Arg {
 
 fn configured(command: Command) -> Command {
     command.arg(config()).args(FLAGS.iter().map(flag))
+}
+
+/// What a command takes that needs no more than the admin listener's address. The rest is not for it to
+/// say, but a file may be whole only with what variables add.
+fn asking() -> impl Iterator<Item = Arg> {
+    FLAGS.iter().map(|known| flag(known).hide(known.name != "admin"))
 }
 
 fn flag(flag: &Flag) -> Arg {

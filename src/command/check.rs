@@ -7,6 +7,7 @@ use crate::config::plan::Plan;
 use crate::config::{self, Source, explain};
 use crate::downstream::certificates::Store;
 use crate::downstream::handshake::{self, trust::Trust};
+use crate::upstream::tls;
 
 /// Loads a source and says so, or all that is wrong with it.
 ///
@@ -32,7 +33,7 @@ pub fn check(source: &Source, explained: Option<&str>) -> ExitCode {
     }
 }
 
-/// Whether there are certificates with which a start would fail; each is told.
+/// Whether there is TLS, towards clients or upstream, with which a start would fail; each is told.
 fn unsound(plan: &Plan) -> bool {
     let secured =
         plan.listeners.iter().filter_map(|listener| Some((listener, listener.tls.as_ref()?)));
@@ -43,7 +44,12 @@ fn unsound(plan: &Plan) -> bool {
             .and_then(|store| Trust::new(tls, &store).map_err(|error| error.to_string()));
         loaded.err().map(|why| format!("listener {}: {why}", listener.name))
     });
-    let faults: Vec<_> = faults.collect();
+    let clusters = plan.clusters.iter().filter_map(|cluster| {
+        let mut secured = cluster.endpoints.iter().filter(|endpoint| endpoint.protocol.is_tls());
+        let why = secured.find_map(|endpoint| tls::client(&cluster.tls, endpoint).err())?;
+        Some(format!("cluster {}: {why}", cluster.name))
+    });
+    let faults: Vec<_> = faults.chain(clusters).collect();
     faults.iter().for_each(|fault| eprintln!("{fault}"));
     !faults.is_empty()
 }

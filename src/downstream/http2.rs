@@ -239,11 +239,6 @@ fn interim(sender: &Sender) -> crate::exchange::Interim {
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = headers.clone();
-        // An HTTP/1.1 upstream may have sent fields that HTTP/2 forbids (RFC 9113 §8.2.2).
-        for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]
-        {
-            response.headers_mut().remove(name);
-        }
         interims.send(&response);
     })
 }

@@ -82,6 +82,13 @@ fn cluster(cluster: &Cluster, base: ClusterPlan, scope: &Scope<'_>) -> ClusterPl
             .key("tls")
             .fault("TLS settings of plaintext endpoints", "h2:// or https:// endpoints");
     }
+    let named = tls.as_ref().is_some_and(|tls| tls.server_name.is_some());
+    let nameless = |endpoint: &EndpointPlan| {
+        endpoint.protocol.is_tls() && matches!(endpoint.address, Address::Unix(_))
+    };
+    if !named && base.tls.server_name.is_none() && endpoints.iter().any(nameless) {
+        scope.key("endpoints").fault("TLS over a unix socket", "tls.server_name beside it");
+    }
     let clock = |written: Option<&DurationText>, base, key| lasting(written, base, &scope.key(key));
     let health = match &cluster.health {
         None => base.health,

@@ -147,7 +147,7 @@ impl Fetch<'_> {
         exchange: &mut Exchange,
     ) -> Response<Body> {
         let old = &found.entry.head;
-        let headers = freshened(old.headers(), news);
+        let mut headers = freshened(old.headers(), news);
         let ask = &self.ask;
         let (life, mut age) = match policy::keep(&ask.plan, &ask.path, old.status, &headers, came.1)
         {
@@ -166,6 +166,11 @@ impl Fetch<'_> {
         if !news.contains_key(http::header::AGE) && !news.contains_key(http::header::DATE) {
             age = Duration::ZERO;
         }
+        // What never changes is no shorter-lived for having been asked for again.
+        let (life, age) = match ask.app == Some(Piece::Hashed) {
+            true => generation::lasting(old.status, &mut headers, (life, age)),
+            false => (life, age),
+        };
         let source = &self.ask.source;
         let head = Head::new(source, &self.client.headers, old.status, headers, (life, age), came);
         let entry = Arc::new(Entry::new(self.cache.store.shared(head), &found.content));
@@ -274,7 +279,7 @@ impl Fetch<'_> {
         load: &Rc<Load>,
     ) -> Result<Response<Body>, Error> {
         let life = &fill.head.life;
-        if life.fresh.is_zero() || life.no_cache {
+        if life.fresh <= fill.head.first_age || life.no_cache {
             // Kept for its validator alone: each of those who wait must ask for itself (RFC 9111 §4).
             self.let_go().pass();
         }

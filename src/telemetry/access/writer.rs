@@ -62,7 +62,10 @@ impl Sink {
 
     fn write(&mut self, bytes: &[u8], records: u64) {
         self.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
-        match self.to.write_all(bytes).and_then(|()| self.to.flush()) {
+        // A full disk may have taken half of a line: the next begins on one of its own.
+        let begun = if self.failing { self.to.write_all(b"\n") } else { Ok(()) };
+        let written = begun.and_then(|()| self.to.write_all(bytes));
+        match written.and_then(|()| self.to.flush()) {
             Ok(()) => self.failing = false,
             Err(error) => {
                 self.dropped.fetch_add(records, Ordering::Relaxed);
@@ -90,4 +93,50 @@ fn open(output: &Output) -> io::Result<Box<dyn Write + Send>> {
             Box::new(file)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Takes half of the second write, and then nothing until there is room again.
+    struct Full(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().unwrap();
+            let taken = bytes.len().min(disk.1);
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            disk.1 -= taken;
+            disk.0.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_took_half_of_spoils_no_line_after_it() {
+        let disk = Arc::new(Mutex::new((Vec::new(), 6)));
+        let mut sink = Sink {
+            output: Output::Stdout,
+            to: Box::new(Full(Arc::clone(&disk))),
+            waiting: Arc::new(AtomicUsize::new(20)),
+            dropped: Arc::default(),
+            failing: false,
+        };
+        sink.write(b"one\n", 1);
+        sink.write(b"two\n", 1);
+        sink.write(b"three\n", 1);
+        disk.lock().unwrap().1 = 100;
+        sink.write(b"four\n", 1);
+        assert_eq!(disk.lock().unwrap().0, b"one\ntw\nfour\n");
+        assert_eq!(sink.dropped.load(Ordering::Relaxed), 2);
+    }
 }
