@@ -198,6 +198,25 @@ fn what_check_explains_can_be_checked_and_says_the_same() {
 }
 
 #[test]
+fn what_is_switched_off_below_an_installation_is_explained_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = "zitadel: {upstream: \"h2c://a.test:80\", domain: id.test, tls_mode: disabled}\n\
+        listeners: [{name: plain, address: \"127.0.0.1:0\"}]\n\
+        routes:\n\
+        \x20 - {name: mine, to: zitadel, match: {path: /x}, compress: off, identity: none}\n\
+        \x20 - {name: zitadel, cache: false}\n";
+    std::fs::write(folder.path().join("r.yaml"), yaml).unwrap();
+    let explain = |file| run(&["check", "--explain=full", "-c", file], folder.path());
+    let first = text(&explain("r.yaml").stdout);
+    for off in ["identity: none", "compress: \"off\"", "cache: false"] {
+        assert!(first.contains(off), "{off}: {first}");
+    }
+    std::fs::write(folder.path().join("e.yaml"), &first).unwrap();
+    let again = explain("e.yaml");
+    assert_eq!(text(&again.stdout), first, "{}", text(&again.stderr));
+}
+
+#[test]
 fn schema_and_completions_are_printed_whole_or_as_far_as_they_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let schema = run(&["schema"], folder.path()).stdout;

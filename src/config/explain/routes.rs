@@ -107,16 +107,15 @@ pub(super) fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
     if plan.grpc_web == GrpcWeb::Translate {
         out.insert("grpc_web".into(), json!("translate"));
     }
-    if let Some(compress) = &plan.compress {
-        let order: Vec<&str> = compress.order.iter().map(|coding| coding.name()).collect();
-        out.insert("compress".into(), json!(order));
-    }
+    // What is switched off is said too: the route may begin with an installation's, where it is on.
+    let compress = plan.compress.as_ref().map_or(json!("off"), |compress| {
+        compress.order.iter().map(|coding| coding.name()).collect()
+    });
+    out.insert("compress".into(), compress);
     if let Some(preflight) = &plan.preflight {
         out.insert("preflight".into(), json!({ "max_age": duration(preflight.max_age) }));
     }
-    if let Some(kept) = &plan.cache {
-        out.insert("cache".into(), cache::route(kept));
-    }
+    out.insert("cache".into(), plan.cache.as_ref().map_or(json!(false), |kept| cache::route(kept)));
     out.insert("retry".into(), retry::retry(&plan.retry));
 }
 
@@ -156,10 +155,12 @@ fn identity(plan: &ForwardPlan, out: &mut Map<String, Json>) {
         let host = |host: &SiteHost| format!("{}{}", host_text(&host.pattern), port(host));
         out.insert("public_hosts".into(), plan.hosts.iter().map(host).collect());
     }
-    if plan.identity.zitadel || plan.identity.login {
-        let word = if plan.identity.login { "login" } else { "zitadel" };
-        out.insert("identity".into(), json!(word));
-    }
+    let word = match (plan.identity.login, plan.identity.zitadel) {
+        (true, _) => "login",
+        (_, true) => "zitadel",
+        _ => "none",
+    };
+    out.insert("identity".into(), json!(word));
     if let Some(host) = &plan.identity.instance_host {
         out.insert("instance_host".into(), json!(text(host)));
     }
