@@ -249,6 +249,58 @@ async fn many_who_want_the_same_ask_once_and_read_it_as_it_comes() {
     assert_eq!(shared, 199.0);
 }
 
+/// Of an origin that is a cache itself: RFC 9111 §4.2.4 lets it answer who asked, and nobody who waited.
+#[tokio::test]
+async fn what_is_stale_when_it_comes_answers_nobody_else() {
+    let origin = Origin::start(|_, n| {
+        let old = "age: 100\r\ncache-control: max-age=60, must-revalidate\r\n";
+        let mut pieces = vec![Vec::new()];
+        pieces.extend(answer(200, old, n.to_string()));
+        pieces
+    })
+    .await;
+    let ravelin = Arc::new(before(&origin, "true"));
+    let asking = (0..5).map(|_| {
+        let ravelin = Arc::clone(&ravelin);
+        tokio::spawn(async move { ask(&ravelin, get("a", "/x")).await.text().to_owned() })
+    });
+    let asking: Vec<_> = asking.collect();
+    eventually("the first is asked for", || origin.asked().len() == 1).await;
+    eventually("the others wait", || ravelin.metric("ravelin_requests_in_flight") == 5.0).await;
+    origin.go(5);
+    let mut texts = std::collections::BTreeSet::new();
+    for text in asking {
+        texts.insert(text.await.unwrap());
+    }
+    assert_eq!((texts.len(), origin.asked().len()), (5, 5), "{texts:?}");
+}
+
+/// A browser's hard reload asks again for what never changes.
+#[tokio::test]
+async fn a_hashed_file_that_upstream_confirms_lives_as_long_as_before() {
+    const PATH: &str = "/app/main.aaaaaaaaaaaaaaaa.js";
+    let origin = Origin::start(|head, _| {
+        let fields = "etag: \"a\"\r\ncontent-type: text/javascript\r\n";
+        match (head.contains(PATH), head.contains("if-none-match")) {
+            (false, _) => answer(404, "", ""),
+            (_, true) => answer(304, "etag: \"a\"\r\ncache-control: max-age=1\r\n", ""),
+            _ => answer(200, &format!("{fields}cache-control: max-age=1\r\n"), "script"),
+        }
+    })
+    .await;
+    let ravelin = before(&origin, "{app: /app}");
+    let first = ask(&ravelin, get("a", PATH)).await;
+    assert!(first.header("cache-control").contains("immutable"), "{first:?}");
+    let again = ask(&ravelin, with(get("a", PATH), "cache-control", "no-cache")).await;
+    assert_eq!((again.status(), again.text()), (200, "script"));
+    assert!(again.header("cache-control").contains("immutable"), "{again:?}");
+    let hit = ask(&ravelin, get("a", PATH)).await;
+    assert!(status(&hit).contains("hit") && hit.header("cache-control").contains("immutable"));
+    let ttl = status(&hit).split("ttl=").nth(1).unwrap();
+    let ttl = ttl.split(';').next().unwrap().trim().parse::<u64>().unwrap();
+    assert!(ttl > 1_000_000, "{}", status(&hit));
+}
+
 #[tokio::test]
 async fn when_the_one_who_asks_fails_another_tries() {
     let origin = Origin::start(|_, n| match n {
