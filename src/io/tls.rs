@@ -50,6 +50,7 @@ impl Tls {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut read = false;
+        let serves = matches!(*self.session, rustls::Connection::Server(_));
         loop {
             if buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
@@ -72,8 +73,9 @@ impl Tls {
                 }
                 // What was read before is not to be forgotten, whatever comes after it.
                 Err(_) if read => return Poll::Ready(Ok(())),
-                // Many peers close without close_notify; HTTP's own framing tells what is whole.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                // Many clients close without close_notify, and their requests are framed. An answer may
+                // end with its connection, and is whole only behind a close_notify (RFC 9112 §9.8).
+                Err(error) if serves && error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {

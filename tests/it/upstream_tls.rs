@@ -7,13 +7,14 @@ use base64::Engine as _;
 use ravelin::standin::{Options, Standin};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::certs::{authority, pair};
 use crate::support::h2::Client;
 use crate::support::{Ravelin, config_before};
 
-/// A stand-in with a certificate for these names; `ask`: it wants a client's certificate.
-async fn standin(label: &str, names: &[&str], alpn: &[&str], ask: bool) -> Standin {
+/// A server with a certificate for these names; `ask`: it wants a client's certificate.
+fn config(label: &str, names: &[&str], alpn: &[&str], ask: bool) -> Arc<rustls::ServerConfig> {
     let (cert, key) = pair(label, names);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -34,7 +35,11 @@ async fn standin(label: &str, names: &[&str], alpn: &[&str], ask: bool) -> Stand
     let mut config =
         builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap()).unwrap();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let options = Options { tls: Some(Arc::new(config)), ..Options::default() };
+    Arc::new(config)
+}
+
+async fn standin(label: &str, names: &[&str], alpn: &[&str], ask: bool) -> Standin {
+    let options = Options { tls: Some(config(label, names, alpn, ask)), ..Options::default() };
     Standin::start(options).await.unwrap()
 }
 
@@ -42,7 +47,11 @@ const BOTH: &[&str] = &["h2", "http/1.1"];
 
 /// Ravelin before it, with these keys below the cluster's `tls`.
 fn before(standin: &Standin, scheme: &str, tls: &str) -> Ravelin {
-    let endpoint = format!("{scheme}://127.0.0.1:{}", standin.address().port());
+    before_port(standin.address().port(), scheme, tls)
+}
+
+fn before_port(port: u16, scheme: &str, tls: &str) -> Ravelin {
+    let endpoint = format!("{scheme}://127.0.0.1:{port}");
     let tls = format!("\"{endpoint}\"], tls: {{{tls}}}}}");
     Ravelin::start(&config_before(&endpoint).replace(&format!("\"{endpoint}\"]}}"), &tls))
 }
@@ -154,4 +163,33 @@ async fn https_is_http_1_1_over_tls_and_takes_no_grpc() {
     }
     assert_eq!(standin.connections_total(), 1);
     assert_eq!(statuses(&before(&standin, "https", "")).await.0, 502);
+}
+
+/// RFC 9112 §9.8: whoever cuts a connection must not be able to cut an answer short unnoticed.
+#[tokio::test]
+async fn an_answer_that_ends_with_its_connection_is_whole_only_behind_a_close_notify() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor =
+        tokio_rustls::TlsAcceptor::from(config("up-cut", &["127.0.0.1"], &["http/1.1"], false));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let mut stream = acceptor.accept(socket).await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nall of it").await.unwrap();
+            stream.flush().await.unwrap();
+            if head.starts_with(b"GET /whole") {
+                stream.shutdown().await.unwrap();
+            } else {
+                stream.get_mut().0.shutdown().await.unwrap();
+            }
+        }
+    });
+    let ravelin = before_port(port, "https", "ca: \"{ca}\"");
+    let client = Client::tls(ravelin.https()).await;
+    assert_eq!(client.get("/whole").await.unwrap().text(), "all of it");
+    assert!(client.get("/cut").await.unwrap_err().is_reset());
 }
