@@ -108,9 +108,10 @@ pub(super) fn forward_tree(plan: &ForwardPlan, out: &mut Map<String, Json>) {
         out.insert("grpc_web".into(), json!("translate"));
     }
     // What is switched off is said too: the route may begin with an installation's, where it is on.
-    let compress = plan.compress.as_ref().map_or(json!("off"), |compress| {
-        compress.order.iter().map(|coding| coding.name()).collect()
-    });
+    let compress = match &plan.compress {
+        Some(compress) => compress.order.iter().map(|coding| coding.name()).collect(),
+        None => json!("off"),
+    };
     out.insert("compress".into(), compress);
     if let Some(preflight) = &plan.preflight {
         out.insert("preflight".into(), json!({ "max_age": duration(preflight.max_age) }));

@@ -31,6 +31,8 @@ pub(super) struct Sink {
     waiting: Arc<AtomicUsize>,
     dropped: Arc<AtomicU64>,
     failing: bool,
+    /// The output ends in the midst of a line.
+    midst: bool,
 }
 
 impl Sink {
@@ -40,7 +42,7 @@ impl Sink {
         dropped: Arc<AtomicU64>,
     ) -> io::Result<Self> {
         let to = open(&output)?;
-        Ok(Self { output, to, waiting, dropped, failing: false })
+        Ok(Self { output, to, waiting, dropped, failing: false, midst: false })
     }
 
     /// Until it is closed, or until nobody is left who could send.
@@ -63,9 +65,8 @@ impl Sink {
     fn write(&mut self, bytes: &[u8], records: u64) {
         self.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
         // A full disk may have taken half of a line: the next begins on one of its own.
-        let begun = if self.failing { self.to.write_all(b"\n") } else { Ok(()) };
-        let written = begun.and_then(|()| self.to.write_all(bytes));
-        match written.and_then(|()| self.to.flush()) {
+        let begun = if self.midst { self.put(b"\n") } else { Ok(()) };
+        match begun.and_then(|()| self.put(bytes)).and_then(|()| self.to.flush()) {
             Ok(()) => self.failing = false,
             Err(error) => {
                 self.dropped.fetch_add(records, Ordering::Relaxed);
@@ -77,9 +78,28 @@ impl Sink {
         }
     }
 
+    fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.to.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => {
+                    let (taken, rest) = bytes.split_at(taken.min(bytes.len()));
+                    self.midst = !taken.ends_with(b"\n");
+                    bytes = rest;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     fn reopen(&mut self) {
         match open(&self.output) {
-            Ok(to) => self.to = to,
+            Ok(to) => {
+                self.to = to;
+                self.midst = false;
+            }
             Err(error) => tracing::warn!(%error, "the access log cannot be opened anew"),
         }
     }
@@ -130,6 +150,7 @@ mod tests {
             waiting: Arc::new(AtomicUsize::new(20)),
             dropped: Arc::default(),
             failing: false,
+            midst: false,
         };
         sink.write(b"one\n", 1);
         sink.write(b"two\n", 1);
