@@ -114,13 +114,15 @@ pub fn spawn(
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build_local(tokio::runtime::LocalOptions::default());
-        let (runtime, told_so) = match runtime {
-            Ok(runtime) => (Some(runtime), Ok(())),
-            Err(error) => (None, Err(error)),
+        // Whoever starts it waits to be told.
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = begun.send(Err(error));
+                return Ok(0);
+            }
         };
-        // Whoever starts it waits for this.
-        let _ = begun.send(told_so);
-        let Some(runtime) = runtime else { return Ok(0) };
+        let _ = begun.send(Ok(()));
         let telemetry = Rc::new(telemetry());
         let before = runtime.block_on(run(index, live, told, Rc::clone(&telemetry)));
         // What is cut ends, and is recorded, with the runtime that carries it.
