@@ -111,21 +111,22 @@ impl Server {
     /// # Errors
     /// What cannot be bound, read or started; nothing is left behind.
     pub async fn start(plan: Plan) -> Result<Self, StartError> {
-        Self::start_on(plan, Legacy::default(), None).await
+        Self::start_on(plan, &mut Legacy::default(), None).await
     }
 
-    /// As [`Server::start`], on sockets that are open already, as far as the plan asks for them.
+    /// As [`Server::start`], on sockets that are open already, as far as the plan asks for them; the
+    /// others are left where they are.
     /// `control` is asked what admin calls ask for that concerns the whole.
     ///
     /// # Errors
     /// As there.
     pub async fn start_on(
         plan: Plan,
-        mut legacy: Legacy,
+        legacy: &mut Legacy,
         control: Option<Control>,
     ) -> Result<Self, StartError> {
         let grounds = Grounds::default();
-        let steps = grounds.prepare(&plan.listeners, plan.workers, &mut legacy);
+        let steps = grounds.prepare(&plan.listeners, plan.workers, legacy);
         let steps = steps.map_err(StartError::all)?;
         let mut clusters = Clusters::default();
         let next = clusters.prepare(&plan.clusters).map_err(StartError::all)?;
@@ -163,7 +164,7 @@ impl Server {
             hurry: Hurry::new(),
         };
         // The last that can fail comes before the first connection is taken.
-        server.open_admin(&mut legacy, control).await?;
+        server.open_admin(legacy, control).await?;
         server.keep_drained(std::mem::take(&mut legacy.drained));
         server.grounds.follow(steps, &server.workers, Duration::ZERO);
         server.show();

@@ -62,6 +62,16 @@ impl Legacy {
         Ok(Some(Bound { address, sockets: handed.sockets, file }))
     }
 
+    /// Closes the sockets that nobody has taken, and removes the files of those that are ours.
+    pub fn clear_away(self) {
+        for handed in self.listeners {
+            if let (Address::Unix(path), true) = (&handed.address, handed.owns_file) {
+                drop(handed.sockets);
+                drop(SocketFile::adopt(path, &self.ours));
+            }
+        }
+    }
+
     /// The admin listener's socket, if it is here.
     pub fn take_admin(&mut self, address: SocketAddr) -> Option<TcpListener> {
         self.admin.take_if(|(known, _)| *known == address).map(|(_, socket)| socket)

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::hurry::Hurry;
 use super::legacy::Legacy;
-use super::succession::Before;
+use super::succession::{Before, Succession};
 use super::{Server, StartError, activation};
-use crate::admin::calls::{Ask, Reloaded};
+use crate::admin::calls::{Ask, Control, Reloaded};
 use crate::config::plan::Plan;
 use crate::config::{self, Source};
 use crate::downstream::plan::Address;
@@ -68,9 +68,7 @@ async fn live(
     let (ask, mut asked) = mpsc::channel(1);
     let mut configuration = source.map(Configuration::new);
     let (mut changed, _watch) = follow(configuration.as_ref())?;
-    let mut before = Before::find(plan.upgrade.clone(), activated)?;
-    let mut server = Server::start_on(plan, before.take(), Some(ask)).await?;
-    let mut succession = before.succeed()?;
+    let (mut server, mut succession) = begin(plan, activated, ask).await?;
     announce(&server);
     started(&server);
     notify(&[sd_notify::NotifyState::Ready]);
@@ -136,6 +134,20 @@ fn draining(signal: &str, server: &Server) {
             "draining: waiting for what is under way, until the grace is over; another signal cuts it"
         ),
     }
+}
+
+/// Starts on what is there already, and lets the process before this one go.
+async fn begin(
+    plan: Plan,
+    activated: Legacy,
+    ask: Control,
+) -> Result<(Server, Succession), StartError> {
+    let mut before = Before::find(plan.upgrade.clone(), activated)?;
+    let mut legacy = before.take();
+    let server = Server::start_on(plan, &mut legacy, Some(ask)).await?;
+    let succession = before.succeed()?;
+    legacy.clear_away();
+    Ok((server, succession))
 }
 
 async fn leave(
