@@ -18,6 +18,9 @@ const FORGOTTEN: usize = 1024;
 /// Frames that bring nothing (PING, SETTINGS, PRIORITY, empty DATA …): how many a peer has in store, and
 /// how many it earns a second.
 const IDLE_FRAMES: (u32, u32) = (10_000, 1_000);
+/// Frames that bring nothing which each stream affords. Go's client opens the window of a stream for what
+/// it has read of the answer, also when that has ended: a call of it brings one such frame or two.
+pub(super) const LATE: u32 = 8;
 /// The same of streams that a client resets, or that end by its fault. Beyond it is Rapid Reset
 /// (CVE-2023-44487, CVE-2025-8671), whose streams cost upstream work although each counts as closed.
 const RESETS: (u32, u32) = (500, 50);

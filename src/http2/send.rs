@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response};
 
-use super::core::Core;
+use super::core::{Core, LATE};
 use super::error::{By, Error, Reason};
 use super::frame::{self, Head, flag, kind};
 use super::stream::Key;
@@ -32,6 +32,7 @@ impl Core {
         if protocol.is_some() && !self.remote.connect_protocol {
             return Err(Error::Reset(Reason::REFUSED_STREAM, By::Us));
         }
+        self.idle_frames.earn(LATE);
         let id = self.last;
         self.last += 2;
         let encoder = &mut self.encoder;
@@ -103,6 +104,10 @@ impl Core {
             if rest.is_empty() {
                 break;
             }
+        }
+        if !data.is_empty() {
+            // A PING that measures how soon what was sent comes there is no idle one.
+            self.idle_frames.earn(1);
         }
         self.send_window -= data.len() as i64;
         self.sent(key, ends);

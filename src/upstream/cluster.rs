@@ -130,7 +130,11 @@ impl Cluster {
         let mut take = |member: &Member| {
             let same = before.iter().position(|endpoint| endpoint.member().is_same(member));
             match same {
-                Some(at) => before.swap_remove(at),
+                Some(at) => {
+                    let kept = before.swap_remove(at);
+                    kept.weigh(member.weight);
+                    kept
+                }
                 None => Endpoint::new(member.clone(), &self.members.plan, &self.telemetry),
             }
         };
@@ -240,7 +244,7 @@ fn choose<'a>(
             n,
             key,
             |i| at(i).map_or(0, |endpoint| endpoint.key()),
-            |i| at(i).map_or(1, |endpoint| endpoint.member().weight),
+            |i| at(i).map_or(1, |endpoint| endpoint.weight()),
             |i| at(i).map_or(0, |endpoint| endpoint.burden().get()),
         );
         return Choice { chosen, other: None };

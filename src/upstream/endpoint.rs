@@ -75,6 +75,7 @@ pub struct Endpoint {
     connecting: Cell<usize>,
     /// Streams that the next connection is expected to allow: as many as the last one did.
     expected: Cell<usize>,
+    weight: Cell<u16>,
     waiting: RefCell<VecDeque<oneshot::Sender<Result<(), Failure>>>>,
     failed: RefCell<Option<Failed>>,
     id: EndpointId,
@@ -117,7 +118,7 @@ struct Failed {
 impl Endpoint {
     /// An endpoint without connections; they are opened when they are needed.
     pub fn new(member: Member, cluster: &ClusterPlan, telemetry: &Telemetry) -> Rc<Self> {
-        let burden = member.state.burden();
+        let (burden, weight) = (member.state.burden(), member.weight);
         Rc::new(Self {
             queue: Queue::new(cluster.caps.in_flight, &member.state, &burden),
             pending: cluster.caps.pending.into(),
@@ -139,6 +140,7 @@ impl Endpoint {
             h1: RefCell::default(),
             connecting: Cell::new(0),
             expected: Cell::new(EXPECTED),
+            weight: Cell::new(weight),
             waiting: RefCell::default(),
             failed: RefCell::default(),
         })
@@ -283,6 +285,9 @@ impl Endpoint {
         let opened = tokio::time::timeout_at(deadline, opening).await;
         let connection = opened.unwrap_or_else(|_| Err(Error::new(Kind::ConnectTimeout)))?;
         self.expected.set(connection.limit().clamp(1, EXPECTED));
+        if !connection.usable() {
+            return Err(Error::with(Kind::Connect, "it ended before it took anything"));
+        }
         Ok(connection)
     }
 

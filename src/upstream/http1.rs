@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Answer;
@@ -50,6 +50,8 @@ struct Rest {
     since: Cell<Option<Instant>>,
     /// For how long it may be so: what the plan says, or less where upstream said less.
     most: Cell<Duration>,
+    /// Told when it is to end at once.
+    over: Notify,
 }
 
 impl Rest {
@@ -95,7 +97,11 @@ impl Connection {
         let (give, upgraded) = oneshot::channel();
         let may_switch = Rc::new(Cell::new(false));
         let switches = Rc::clone(&may_switch);
-        let rest = Rc::new(Rest { since: Cell::default(), most: Cell::new(clocks.idle) });
+        let rest = Rc::new(Rest {
+            since: Cell::default(),
+            most: Cell::new(clocks.idle),
+            over: Notify::new(),
+        });
         let unused = unused(Rc::clone(&rest));
         let old = Instant::now().checked_add(clocks.age());
         tokio::task::spawn_local(async move {
@@ -126,9 +132,18 @@ impl Connection {
         Ok(Self { send, upgraded, may_switch, rest, old })
     }
 
-    /// Ready for the next exchange, or closed.
+    /// Whether it can carry the next exchange. Where the request of the last one is still being sent, though
+    /// it has its answer, that may be long: it ends then, and that request with it.
     pub async fn ready(&mut self) -> bool {
-        self.send.ready().await.is_ok()
+        for _ in 0..2 {
+            match poll_fn(|cx| Poll::Ready(self.send.poll_ready(cx))).await {
+                Poll::Ready(ready) => return ready.is_ok(),
+                // Its task may not have seen yet that the answer has ended.
+                Poll::Pending => tokio::task::yield_now().await,
+            }
+        }
+        self.rest.over.notify_one();
+        false
     }
 
     /// Whether it has ended.
@@ -159,10 +174,13 @@ impl Connection {
 async fn unused(rest: Rc<Rest>) {
     loop {
         let now = Instant::now();
-        match rest.due() {
+        let again = match rest.due() {
             Some(due) if due <= now => return,
-            Some(due) => tokio::time::sleep_until(due).await,
-            None => tokio::time::sleep(rest.most.get().max(Duration::from_millis(10))).await,
+            Some(due) => due,
+            None => now + rest.most.get().max(Duration::from_millis(10)),
+        };
+        if tokio::time::timeout_at(again, rest.over.notified()).await.is_ok() {
+            return;
         }
     }
 }
@@ -317,8 +335,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rest_is_over_when_plan_or_upstream_says_so() {
-        let rest =
-            Rc::new(Rest { since: Cell::default(), most: Cell::new(Duration::from_secs(30)) });
+        let rest = Rc::new(Rest {
+            since: Cell::default(),
+            most: Cell::new(Duration::from_secs(30)),
+            over: Notify::new(),
+        });
         let now = Instant::now();
         assert_eq!(rest.due(), None, "it is in use");
         rest.since.set(Some(now));

@@ -90,20 +90,23 @@ async fn targets_of_a_service_are_those_of_the_best_priority() {
     let client = Client::plain(ravelin.plain()).await;
     reaches(&client, &first).await;
     // What the first call to each cost to connect is held against it for a while.
-    let shared = async {
-        loop {
-            let before = (first.count(UNARY), second.count(UNARY));
-            for _ in 0..100 {
-                well(&client).await;
-            }
-            let (one, other) = (first.count(UNARY) - before.0, second.count(UNARY) - before.1);
-            if other > 0 && one > 3 * other {
-                return;
-            }
+    let share = async |more: &Standin, less: &Standin| loop {
+        let before = (more.count(UNARY), less.count(UNARY));
+        for _ in 0..100 {
+            well(&client).await;
+        }
+        let (one, other) = (more.count(UNARY) - before.0, less.count(UNARY) - before.1);
+        if other > 0 && one > 3 * other {
+            return;
         }
     };
-    within(20.0, "shares by weight", shared).await;
+    within(20.0, "shares by weight", share(&first, &second)).await;
     assert_eq!(spare.count(UNARY), 0);
+    let connections = (first.connections_total(), second.connections_total());
+    let turned = [(1, 1, port(&first), "here.test"), (1, 9, port(&second), "here.test")];
+    names.targets("_zitadel._tcp.test", &turned);
+    within(20.0, "shares by the new weight", share(&second, &first)).await;
+    assert_eq!((first.connections_total(), second.connections_total()), connections);
 }
 
 #[tokio::test]

@@ -224,6 +224,25 @@ async fn interim_answers_pass_and_the_body_waits_for_100() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_request_goes_on_behind_its_answer_is_nobody_elses() {
+    let (upstream, ravelin) = scripted().await;
+    let client = Client::plain(ravelin.plain()).await;
+    let (answer, mut stream) = client.open(post("/").body(()).unwrap(), false).await.unwrap();
+    stream.send_data(Bytes::from_static(b"begun"), false).unwrap();
+    let mut first = upstream.accept().await;
+    first.head().await;
+    first.send("HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(read(answer.await.unwrap()).await.unwrap().status(), 401);
+    let (second, _) = tokio::join!(timeout(PATIENCE, client.get("/")), async {
+        let mut peer = timeout(PATIENCE, upstream.accept()).await.unwrap();
+        serve(&mut peer, OK).await
+    });
+    assert_eq!(second.unwrap().unwrap().text(), "ok");
+    // What was left of the request goes nowhere: its connection has ended.
+    assert!(first.closes(PATIENCE).await.1);
+}
+
+#[tokio::test]
 async fn interim_answers_without_end_are_dropped_and_the_answer_comes() {
     let (upstream, ravelin) = scripted().await;
     let client = Client::plain(ravelin.plain()).await;

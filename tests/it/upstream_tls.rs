@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::certs::{authority, pair};
+use crate::support::faults::eventually;
 use crate::support::h2::Client;
 use crate::support::{Ravelin, config_before};
 
@@ -163,6 +164,15 @@ async fn https_is_http_1_1_over_tls_and_takes_no_grpc() {
     }
     assert_eq!(standin.connections_total(), 1);
     assert_eq!(statuses(&before(&standin, "https", "")).await.0, 502);
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_h2_alone_is_up_for_a_check_of_its_port() {
+    let standin = standin("up-h2", &["127.0.0.1"], &["h2"], false).await;
+    let keys = "ca: \"{ca}\"}, health: {check: tcp, interval: 100ms";
+    let ravelin = before(&standin, "h2", keys);
+    eventually("it is checked", || standin.connections_total() >= 5).await;
+    assert_eq!(statuses(&ravelin).await.0, 200);
 }
 
 /// RFC 9112 §9.8: whoever cuts a connection must not be able to cut an answer short unnoticed.

@@ -3,7 +3,7 @@
 use http::Request;
 
 use super::{Fault, fault};
-use crate::http2::core::{Block, Core, Leaving, Role};
+use crate::http2::core::{Block, Core, LATE, Leaving, Role};
 use crate::http2::error::Reason;
 use crate::http2::frame::{self, Head, flag};
 use crate::http2::head::{Asked, Builder, Malformed};
@@ -11,9 +11,6 @@ use crate::http2::stream::Key;
 
 /// Interim heads that an answer may have; further ones are let go of.
 const INTERIMS: u8 = 16;
-/// Frames that bring nothing which each stream affords. Go's client opens the window of a stream for what
-/// it has read of the answer, also when that has ended: a call of it brings one such frame or two.
-const LATE: u32 = 8;
 /// Room for the fields of trailers…
 const TRAILERS: usize = 3;
 /// …for those that are added to a head on its way…

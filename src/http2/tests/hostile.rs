@@ -213,3 +213,28 @@ proptest! {
         }));
     }
 }
+
+/// grpc-go's server does so for each call: it measures how far away its client is.
+#[tokio::test]
+async fn pings_of_a_server_that_is_asked_much_are_no_flood() {
+    on_one_thread(async {
+        let (mut far, requests, over) = facing_client();
+        far.write_all(&[0, 0, 0, kind::SETTINGS, 0, 0, 0, 0, 0]).await.unwrap();
+        let ping = Head { length: 8, kind: kind::PING, flags: 0, stream: 0 };
+        let pings = [&ping.bytes()[..], &[0; 8]].concat().repeat(8 * 10);
+        let mut said = vec![0; 1 << 16];
+        // Twice what a client bears that asks for nothing.
+        for _ in 0..250 {
+            for _ in 0..10 {
+                let _ = requests.send(&post(), true).unwrap();
+            }
+            far.write_all(&pings).await.unwrap();
+            assert_ne!(far.read(&mut said).await.unwrap(), 0);
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(requests.is_open() && !over.is_finished());
+    })
+    .await;
+}

@@ -74,9 +74,19 @@ impl Endpoint {
         Cost { load: self.burden.get(), latency: self.latency.at(now) }
     }
 
+    /// How much of the requests it is to have, as it was found last (RFC 2782).
+    pub(in crate::upstream) const fn weight(&self) -> u16 {
+        self.weight.get()
+    }
+
+    /// It was found with another weight, or the same.
+    pub(in crate::upstream) fn weigh(&self, weight: u16) {
+        self.weight.set(weight);
+    }
+
     /// Its share of the requests beside the others'.
     pub(in crate::upstream) fn share(&self) -> f32 {
-        let whole = f32::from(self.member.weight);
+        let whole = f32::from(self.weight());
         match self.state().age() {
             None => whole,
             Some(age) => match balance::ramp(age) {

@@ -89,7 +89,9 @@ impl Session {
     pub async fn ask(&mut self) -> [Finding; 2] {
         match self.check.clone() {
             Check::Tcp => {
-                let found = match self.within(open(&self.member, false)).await {
+                // Where TLS agrees on a protocol, a server of another one declines.
+                let h2 = self.member.plan.protocol.is_h2();
+                let found = match self.within(open(&self.member, h2)).await {
                     Ok(_) => Finding::Good,
                     Err(failure) => failure.finding(),
                 };
