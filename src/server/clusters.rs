@@ -66,8 +66,13 @@ impl Clusters {
         if plan.tls.insecure_skip_verify {
             tracing::warn!(cluster = %plan.name, "INSECURE: the certificates of this cluster are NOT verified (tls.insecure_skip_verify)");
         }
-        Members::new(plan, &self.roster)
-            .map_err(|error| StartError::new(format_args!("cluster {}", plan.name), error))
+        let members = Members::new(plan, &self.roster)
+            .map_err(|error| StartError::new(format_args!("cluster {}", plan.name), error))?;
+        let before = self.known.iter().find(|known| known.members.plan.name == plan.name);
+        if let Some(before) = before {
+            members.begin_with(&before.members);
+        }
+        Ok(members)
     }
 
     /// The clusters are these from now on. The checks of those that are new begin; those of the others go

@@ -158,7 +158,14 @@ pub struct Members {
 struct Source {
     plan: EndpointPlan,
     tls: Option<Tls>,
-    found: Mutex<Vec<Member>>,
+    found: Mutex<Whom>,
+}
+
+/// What a source has said last, and whom that means.
+#[derive(Default)]
+struct Whom {
+    found: BTreeSet<Found>,
+    members: Vec<Member>,
 }
 
 impl Drop for Members {
@@ -231,6 +238,20 @@ impl Members {
         self.list.load_full()
     }
 
+    /// Begins with what these members have found where both look for endpoints: whoever has to ask
+    /// may have to wait for an answer, and nothing says that there is another one.
+    pub fn begin_with(&self, before: &Self) {
+        for source in &self.sources {
+            let known = before.sources.iter().find(|known| known.plan == source.plan);
+            let last = known.map(|known| {
+                known.found.lock().unwrap_or_else(PoisonError::into_inner).found.clone()
+            });
+            if let Some(last) = last.filter(|last| !last.is_empty()) {
+                self.found(&source.plan, &last, false);
+            }
+        }
+    }
+
     /// Takes up what was found at a source in the place of what was found there before. `late`: who
     /// is new begins slowly. Workers keep what is in both.
     pub(super) fn found(&self, source: &EndpointPlan, found: &BTreeSet<Found>, late: bool) {
@@ -245,10 +266,11 @@ impl Members {
                 }
             })
             .collect();
-        *source.found.lock().unwrap_or_else(PoisonError::into_inner) = members;
+        *source.found.lock().unwrap_or_else(PoisonError::into_inner) =
+            Whom { found: found.clone(), members };
         let mut list = self.fixed.clone();
         for source in &self.sources {
-            for member in &*source.found.lock().unwrap_or_else(PoisonError::into_inner) {
+            for member in &source.found.lock().unwrap_or_else(PoisonError::into_inner).members {
                 if !list.iter().any(|known| known.plan.name == member.plan.name) {
                     list.push(member.clone());
                 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join;
 use ravelin::standin::Standin;
 
+use crate::support::dns::NameServer;
 use crate::support::faults::{
     Http1, config, eventually, get, http1, post, soon, websocket, with, within,
 };
@@ -89,6 +90,27 @@ async fn every_fault_is_told_and_the_old_plan_stays() {
     assert_eq!(answer.status(), 200, "{}", answer.text());
     assert_eq!(asked(&process).await, "two");
     assert_eq!(http1(port, get("localhost", "/here")).await.unwrap().text(), "two");
+}
+
+#[tokio::test]
+async fn endpoints_that_were_found_stay_while_nobody_can_be_asked_for_them() {
+    let standin = standin().await;
+    let names = NameServer::start();
+    names.addresses("zitadel.test", &[std::net::Ipv4Addr::LOCALHOST]);
+    let endpoint = format!("h2c+dns://zitadel.test:{}", standin.address().port());
+    let yaml = |connect| {
+        let more = format!("resolver: \"{}\", connect_timeout: {connect}", names.address());
+        config(std::slice::from_ref(&endpoint), &more, "retry: {hold: off}\n")
+    };
+    let process = Process::start(&yaml("2s")).await;
+    let client = Client::plain(process.address("plain")).await;
+    let status = async || client.get("/admin/v1/healthz").await.unwrap().status();
+    within(5.0, "it is found", async { while status().await != 200 {} }).await;
+    names.fail();
+    process.configure(&yaml("3s"));
+    assert_eq!(reload(&process).await.status(), 200);
+    eventually("nobody can be asked", || process.heard("cannot be found out") == 1).await;
+    assert_eq!(status().await, 200);
 }
 
 #[tokio::test]
