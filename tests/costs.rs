@@ -192,9 +192,13 @@ async fn an_exchange_allocates_no_more_than_it_did() {
             let status = if class == "connect" { 401 } else { 200 };
             assert_eq!(answer.status(), status, "{class}: {}", answer.text());
         }
-        // Health checks and clocks are counted too: the quietest round is an exchange's own.
+        // Health checks, clocks and what a busy machine cuts into pieces are counted too: the quietest
+        // round is an exchange's own, and on a machine with other work it is longer in coming.
         let mut least = (usize::MAX, usize::MAX);
-        for _ in 0..3 {
+        for round in 0..20 {
+            if round >= 3 && least.0 <= most && least.1 <= bytes {
+                break;
+            }
             let before = counted.counts();
             for _ in 0..EXCHANGES {
                 client.send(asked(class)).await.unwrap();
