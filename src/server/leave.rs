@@ -6,11 +6,7 @@ use super::Server;
 use super::hurry::Hurry;
 use crate::admin;
 use crate::downstream::accept::Waiting;
-use crate::telemetry::access::AccessWriter;
 use crate::worker::Order;
-
-/// How long the output of the access record may take for the last of them.
-const LAST_RECORDS: Duration = Duration::from_secs(2);
 
 impl Server {
     /// How to cut what is left while it leaves.
@@ -71,21 +67,9 @@ impl Server {
         if let Some(stop) = self.stop_admin.take() {
             let _ = stop.send(());
         }
-        write_last(self.access).await;
+        // Signals are heard meanwhile.
+        let _ = tokio::task::spawn_blocking(move || self.access.close()).await;
         cut.unwrap_or_default()
-    }
-}
-
-/// Waits until the last records are written, as long as their output takes any: a pipe that nobody
-/// reads holds its writer for ever.
-async fn write_last(access: AccessWriter) {
-    let (written, all) = tokio::sync::oneshot::channel();
-    let closing = std::thread::Builder::new().name("access-end".into()).spawn(move || {
-        access.close();
-        let _ = written.send(());
-    });
-    if closing.is_ok() && tokio::time::timeout(LAST_RECORDS, all).await.is_err() {
-        tracing::warn!("the last access records are lost: their output takes nothing");
     }
 }
 

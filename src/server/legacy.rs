@@ -64,9 +64,9 @@ impl Legacy {
 
     /// Closes the sockets that nobody has taken, and removes the files of those that are ours.
     pub fn clear_away(self) {
-        for handed in self.listeners {
+        for handed in &self.listeners {
             if let (Address::Unix(path), true) = (&handed.address, handed.owns_file) {
-                drop(handed.sockets);
+                // It goes with its owner.
                 drop(SocketFile::adopt(path, &self.ours));
             }
         }

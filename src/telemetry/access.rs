@@ -10,8 +10,8 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use crate::telemetry::plan::{AccessPlan, Format};
 
@@ -29,13 +29,16 @@ use writer::{Message, Sink};
 const BATCH_BYTES: usize = 64 * 1024;
 /// How much may wait for the writer, all workers together.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// How long the output may take for the last records: a pipe that nobody reads holds its writer for ever.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 
 /// The writer thread and the way to it. One for the process.
 #[derive(Debug)]
 pub struct AccessWriter {
     format: Format,
     queue: Queue,
-    thread: Option<JoinHandle<()>>,
+    /// Hung up on when the thread has ended.
+    ended: Option<Receiver<()>>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,14 +58,19 @@ impl AccessWriter {
         let (sender, receiver) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let queue = Queue { sender, waiting: Arc::clone(&waiting), dropped: Arc::clone(&dropped) };
-        let thread = if plan.format == Format::Off {
+        let ended = if plan.format == Format::Off {
             None
         } else {
             let mut sink = Sink::open(plan.output.clone(), waiting, dropped)?;
-            let run = move || sink.run(&receiver);
-            Some(std::thread::Builder::new().name("access".into()).spawn(run)?)
+            let (runs, ended) = channel();
+            let run = move || {
+                let _runs = runs;
+                sink.run(&receiver);
+            };
+            std::thread::Builder::new().name("access".into()).spawn(run)?;
+            Some(ended)
         };
-        Ok(Self { format: plan.format, queue, thread })
+        Ok(Self { format: plan.format, queue, ended })
     }
 
     /// A handle for one worker; made where the writer is, then moved to the worker's thread.
@@ -80,16 +88,17 @@ impl AccessWriter {
         let _ = self.queue.sender.send(Message::Reopen);
     }
 
-    /// Writes all that was handed over and ends the thread. Workers must have dropped their
-    /// handles, or called [`AccessLog::flush`], before.
+    /// Writes all that was handed over and ends the thread; blocks for that, two seconds at most. Workers
+    /// must have dropped their handles, or called [`AccessLog::flush`], before.
     pub fn close(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
         let _ = self.queue.sender.send(Message::Close);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let ended = self.ended.take().map(|ended| ended.recv_timeout(LAST_RECORDS));
+        if ended == Some(Err(RecvTimeoutError::Timeout)) {
+            tracing::warn!("the last access records are lost: their output takes nothing");
         }
     }
 }

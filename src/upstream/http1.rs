@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http::header::UPGRADE;
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite;
@@ -203,7 +203,7 @@ pub async fn send(
     let (tell, mut told) = mpsc::channel::<(StatusCode, HeaderMap)>(INTERIMS);
     if interim.is_some() {
         hyper::ext::on_informational(&mut request, move |answer| {
-            let _ = tell.try_send((answer.status(), end_to_end(answer.headers().clone())));
+            let _ = tell.try_send((answer.status(), answer.headers().clone()));
         });
     }
     let answer = connection.send.try_send_request(request);
@@ -281,26 +281,6 @@ fn failure(error: hyper::Error, given_back: bool) -> Error {
         Kind::Reset
     };
     Error::with(kind, error)
-}
-
-/// The fields of an interim answer that are for more than this connection (RFC 9110 §7.6.1): neither an
-/// HTTP/2 client nor a strict one of HTTP/1.1 takes the others (RFC 9113 §8.2.2, RFC 9112 §6.1).
-fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
-    let nominated: Vec<_> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect();
-    for name in nominated {
-        headers.remove(name);
-    }
-    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
-        headers.remove(name);
-    }
-    headers.remove(CONTENT_LENGTH);
-    headers
 }
 
 #[cfg(test)]

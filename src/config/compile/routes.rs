@@ -156,7 +156,7 @@ fn route(
     let names: Vec<&str> = known.listeners.iter().map(|listener| &*listener.name).collect();
     let matcher = matcher::matcher(route.matcher.as_ref(), &names, &scope.key("match"));
     let to = route.to.as_deref().unwrap_or_default();
-    let base = preset.base(to, &matcher.hosts, known.timeouts);
+    let base = preset.base(to, &matcher, known.timeouts);
     let action = action(route, &matcher, known, base, scope);
     Some(RoutePlan { name, matcher, action: action? })
 }

@@ -2,6 +2,18 @@
 
 use super::*;
 
+/// More than a connection's window, there and back.
+async fn goes_round(requests: &Requests) {
+    let (mut sender, mut receiver) = requests.send(&post(), false).unwrap();
+    let sending = spawn_local(async move {
+        send(&mut sender, Bytes::from(vec![1; 100_000])).await.unwrap();
+        sender.send_data(&Bytes::new(), true).unwrap();
+    });
+    head(&mut receiver).await.unwrap();
+    assert_eq!(read(&mut receiver).await.unwrap().0.len(), 100_000);
+    sending.await.unwrap();
+}
+
 #[tokio::test]
 async fn what_nobody_reads_takes_no_window_from_others() {
     on_one_thread(async {
@@ -25,15 +37,7 @@ async fn what_nobody_reads_takes_no_window_from_others() {
             send(&mut sender, Bytes::from_static(b"go on")).await.unwrap();
             held.push(sender);
         }
-        let (mut sender, mut receiver) = requests.send(&post(), false).unwrap();
-        let sent = Bytes::from(vec![1; 100_000]);
-        let sending = spawn_local(async move {
-            send(&mut sender, sent).await.unwrap();
-            sender.send_data(&Bytes::new(), true).unwrap();
-        });
-        head(&mut receiver).await.unwrap();
-        assert_eq!(read(&mut receiver).await.unwrap().0.len(), 100_000);
-        sending.await.unwrap();
+        goes_round(&requests).await;
     })
     .await;
 }
@@ -57,14 +61,7 @@ async fn slow_readers_of_most_of_the_window_leave_the_rest_to_others() {
             head(&mut receiver).await.unwrap();
             held.push((sender, receiver));
         }
-        let (mut sender, mut receiver) = requests.send(&post(), false).unwrap();
-        let sending = spawn_local(async move {
-            send(&mut sender, Bytes::from(vec![1; 100_000])).await.unwrap();
-            sender.send_data(&Bytes::new(), true).unwrap();
-        });
-        head(&mut receiver).await.unwrap();
-        assert_eq!(read(&mut receiver).await.unwrap().0.len(), 100_000);
-        sending.await.unwrap();
+        goes_round(&requests).await;
         // Nothing of theirs is lost.
         let (_sender, mut slow) = held.pop().unwrap();
         let mut heard = 0;

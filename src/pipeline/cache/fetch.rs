@@ -138,6 +138,19 @@ impl Fetch<'_> {
         std::mem::replace(&mut self.lead, Lead::alone())
     }
 
+    /// How long it lives: for ever where it never changes, also when it was asked for again.
+    fn lasting(
+        &self,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        life: (policy::Life, Duration),
+    ) -> (policy::Life, Duration) {
+        match self.ask.app == Some(Piece::Hashed) {
+            true => generation::lasting(status, headers, life),
+            false => life,
+        }
+    }
+
     /// 304: what is kept lives on (RFC 9111 §4.3.4).
     fn confirmed(
         self,
@@ -166,11 +179,7 @@ impl Fetch<'_> {
         if !news.contains_key(http::header::AGE) && !news.contains_key(http::header::DATE) {
             age = Duration::ZERO;
         }
-        // What never changes is no shorter-lived for having been asked for again.
-        let (life, age) = match ask.app == Some(Piece::Hashed) {
-            true => generation::lasting(old.status, &mut headers, (life, age)),
-            false => (life, age),
-        };
+        let (life, age) = self.lasting(old.status, &mut headers, (life, age));
         let source = &self.ask.source;
         let head = Head::new(source, &self.client.headers, old.status, headers, (life, age), came);
         let entry = Arc::new(Entry::new(self.cache.store.shared(head), &found.content));
@@ -207,10 +216,7 @@ impl Fetch<'_> {
             Err(why) => Ok(self.let_pass(verdict, why, response)),
             Ok((life, room)) => {
                 let (mut parts, body) = response.into_parts();
-                let life = match hashed {
-                    true => generation::lasting(status, &mut parts.headers, life),
-                    false => life,
-                };
+                let life = self.lasting(status, &mut parts.headers, life);
                 let client = &self.client.headers;
                 let head = Head::new(&ask.source, client, status, parts.headers, life, came);
                 let head = Arc::new(self.cache.store.shared(head));

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::{Request, Response, StatusCode};
 use tokio::time::Instant;
 
+use super::headers;
 use super::leaving::Leaving;
 use super::relay::Deadline;
 use super::retry::budget::Held;
@@ -19,7 +20,7 @@ use super::{Arrived, Far, Target, expect, translate, websocket};
 use crate::body::Body;
 use crate::body::replay::Replay;
 use crate::error::{Error, Kind};
-use crate::exchange::{Class, Exchange, TRIED, Tried};
+use crate::exchange::{Class, Exchange, Interim, TRIED, Tried};
 use crate::pipeline::plan::RetryPolicy;
 use crate::upstream::Answer;
 use crate::upstream::attempt::Attempt;
@@ -176,7 +177,7 @@ impl<'a> Tries<'a> {
         let endpoint = Rc::clone(attempt.endpoint());
         let (head, body) = self.ready(&endpoint, replay, exchange)?;
         count(&endpoint, exchange);
-        let interim = exchange.interim.clone();
+        let interim = interims(&endpoint, exchange);
         let first = send(attempt, &head, body, interim.as_ref());
         let (endpoint, outcome) = match self.leaving.plan.retry.hedge {
             Some(after) if self.may_hedge(exchange) => {
@@ -340,7 +341,7 @@ impl<'a> Tries<'a> {
         };
         other.hedged();
         exchange.attempts += 1;
-        let interim = exchange.interim.clone();
+        let interim = interims(&other, exchange);
         let mut second = pin!(send(attempt, &head, body, interim.as_ref()));
         let (won, outcome) = tokio::select! {
             biased;
@@ -371,6 +372,16 @@ impl<'a> Tries<'a> {
         let another = !Rc::ptr_eq(first, other.endpoint());
         (another && self.target.retries.spend(Instant::now())).then_some(other)
     }
+}
+
+/// How interim answers of this endpoint reach the client. HTTP/2 has no fields of one connection alone
+/// (RFC 9113 §8.2.2): what it says needs no copy to be made of it.
+fn interims(endpoint: &Endpoint, exchange: &Exchange) -> Option<Interim> {
+    let interim = exchange.interim.clone()?;
+    if endpoint.plan.protocol.is_h2() {
+        return Some(interim);
+    }
+    Some(Rc::new(move |status, fields| interim(status, &headers::interim(fields))))
 }
 
 fn count(endpoint: &Endpoint, exchange: &mut Exchange) {

@@ -89,9 +89,24 @@ pub fn request(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Err
     Ok(())
 }
 
-/// Makes an answer's fields (also those of an interim answer) the ones of the client's leg.
-/// `received` is the version that upstream spoke. The route's edits come after it.
+/// Makes an answer's fields the ones of the client's leg. `received` is the version that upstream
+/// spoke. The route's edits come after it.
 pub fn response(headers: &mut HeaderMap, received: Version) {
+    end_with_this_leg(headers);
+    append_via(headers, received);
+}
+
+/// The fields of an interim answer on the client's leg: neither an HTTP/2 client nor a strict one of
+/// HTTP/1.1 takes the others (RFC 9113 §8.2.2, RFC 9112 §6.1, RFC 9110 §8.6).
+pub fn interim(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    end_with_this_leg(&mut headers);
+    headers.remove(CONTENT_LENGTH);
+    headers
+}
+
+/// Removes what an answer says for this leg alone.
+fn end_with_this_leg(headers: &mut HeaderMap) {
     let seen = Seen::of(headers);
     remove_hop_by_hop(headers, &seen);
     if seen.te {
@@ -101,7 +116,6 @@ pub fn response(headers: &mut HeaderMap, received: Version) {
     if seen.alt_svc {
         headers.remove(ALT_SVC);
     }
-    append_via(headers, received);
 }
 
 /// Applies a route's edits: removals, then sets, then additions. Fields that [`is_editable`] rules

@@ -7,7 +7,7 @@ use super::{Known, SHORT, action, forward, matcher, only_with_to};
 use crate::config::schema::Route;
 use crate::config::scope::Scope;
 use crate::config::zitadel::Installation;
-use crate::pipeline::plan::{Action, ForwardPlan, HostPattern, RoutePlan, Timeouts};
+use crate::pipeline::plan::{Action, ForwardPlan, Matcher, RoutePlan, Timeouts};
 
 /// What installations bring, each route with where its installation was written.
 #[derive(Default)]
@@ -49,17 +49,26 @@ impl<'a> Preset<'a> {
     pub(super) fn base(
         &self,
         cluster: &str,
-        hosts: &[HostPattern],
+        matcher: &Matcher,
         clocks: Timeouts,
     ) -> Option<ForwardPlan> {
-        let site = self.sites.iter().find(|site| &*site.name == cluster)?;
-        let mut base = site.forward(clocks);
-        let patterns = site.host_patterns();
-        if !hosts.iter().all(|host| patterns.contains(host)) {
-            base.hosts.clear();
-        }
-        Some(base)
+        base(&self.sites, cluster, matcher, clocks)
     }
+}
+
+fn base(
+    sites: &[&Installation],
+    cluster: &str,
+    matcher: &Matcher,
+    clocks: Timeouts,
+) -> Option<ForwardPlan> {
+    let site = sites.iter().find(|site| &*site.name == cluster)?;
+    let mut base = site.forward(clocks);
+    let patterns = site.host_patterns();
+    if !matcher.hosts.iter().all(|host| patterns.contains(host)) {
+        base.hosts.clear();
+    }
+    Some(base)
 }
 
 /// Guards of installations, the user's own, those of installations, the short form's; and the names
@@ -85,16 +94,12 @@ pub(super) fn take_over<'a>(
     preset: &mut Preset<'a>,
     scope: &Scope<'a>,
 ) {
+    let sites = preset.sites.clone();
     let Some((plan, _)) = preset.find(name) else { return };
     let names: Vec<&str> = known.listeners.iter().map(|listener| &*listener.name).collect();
     if written.matcher.is_some() {
         plan.matcher = matcher::matcher(written.matcher.as_ref(), &names, &scope.key("match"));
     }
-    let hosts = plan.matcher.hosts.clone();
-    // One that has forwarded nothing yet begins as any other route to that cluster does.
-    let to = written.to.as_deref().unwrap_or_default();
-    let fresh = preset.base(to, &hosts, known.timeouts);
-    let Some((plan, _)) = preset.find(name) else { return };
     let acts = ["to", "redirect", "respond", "deny"].iter().any(|key| scope.key(key).given());
     match std::mem::replace(&mut plan.action, Action::Deny) {
         Action::Forward(base) if !acts || written.to.is_some() => {
@@ -104,7 +109,10 @@ pub(super) fn take_over<'a>(
             }
         }
         _ if acts => {
-            if let Some(action) = action(written, &plan.matcher, known, fresh, scope) {
+            // It has forwarded nothing yet, and begins as any other route to that cluster does.
+            let to = written.to.as_deref().unwrap_or_default();
+            let base = base(&sites, to, &plan.matcher, known.timeouts);
+            if let Some(action) = action(written, &plan.matcher, known, base, scope) {
                 plan.action = action;
             }
         }
