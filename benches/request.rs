@@ -12,12 +12,13 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{HeaderValue, Request, Version};
+use http::{HeaderValue, Version};
 use ravelin::body::Body;
 use ravelin::config::{self, Files, Overrides};
 use ravelin::downstream::rescue::{Caller, rescue};
 use ravelin::error::{Error, Kind};
 use ravelin::exchange::{Class, Connection, Ending, Exchange, Identity, Protocol, Tls};
+use ravelin::message::{Request, Response};
 use ravelin::pipeline::admit::route::RouteTable;
 use ravelin::pipeline::admit::{classify, decide};
 use ravelin::pipeline::forward::headers::{self, Passage};
@@ -38,7 +39,7 @@ const ASKED: [(&str, &str, &str); 5] = [
 
 fn request(line: &str, content_type: &str) -> Request<Body> {
     let (method, path) = line.split_once(' ').unwrap();
-    let mut request = Request::builder()
+    let mut request = http::Request::builder()
         .method(method)
         .version(Version::HTTP_2)
         .uri(format!("https://id.example.com{path}"))
@@ -48,7 +49,7 @@ fn request(line: &str, content_type: &str) -> Request<Body> {
     if !content_type.is_empty() {
         request = request.header("content-type", content_type);
     }
-    request.body(Body::Empty).unwrap()
+    request.body(Body::Empty).unwrap().into()
 }
 
 fn connection() -> Rc<Connection> {
@@ -115,6 +116,7 @@ fn heads(c: &mut Criterion) {
         .header("trailer", "Grpc-Status")
         .body(())
         .unwrap();
+    let answer = Response::from(answer);
     c.bench_function("headers/response", |b| {
         b.iter_batched_ref(
             || answer.headers().clone(),

@@ -4,19 +4,67 @@
 //! (flow control is the only buffer).
 
 pub mod base64;
+pub mod bridge;
 pub mod pump;
 pub mod replay;
+#[cfg(test)]
+pub mod testing;
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::SizeHint;
 
 use crate::error::{Error, Kind};
 use crate::http2::ends::Receiver;
+use crate::message::Frame;
+
+/// What gives a body's frames, one after the other. It is `http_body::Body` but for trailers, which are
+/// `Fields` here ([`bridge`] turns one into the other).
+pub trait Frames {
+    /// The next frame; `None`: there is no more. Pending: the task is told.
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>)
+    -> Poll<Option<Result<Frame, Error>>>;
+
+    /// The same, to be waited for.
+    fn frame(&mut self) -> impl Future<Output = Option<Result<Frame, Error>>>
+    where
+        Self: Sized + Unpin,
+    {
+        poll_fn(move |cx| Pin::new(&mut *self).poll_frame(cx))
+    }
+
+    /// Whether it is known that nothing follows.
+    fn is_end_stream(&self) -> bool {
+        false
+    }
+
+    /// How many bytes follow, as far as that is known.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl<B: Frames + Unpin + ?Sized> Frames for Box<B> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, Error>>> {
+        Pin::new(&mut **self).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        (**self).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        (**self).size_hint()
+    }
+}
 
 /// What the rooms hand each other as a body.
 #[derive(Default)]
@@ -33,7 +81,7 @@ pub enum Body {
     /// A request's, that may be sent more than once.
     Replay(replay::Replay),
     /// Anything else.
-    Dyn(Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error>>>),
+    Dyn(Pin<Box<dyn Frames>>),
 }
 
 /// The receiving half of an HTTP/2 stream.
@@ -102,7 +150,7 @@ impl Body {
     }
 
     /// Any other body.
-    pub fn boxed(body: impl http_body::Body<Data = Bytes, Error = Error> + 'static) -> Self {
+    pub fn boxed(body: impl Frames + 'static) -> Self {
         Self::Dyn(Box::pin(body))
     }
 }
@@ -113,29 +161,28 @@ impl From<Bytes> for Body {
     }
 }
 
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Body {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 *self = Self::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                Poll::Ready(Some(Ok(Frame::Data(bytes))))
             }
             Self::Http2(body) => body.poll_frame(cx),
             Self::Http1(body) => {
-                let frame = ready!(Pin::new(&mut body.incoming).poll_frame(cx));
-                let on_error = body.on_error;
-                if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref())
-                {
+                let incoming = Pin::new(&mut body.incoming);
+                let frame = ready!(http_body::Body::poll_frame(incoming, cx));
+                let frame = frame.map(|frame| frame.map(Frame::from));
+                let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+                if let Some(data) = data {
                     count(body.bytes.as_ref(), data);
                 }
+                let on_error = body.on_error;
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| Error::with(on_error, error))))
             }
             Self::Replay(body) => Pin::new(body).poll_frame(cx),
@@ -148,7 +195,7 @@ impl http_body::Body for Body {
             Self::Empty => true,
             Self::Full(_) => false,
             Self::Http2(body) => body.stream.is_end(),
-            Self::Http1(body) => body.incoming.is_end_stream(),
+            Self::Http1(body) => http_body::Body::is_end_stream(&body.incoming),
             Self::Replay(body) => body.is_end_stream(),
             Self::Dyn(body) => body.is_end_stream(),
         }
@@ -159,14 +206,14 @@ impl http_body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Http2(_) | Self::Replay(_) => SizeHint::default(),
-            Self::Http1(body) => body.incoming.size_hint(),
+            Self::Http1(body) => http_body::Body::size_hint(&body.incoming),
             Self::Dyn(body) => body.size_hint(),
         }
     }
 }
 
 impl Http2 {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
         match ready!(self.stream.poll_frame(cx)) {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {

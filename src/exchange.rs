@@ -15,12 +15,14 @@ use std::time::Duration;
 use http::HeaderValue;
 use tokio::time::Instant;
 
+use crate::message::Fields;
+
 pub use self::connection::{Client, Connection, Ending, Identity, Tls};
 pub use self::words::{CacheUse, Class, Protocol};
 use crate::error::Kind;
 
 /// Relays an interim (1xx) answer to the client; does nothing where the client cannot take one.
-pub type Interim = Rc<dyn Fn(http::StatusCode, &http::HeaderMap)>;
+pub type Interim = Rc<dyn Fn(http::StatusCode, &Fields)>;
 
 /// How many attempts that came to nothing are kept for the record: while a cluster is down, one
 /// request may be tried many times.

@@ -27,7 +27,7 @@
 //!
 //! ```text
 //! main → command → server → worker → config → {admin, downstream, pipeline} → upstream
-//!      → telemetry → exchange → body → http2 → io → watch → error
+//!      → telemetry → exchange → body → http2 → io → watch → error → message
 //! ```
 //!
 //! A room names only rooms to its right; those in braces never name each other, and neither do the
@@ -90,4 +90,5 @@ pub mod http2;
 pub mod io;
 pub mod watch;
 pub mod error;
+pub mod message;
 pub mod standin;

@@ -19,8 +19,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use self::admit::rate::Rates;
 use self::admit::route::RouteTable;
@@ -35,6 +34,8 @@ use self::quota::{Hearing, Met, Quotas};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::Exchange;
+use crate::message::name::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use crate::message::{Request, Response};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::cluster::Cluster;
 

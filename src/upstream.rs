@@ -25,15 +25,13 @@ pub mod tls;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use http_body::Frame;
-
 use self::attempt::Carried;
-use crate::body::Body;
 use crate::body::pump::{Pump, Stopped};
+use crate::body::{Body, Frames};
 use crate::error::Error;
 use crate::http2::error::Reason;
 use crate::io::Io;
+use crate::message::Frame;
 
 /// What comes back from upstream behind the head: the body, the rest of the request that is still
 /// being sent, and the place on the connection, which becomes free when this is dropped.
@@ -66,14 +64,11 @@ impl Answer {
     }
 }
 
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Answer {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         if let Some(pump) = &mut self.pump
             && let Poll::Ready(done) = pump.poll(cx)
         {

@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{HeaderMap, HeaderValue};
-use http::{Request, StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 use ravelin::body::Body;
 use ravelin::config::zitadel::guards::{Area, Guarding, Opening, Verdict, guards};
 use ravelin::exchange::{Connection, Ending, Exchange, Identity, Protocol};
+use ravelin::message::{Fields, Request};
 use ravelin::pipeline::admit::route::RouteTable;
 use ravelin::pipeline::admit::{Admitted, classify, decide};
 use ravelin::pipeline::cache::content::{Coded, Content, Variant};
@@ -84,14 +84,14 @@ fn exchange(protocol: Protocol) -> Exchange {
 
 fn request(version: Version, line: &str, content_type: &str) -> Request<Body> {
     let (method, path) = line.split_once(' ').unwrap();
-    let request = Request::builder().method(method).version(version);
+    let request = http::Request::builder().method(method).version(version);
     let request = if version == Version::HTTP_2 {
         request.uri(format!("https://id.example.com{path}"))
     } else {
         request.uri(path).header("host", "id.example.com")
     };
     let request = request.header("content-type", content_type).header("accept", "*/*");
-    request.header("user-agent", "test").body(Body::Empty).unwrap()
+    request.header("user-agent", "test").body(Body::Empty).unwrap().into()
 }
 
 const ORDINARY: [(&str, &str); 6] = [
@@ -140,13 +140,13 @@ const CONSOLE: [(usize, [usize; 3]); 8] = [
 ];
 
 /// What ZITADEL says of a Console file on a host.
-fn says(host: &str) -> HeaderMap {
+fn says(host: &str) -> Fields {
     let policy = format!(
         "default-src 'none'; connect-src 'self' {host}; font-src 'self'; img-src 'self' {host} blob:; \
          manifest-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; \
          frame-ancestors 'none'"
     );
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     for (name, value) in [
         ("cache-control", "public, max-age=43200, s-maxage=604800"),
         ("content-security-policy", &*policy),
@@ -180,7 +180,7 @@ fn keep(store: &Arc<Store>, source: &Arc<Source>, host: &str, number: usize) {
     let (plan, answer) = (CachePlan::default(), Answer::of(&headers));
     let life = policy::life(&plan, &answer, StatusCode::OK, &headers, 0);
     let came = (Instant::now(), 784_111_777);
-    let head = Head::new(source, &HeaderMap::new(), StatusCode::OK, headers, life, came);
+    let head = Head::new(source, &Fields::new(), StatusCode::OK, headers, life, came);
     let entry = Entry::new(store.shared(head), &content);
     store.put(&format!("https://{host}/ui/console/main.{number:016x}.js"), Arc::new(entry));
 }

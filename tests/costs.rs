@@ -24,13 +24,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use ravelin::body::Body;
 use ravelin::config::{self, Files, Overrides};
 use ravelin::downstream::exchange::Service;
 use ravelin::downstream::{connection, http2};
 use ravelin::error::{Error, Kind};
 use ravelin::exchange::{Connection, Ending, Exchange, Identity, Protocol};
+use ravelin::message;
 use ravelin::pipeline::Pipeline;
 use ravelin::pipeline::admit::rate::Rates;
 use ravelin::server::Server;
@@ -279,7 +280,11 @@ async fn settled(counted: &mut Counted) -> usize {
 struct Nothing;
 
 impl Service for Nothing {
-    async fn call(&self, _: Request<Body>, _: &mut Exchange) -> Result<Response<Body>, Error> {
+    async fn call(
+        &self,
+        _: message::Request<Body>,
+        _: &mut Exchange,
+    ) -> Result<message::Response<Body>, Error> {
         Err(Kind::NoEndpoint.into())
     }
 }
@@ -307,7 +312,7 @@ fn futures_are_no_larger_than_they_were() {
         ending: Ending::channel().1,
     }));
     let pipeline = Pipeline::new(&[], Arc::new(Rates::new(&[])), &Metrics::new(), |_| None);
-    let exchanged = pipeline.handle(Request::new(Body::Empty), &mut exchange);
+    let exchanged = pipeline.handle(message::Request::new(Body::Empty), &mut exchange);
     let sizes = [
         ("a connection's task", of_four(connection::serve::<Nothing>), CONNECTION_TASK),
         ("its HTTP/2, boxed", of_two(http2::serve::<Nothing>), HTTP2_TASK),

@@ -2,7 +2,7 @@
 //! was decoded is encoded to something that decodes to the same.
 #![no_main]
 
-use http::HeaderMap;
+use ravelin::message::Fields;
 use libfuzzer_sys::fuzz_target;
 use ravelin::http2::hpack::decode::{Decoder, Field};
 use ravelin::http2::hpack::encode::Encoder;
@@ -11,10 +11,10 @@ fuzz_target!(|blocks: Vec<Vec<u8>>| {
     let (mut decoder, mut again) = (Decoder::default(), Decoder::default());
     let mut encoder = Encoder::new(true);
     for block in blocks {
-        let mut fields = HeaderMap::new();
+        let mut fields = Fields::new();
         let decoded = decoder.decode(&block, |field, size| {
             assert!(size >= 32);
-            if let Field::Regular(name, value) = field {
+            if let Field::Regular(name, value) = field.into_owned() {
                 fields.append(name, value);
             }
         });
@@ -23,9 +23,9 @@ fuzz_target!(|blocks: Vec<Vec<u8>>| {
         }
         let mut out = Vec::new();
         encoder.trailers(&fields, &mut out);
-        let mut back = HeaderMap::new();
+        let mut back = Fields::new();
         again
-            .decode(&out, |field, _| match field {
+            .decode(&out, |field, _| match field.into_owned() {
                 Field::Regular(name, value) => {
                     back.append(name, value);
                 }

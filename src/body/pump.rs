@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http_body::Frame;
 
 use super::Body;
+use crate::body::Frames;
 use crate::error::Error;
 use crate::http2;
 use crate::http2::ends::Sender;
+use crate::message::Frame;
 
 /// Pieces up to this length are put together with what follows at once: a stream of small gRPC
 /// messages leaves in few DATA frames, each of which costs far more than its bytes' copy.
@@ -18,7 +19,7 @@ const SMALL: usize = 4 * 1024;
 const TOGETHER: usize = 16 * 1024 - 9;
 
 /// What a body said: a frame, its end, or its failure.
-type Said = Option<Result<Frame<Bytes>, Error>>;
+type Said = Option<Result<Frame, Error>>;
 
 /// A body under way into an HTTP/2 stream.
 pub struct Pump<B = Body> {
@@ -44,7 +45,7 @@ pub enum Stopped {
     Stream(http2::error::Error),
 }
 
-impl<B: http_body::Body<Data = Bytes, Error = Error> + Unpin> Pump<B> {
+impl<B: Frames + Unpin> Pump<B> {
     /// Sends `body` into `stream`, whose head is already sent.
     pub fn new(body: B, stream: Sender) -> Self {
         Self { body, stream, pending: Bytes::new(), last: false, next: None, sent: 0 }

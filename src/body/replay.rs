@@ -10,11 +10,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http_body::{Frame, SizeHint};
+use http_body::SizeHint;
 
 use super::Body;
+use crate::body::Frames;
 use crate::error::Error;
+use crate::message::{Fields, Frame};
 
 /// Bytes kept for a repetition: a login form, an ordinary gRPC message.
 pub const LIMIT: usize = 64 * 1024;
@@ -40,7 +41,7 @@ struct Shared {
 
 enum Kept {
     Data(Bytes),
-    Trailers(HeaderMap),
+    Trailers(Fields),
 }
 
 impl Replay {
@@ -59,7 +60,7 @@ impl Replay {
     /// Whether all of the body is kept: readers of it do not wait for the client any more.
     pub fn is_whole(&self) -> bool {
         let shared = self.shared.borrow();
-        !shared.lost && (shared.ended || http_body::Body::is_end_stream(&shared.body))
+        !shared.lost && (shared.ended || Frames::is_end_stream(&shared.body))
     }
 
     /// No repetition will be asked for any more: what is kept may go.
@@ -69,21 +70,18 @@ impl Replay {
     }
 }
 
-impl http_body::Body for Replay {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Replay {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         let given = self.given;
         let mut guard = self.shared.borrow_mut();
         let shared = &mut *guard;
         let frame = if let Some(kept) = shared.kept.get(given) {
             match kept {
-                Kept::Data(data) => Frame::data(data.clone()),
-                Kept::Trailers(trailers) => Frame::trailers(trailers.clone()),
+                Kept::Data(data) => Frame::Data(data.clone()),
+                Kept::Trailers(trailers) => Frame::Trailers(trailers.clone()),
             }
         } else {
             if !shared.recording && !shared.kept.is_empty() {
@@ -118,7 +116,7 @@ impl http_body::Body for Replay {
 }
 
 impl Shared {
-    fn keep(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+    fn keep(&mut self, frame: Frame) -> Frame {
         if self.lost || !self.recording {
             self.lost = true;
             return frame;

@@ -17,7 +17,7 @@ mod zitadel;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::header::HeaderValue;
+use http::HeaderValue;
 use ipnet::IpNet;
 use serde_json::{Map, Value as Json, json};
 

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HeaderValue;
+use http::HeaderValue;
 use ipnet::IpNet;
 
 use crate::pipeline::plan::{

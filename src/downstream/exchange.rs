@@ -5,19 +5,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Request, Response};
-use http_body::{Frame, SizeHint};
+use http::HeaderValue;
+use http_body::SizeHint;
 
 use super::plan::Limits;
 use super::rescue::{self, Caller, Ending};
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange, Protocol};
+use crate::message::name::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, GRPC_STATUS};
+use crate::message::{FieldName, Fields, Frame, Request, Response};
 use crate::telemetry::recorder::Recorder;
-
-static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What stands behind the client's side: the pipeline, composed by the worker.
 pub trait Service: 'static {
@@ -58,9 +56,7 @@ fn is_over(limits: &Limits, request: &Request<Body>) -> bool {
     let (headers, uri) = (request.headers(), request.uri());
     let target = uri.path_and_query().map_or(0, |path| path.as_str().len())
         + uri.authority().map_or(0, |authority| authority.as_str().len());
-    let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        name.as_str().len() + value.len() + 32
-    };
+    let size = |(name, value): (&FieldName, &HeaderValue)| name.as_str().len() + value.len() + 32;
     headers.len() > limits.header_fields
         || headers.iter().map(size).sum::<usize>() + target > limits.header_bytes as usize
 }
@@ -121,7 +117,7 @@ impl Delivery {
         }
     }
 
-    fn new(body: Body, head: &HeaderMap, recorder: Box<Recorder>, mut caller: Caller) -> Self {
+    fn new(body: Body, head: &Fields, recorder: Box<Recorder>, mut caller: Caller) -> Self {
         caller.class = recorder.class();
         let media = head.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let measured = head.contains_key(CONTENT_LENGTH);
@@ -171,7 +167,7 @@ impl Delivery {
     }
 
     /// The end that the caller's protocol has for `error`.
-    fn end(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn end(&mut self, error: Error) -> Poll<Option<Result<Frame, Error>>> {
         self.tell(|recorder| recorder.failed(&error));
         self.state = State::Ended;
         self.body = Body::Empty;
@@ -184,11 +180,11 @@ impl Delivery {
         match ending {
             Ending::Trailers(trailers) => {
                 self.tell(|recorder| recorder.trailers(&trailers));
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                Poll::Ready(Some(Ok(Frame::Trailers(trailers))))
             }
             Ending::WebFrame(bytes) | Ending::ConnectEnd(bytes) if between => {
                 self.tell(|recorder| recorder.data(&bytes));
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                Poll::Ready(Some(Ok(Frame::Data(bytes))))
             }
             Ending::WebFrame(_) | Ending::ConnectEnd(_) | Ending::Reset => {
                 Poll::Ready(Some(Err(error)))
@@ -197,14 +193,11 @@ impl Delivery {
     }
 }
 
-impl http_body::Body for Delivery {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Delivery {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         if self.state == State::Ended {
             self.tell(Recorder::finished);
             return Poll::Ready(None);

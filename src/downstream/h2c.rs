@@ -5,9 +5,9 @@
 //! SETTINGS, which must come first on the upgraded connection.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, Request};
-use http_body::Body;
+
+use crate::message::name::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use crate::message::{Fields, Request};
 
 /// The largest HEADERS frame that every peer accepts (RFC 9113 §4.2).
 const MAX_FRAME: usize = 16_384;
@@ -19,7 +19,7 @@ pub struct Upgrade(Bytes);
 impl Upgrade {
     /// Whether `request` asks for it, and can be written as one frame. A request with a body
     /// goes on as HTTP/1.1, as RFC 7540 allows.
-    pub fn asked_for<B: Body>(request: &Request<B>) -> Option<Self> {
+    pub fn asked_for<B: http_body::Body>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
         let asks = lists(headers, UPGRADE.as_str(), "h2c")
             && lists(headers, CONNECTION.as_str(), "upgrade")
@@ -44,7 +44,7 @@ impl Upgrade {
     }
 }
 
-fn lists(headers: &HeaderMap, name: &str, token: &str) -> bool {
+fn lists(headers: &Fields, name: &str, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()
@@ -98,11 +98,12 @@ fn string(block: &mut BytesMut, text: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use http_body_util::{Empty, Full};
 
+    use super::*;
+
     fn asking() -> http::request::Builder {
-        Request::builder()
+        http::Request::builder()
             .uri("/a?b=c")
             .header("host", "id.example.com")
             .header("connection", "Upgrade, HTTP2-Settings")
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_request_becomes_the_headers_frame_that_it_would_have_been() {
-        let request = asking().body(Empty::<Bytes>::new()).unwrap();
+        let request = Request::from(asking().body(Empty::<Bytes>::new()).unwrap());
         let frame = Upgrade::asked_for(&request).unwrap().frames();
         assert_eq!(frame[3..9], [0x1, 0x5, 0, 0, 0, 1]);
         let text = String::from_utf8_lossy(&frame);
@@ -123,9 +124,9 @@ mod tests {
 
     #[test]
     fn a_request_with_a_body_or_without_settings_stays_http1() {
-        let with_body = asking().body(Full::new(Bytes::from_static(b"x"))).unwrap();
+        let with_body = Request::from(asking().body(Full::new(Bytes::from_static(b"x"))).unwrap());
         assert!(Upgrade::asked_for(&with_body).is_none());
-        let mut request = asking().body(Empty::<Bytes>::new()).unwrap();
+        let mut request = Request::from(asking().body(Empty::<Bytes>::new()).unwrap());
         request.headers_mut().remove("http2-settings");
         assert!(Upgrade::asked_for(&request).is_none());
     }

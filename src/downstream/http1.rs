@@ -14,9 +14,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{HeaderMap, Request, Response, StatusCode, Version};
-use http_body::{Frame, SizeHint};
+use http::{HeaderValue, StatusCode, Version};
+use http_body::SizeHint;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
@@ -30,10 +29,13 @@ use self::inlet::Inlet;
 use super::exchange::{Delivery, Service, answer};
 use super::plan::Limits;
 use super::{Peer, h2c, http2, tunnel};
-use crate::body::Body;
+use crate::body::bridge::ToHyper;
+use crate::body::{Body, Frames};
 use crate::error::{Error, Kind};
 use crate::exchange::{Exchange, Interim};
 use crate::io::{Handle, Io};
+use crate::message::name::{CONNECTION, UPGRADE};
+use crate::message::{Fields, Frame, Request, Response};
 use crate::telemetry::recorder::{Recorder, Subject};
 
 /// How long a client that takes nothing more may hold a connection that is over.
@@ -71,8 +73,9 @@ enum Becomes {
     H2c(h2c::Upgrade),
 }
 
-type Responding =
-    Pin<Box<dyn Future<Output = Result<Response<Delivery>, std::convert::Infallible>>>>;
+type Responding = Pin<
+    Box<dyn Future<Output = Result<http::Response<ToHyper<Delivery>>, std::convert::Infallible>>>,
+>;
 
 /// Serves a connection until the client leaves, it is idle for too long, a request's head takes
 /// too long, or `peer.drain` is told and the exchange under way has ended.
@@ -87,7 +90,12 @@ pub async fn serve<S: Service>(io: Io, peer: Rc<Peer<S>>) {
             state.requests.set(state.requests.get().saturating_add(1));
             let doubted = framing.borrow().doubts(state.requests.get());
             let (peer, state) = (Rc::clone(&peer), Rc::clone(&state));
-            Box::pin(exchange(peer, state, handle.clone(), request, doubted))
+            let request = Request::from(request);
+            let answering = exchange(peer, state, handle.clone(), request, doubted);
+            Box::pin(async move {
+                let response = answering.await.map(ToHyper);
+                Ok(response.into())
+            })
         }
     });
     let inlet = TokioIo::new(Inlet { io, framing });
@@ -193,7 +201,7 @@ fn note_unread<S>(peer: &Peer<S>, error: hyper::Error) {
     let exchange = Exchange::new(Rc::clone(&peer.connection));
     let mut recorder = Recorder::new(Rc::clone(&peer.telemetry), exchange, Subject::unread());
     recorder.failed(&Error::with(kind, error));
-    recorder.head(status, &HeaderMap::new());
+    recorder.head(status, &Fields::new());
     recorder.finished();
 }
 
@@ -223,7 +231,7 @@ async fn exchange<S: Service>(
     handle: Handle,
     request: Request<hyper::body::Incoming>,
     doubted: bool,
-) -> Result<Response<Delivery>, std::convert::Infallible> {
+) -> Response<Delivery> {
     state.busy.set(true);
     state.whole.set(true);
     state.deadline.set(None);
@@ -260,14 +268,14 @@ async fn exchange<S: Service>(
     recorder.on_end(move || drop(done));
     if let Some(upgrade) = upgrade {
         state.becomes.replace(Some(Becomes::H2c(upgrade)));
-        return Ok(h2c_answer(recorder));
+        return h2c_answer(recorder);
     }
     let mut response = answer(&*peer.service, request, recorder, &peer.limits).await;
     state.deadline.set(response.body().deadline());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let (parts, delivery) = response.into_parts();
         state.becomes.replace(Some(Becomes::Tunnel(Box::new(delivery), give)));
-        return Ok(Response::from_parts(parts, Delivery::silent()));
+        return Response::from_parts(parts, Delivery::silent());
     }
     if last || state.leaving.get() || !state.whole.get() {
         state.unread.set(!state.whole.get());
@@ -276,7 +284,7 @@ async fn exchange<S: Service>(
         // closed (RFC 9112 §9.3, §9.6).
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
+    response
 }
 
 /// A request's body that tells when it has been read to its end.
@@ -285,14 +293,11 @@ struct Watched {
     state: Rc<State>,
 }
 
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = crate::error::Error;
-
+impl Frames for Watched {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if frame.is_none() || self.body.is_end_stream() {
             self.state.whole.set(true);
@@ -323,7 +328,7 @@ fn h2c_answer(recorder: Box<Recorder>) -> Response<Delivery> {
 /// Interim answers, which hyper's server cannot send, are put before the final one. 100 is left
 /// to hyper: it sends one when the body is first asked for.
 fn interim(handle: Handle) -> Interim {
-    Rc::new(move |status: StatusCode, headers: &HeaderMap| {
+    Rc::new(move |status: StatusCode, headers: &Fields| {
         if status == StatusCode::CONTINUE {
             return;
         }

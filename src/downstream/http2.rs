@@ -7,14 +7,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use http::header::DATE;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 use tokio::time::{Instant, Sleep};
 
 use super::Peer;
 use super::exchange::{Delivery, Service, answer};
-use crate::body::Body;
 use crate::body::pump::{Pump, Stopped};
+use crate::body::{Body, Frames};
 use crate::error::{Error, Kind};
 use crate::exchange::Exchange;
 use crate::http2::ends::Sender;
@@ -22,6 +21,8 @@ use crate::http2::error::Reason;
 use crate::http2::server::{Accepted, Connection};
 use crate::http2::{Bounds, Local};
 use crate::io::Io;
+use crate::message::name::DATE;
+use crate::message::{Fields, Response};
 use crate::telemetry::recorder::{Recorder, Subject};
 
 /// Window of one stream: an upload over 100 ms of distance runs at 10 MB/s.
@@ -235,7 +236,7 @@ async fn stream<S: Service>(peer: Rc<Peer<S>>, accepted: Accepted, _open: OpenSt
 /// Interim answers of upstream become interim answers of this stream.
 fn interim(sender: &Sender) -> crate::exchange::Interim {
     let interims = sender.interims();
-    Rc::new(move |status: StatusCode, headers: &HeaderMap| {
+    Rc::new(move |status: StatusCode, headers: &Fields| {
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = headers.clone();
@@ -251,7 +252,7 @@ async fn deliver(response: Response<Delivery>, mut sender: Sender, head: bool, s
     {
         parts.headers.insert(DATE, now);
     }
-    let ends = head || http_body::Body::is_end_stream(&body);
+    let ends = head || Frames::is_end_stream(&body);
     if let Err(error) = sender.respond(&Response::from_parts(parts, ()), ends) {
         return body.abandoned(&Error::with(Kind::ClientGone, error));
     }

@@ -9,17 +9,16 @@ mod problem;
 mod status_details;
 
 use bytes::Bytes;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER,
-    VARY, X_CONTENT_TYPE_OPTIONS,
-};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use crate::error::{Error, Kind};
 use crate::exchange::Class;
-
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::message::name::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    X_REQUEST_ID,
+};
+use crate::message::{Fields, Response};
 
 /// What an answer must know of the request. Kept from before the request is passed on; the values
 /// are shared, not copied.
@@ -37,7 +36,7 @@ pub struct Caller {
 
 impl Caller {
     /// The caller behind a request's head whose class is not known yet.
-    pub fn any(method: &Method, headers: &HeaderMap) -> Self {
+    pub fn any(method: &Method, headers: &Fields) -> Self {
         Self {
             class: Class::default(),
             head_only: *method == Method::HEAD,
@@ -47,7 +46,7 @@ impl Caller {
     }
 
     /// The caller behind a request's head.
-    pub fn new(class: Class, method: &Method, headers: &HeaderMap) -> Self {
+    pub fn new(class: Class, method: &Method, headers: &Fields) -> Self {
         let value = |wanted: bool, name| wanted.then(|| headers.get(name)).flatten().cloned();
         Self {
             class,
@@ -62,7 +61,7 @@ impl Caller {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
     /// gRPC: these trailers, then the end of the stream.
-    Trailers(HeaderMap),
+    Trailers(Fields),
     /// gRPC-Web: this last piece of body (base64 in text mode), then the end. Only where the body
     /// stands between two frames; inside of one it would be read as a message: reset then.
     WebFrame(Bytes),
@@ -78,12 +77,12 @@ struct Answer {
     status: StatusCode,
     content_type: HeaderValue,
     body: Bytes,
-    headers: HeaderMap,
+    headers: Fields,
 }
 
 impl Answer {
     fn new(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, body: body.into(), headers: HeaderMap::new() }
+        Self { status, content_type, body: body.into(), headers: Fields::new() }
     }
 }
 
@@ -156,7 +155,7 @@ fn finish(
 
 /// Lets the script that asked read the answer, as ZITADEL's own answers do
 /// (`internal/api/http/middleware/cors_interceptor.go`).
-fn allow(headers: &mut HeaderMap, origin: &HeaderValue) {
+fn allow(headers: &mut Fields, origin: &HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     headers.insert(

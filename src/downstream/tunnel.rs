@@ -9,21 +9,21 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{CONNECTION, UPGRADE};
-use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf};
 use tokio::sync::oneshot;
 
 use super::exchange::Delivery;
+use crate::body::Frames;
 use crate::error::{Error, Kind};
 use crate::io::Io;
+use crate::message::name::{CONNECTION, UPGRADE};
+use crate::message::{Fields, Frame};
 
 /// Bytes taken from the client at once.
 const CHUNK: usize = 16 * 1024;
 
 /// Whether a request asks for a protocol other than h2c.
-pub fn asked_for(headers: &HeaderMap) -> bool {
+pub fn asked_for(headers: &Fields) -> bool {
     let asks = headers.get_all(CONNECTION).iter().any(|value| {
         value.to_str().is_ok_and(|value| {
             value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
@@ -48,14 +48,11 @@ impl ClientBytes {
     }
 }
 
-impl Body for ClientBytes {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for ClientBytes {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         if let Some(given) = &mut self.given {
             let half = ready!(Pin::new(given).poll(cx));
             self.given = None;
@@ -74,7 +71,7 @@ impl Body for ClientBytes {
             return Poll::Ready(None);
         }
         self.bytes.set(self.bytes.get() + data.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(data))))
+        Poll::Ready(Some(Ok(Frame::Data(data))))
     }
 }
 

@@ -6,14 +6,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::Request;
-
 use super::core::{Core, Local, Role};
 use super::driver::Driver;
 use super::ends::{self, Receiver, Sender};
 use super::error::Error;
 use super::frame::{self, setting};
 use crate::io::Io;
+use crate::message::Request;
 
 /// Opens streams. Dropped, it lets the connection end with its last stream.
 pub struct Requests {

@@ -5,12 +5,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
-use http_body::Frame;
 
 use super::core::Core;
 use super::error::{Error, Reason};
 use super::stream::{Key, remember};
+use crate::message::{Fields, Frame, Response};
 
 /// An answer's head, or one of those before it.
 #[derive(Debug)]
@@ -98,19 +97,16 @@ impl Receiver {
 
     /// The next frame of the body: data, then perhaps trailers. What is taken opens the peer's
     /// window.
-    pub fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
         let mut core = self.core.borrow_mut();
         let Some(stream) = core.streams.get(self.key) else { return Poll::Ready(None) };
         if let Some(data) = stream.received.pop() {
             core.taken(self.key, data.len());
-            return Poll::Ready(Some(Ok(Frame::data(data))));
+            return Poll::Ready(Some(Ok(Frame::Data(data))));
         }
         if stream.recv_closed {
             return Poll::Ready(
-                stream.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))),
+                stream.trailers.take().map(|trailers| Ok(Frame::Trailers(trailers))),
             );
         }
         if let Some(error) = &stream.error {
@@ -158,7 +154,7 @@ impl Sender {
     }
 
     /// Sends trailers, the end of this half.
-    pub fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Error> {
+    pub fn send_trailers(&mut self, trailers: &Fields) -> Result<(), Error> {
         self.core.borrow_mut().trailers(self.key, trailers)
     }
 

@@ -1,12 +1,14 @@
 //! From field lines to a message's head, or to the finding that it is malformed
 //! (RFC 9113 §8.1.1, §8.3).
 
-use h2::ext::Protocol;
-use http::header::CONTENT_LENGTH;
+use std::borrow::Cow;
+
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri};
 
 use super::hpack::decode::Field;
+use crate::message::name::CONTENT_LENGTH;
+use crate::message::{FieldName, Fields, Request, Response};
 
 /// What may be held of a head.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +28,7 @@ pub(super) struct Builder {
     path: Option<PathAndQuery>,
     protocol: Option<Box<str>>,
     status: Option<StatusCode>,
-    fields: HeaderMap,
+    fields: Fields,
     length: Option<u64>,
     size: usize,
     malformed: bool,
@@ -51,24 +53,37 @@ pub(super) struct Malformed;
 impl Builder {
     /// With room for so many fields.
     pub(super) fn new(fields: usize) -> Self {
-        Self { fields: HeaderMap::with_capacity(fields), ..Self::default() }
+        Self { fields: Fields::with_capacity(fields), ..Self::default() }
     }
 
     /// Takes the next field line, which counts `size`. What goes beyond `bounds` is let go of, but
     /// still checked.
-    pub(super) fn take(&mut self, field: Field, size: usize, bounds: Bounds) {
+    #[inline]
+    pub(super) fn take(&mut self, field: Cow<'_, Field>, size: usize, bounds: Bounds) {
         self.size = self.size.saturating_add(size);
-        if let Field::Regular(name, value) = field {
-            self.regular = true;
-            if name == CONTENT_LENGTH {
-                self.take_length(&value);
+        match field {
+            Cow::Borrowed(Field::Regular(name, value)) => {
+                self.regular(name.clone(), value.clone(), bounds);
             }
-            let fits = self.size <= bounds.bytes && self.fields.len() < bounds.fields;
-            if !fits || self.fields.try_append(name, value).is_err() {
-                self.over = true;
-            }
-            return;
+            Cow::Owned(Field::Regular(name, value)) => self.regular(name, value, bounds),
+            field => self.pseudo(field.into_owned(), bounds),
         }
+    }
+
+    #[inline]
+    fn regular(&mut self, name: FieldName, value: HeaderValue, bounds: Bounds) {
+        self.regular = true;
+        if name == CONTENT_LENGTH {
+            self.take_length(&value);
+        }
+        if self.size <= bounds.bytes && self.fields.len() < bounds.fields {
+            self.fields.append(name, value);
+        } else {
+            self.over = true;
+        }
+    }
+
+    fn pseudo(&mut self, field: Field, bounds: Bounds) {
         let twice = match field {
             Field::Method(method) => self.method.replace(method).is_some(),
             Field::Scheme(scheme) => self.scheme.replace(scheme).is_some(),
@@ -121,9 +136,7 @@ impl Builder {
         *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Malformed)?;
         *request.version_mut() = http::Version::HTTP_2;
         *request.headers_mut() = self.fields;
-        if let Some(protocol) = self.protocol {
-            request.extensions_mut().insert(Protocol::from(&*protocol));
-        }
+        *request.protocol_mut() = self.protocol;
         Ok(Asked { request, length: self.length, over: self.over })
     }
 
@@ -143,7 +156,7 @@ impl Builder {
     }
 
     /// Trailers, which have no pseudo-headers (RFC 9113 §8.1).
-    pub(super) fn into_trailers(self) -> Result<HeaderMap, Malformed> {
+    pub(super) fn into_trailers(self) -> Result<Fields, Malformed> {
         let pseudo = self.method.is_some()
             || self.scheme.is_some()
             || self.authority.is_some()

@@ -7,13 +7,13 @@
 use std::task::Waker;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Request, Response};
 
 use super::core::{Core, LATE};
 use super::error::{By, Error, Reason};
 use super::frame::{self, Head, flag, kind};
 use super::stream::Key;
+use crate::message::name::CONTENT_LENGTH;
+use crate::message::{Fields, Request, Response};
 
 /// The longest DATA frame of ours, whatever the peer takes: others have their turn between two.
 const DATA_FRAME: usize = 16 * 1024;
@@ -28,7 +28,7 @@ impl Core {
         if self.left || self.last > frame::MAX_STREAM {
             return Err(Error::Closed);
         }
-        let protocol = request.extensions().get::<h2::ext::Protocol>();
+        let protocol = request.protocol();
         if protocol.is_some() && !self.remote.connect_protocol {
             return Err(Error::Reset(Reason::REFUSED_STREAM, By::Us));
         }
@@ -37,7 +37,6 @@ impl Core {
         self.last += 2;
         let encoder = &mut self.encoder;
         let (method, uri, fields) = (request.method(), request.uri(), request.headers());
-        let protocol = protocol.map(h2::ext::Protocol::as_str);
         self.io.with_out(|out| {
             frame::headers(out, id, ends, self.remote.max_frame, |out| {
                 encoder.request(method, uri, protocol, fields, out);
@@ -78,7 +77,7 @@ impl Core {
     }
 
     /// Sends trailers, and with them the end of our half.
-    pub(super) fn trailers(&mut self, key: Key, trailers: &HeaderMap) -> Result<(), Error> {
+    pub(super) fn trailers(&mut self, key: Key, trailers: &Fields) -> Result<(), Error> {
         let id = self.sending(key)?;
         let encoder = &mut self.encoder;
         self.io.with_out(|out| {

@@ -4,14 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::Request;
-
 use super::core::{Core, Local, Role};
 use super::driver::Driver;
 use super::ends::{self, Receiver, Sender};
 use super::error::{Error, Reason};
 use super::frame::setting;
 use crate::io::Io;
+use crate::message::Request;
 
 /// A request: its head, whether that is incomplete since it was too large, and the stream.
 pub struct Accepted {

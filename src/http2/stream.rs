@@ -5,10 +5,10 @@ use std::hash::BuildHasherDefault;
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response};
 
 use super::error::Error;
 use super::hpack::encode::Plain;
+use crate::message::{Fields, Response};
 
 /// Pieces up to this length are copied, and put together as they come. Longer ones are not, but keep
 /// the memory that was read into: for a short one that would be far more than it is.
@@ -53,7 +53,7 @@ pub(super) struct Stream {
     /// Data that nobody has taken yet.
     pub(super) received: Received,
     /// Trailers that nobody has taken yet.
-    pub(super) trailers: Option<HeaderMap>,
+    pub(super) trailers: Option<Fields>,
     /// How many bytes of data are still to come by `content-length`.
     pub(super) expected: Option<u64>,
     /// What the peer lets us send.

@@ -7,7 +7,6 @@ use std::future::{Future, poll_fn};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
@@ -18,6 +17,7 @@ use super::frame::{HEAD, Head, flag, kind};
 use super::server::{Accepted, Connection};
 use super::{Bounds, Local};
 use crate::io::Io;
+use crate::message::{Fields, Request, Response};
 
 fn local(window: u32) -> Local {
     Local {
@@ -92,7 +92,7 @@ async fn send(sender: &mut Sender, mut data: Bytes) -> Result<(), Error> {
     Ok(())
 }
 
-async fn read(receiver: &mut Receiver) -> Result<(Vec<u8>, Option<HeaderMap>), Error> {
+async fn read(receiver: &mut Receiver) -> Result<(Vec<u8>, Option<Fields>), Error> {
     let mut all = Vec::new();
     while let Some(frame) = poll_fn(|cx| receiver.poll_frame(cx)).await {
         match frame?.into_data() {
@@ -121,13 +121,13 @@ async fn echo(mut accepted: Accepted) {
             return;
         }
     }
-    let mut trailers = HeaderMap::new();
+    let mut trailers = Fields::new();
     trailers.insert("x-length", length.into());
     accepted.sender.send_trailers(&trailers).unwrap();
 }
 
 fn post() -> Request<()> {
-    Request::post("http://localhost/echo").body(()).unwrap()
+    http::Request::post("http://localhost/echo").body(()).unwrap().into()
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn an_end_that_is_dropped_cancels_and_one_that_was_answered_does_not() {
         let reset = told.recv().await.unwrap();
         assert!(matches!(reset, Error::Reset(Reason::CANCEL, By::Peer)), "{reset:?}");
         // The rest of a request whose answer is whole is asked for no more.
-        let asked = Request::post("http://localhost/answered").body(()).unwrap();
+        let asked = http::Request::post("http://localhost/answered").body(()).unwrap().into();
         let (mut sender, mut receiver) = requests.send(&asked, false).unwrap();
         assert_eq!(head(&mut receiver).await.unwrap().status(), 200);
         assert_eq!(read(&mut receiver).await.unwrap(), (Vec::new(), None));
@@ -306,8 +306,12 @@ async fn an_answer_without_the_body_that_it_tells_of_is_malformed() {
     on_one_thread(async {
         for (method, expected) in [("GET", false), ("HEAD", true)] {
             let (mut far, requests, _over) = facing_client();
-            let request =
-                Request::builder().method(method).uri("http://localhost/").body(()).unwrap();
+            let request = http::Request::builder()
+                .method(method)
+                .uri("http://localhost/")
+                .body(())
+                .unwrap()
+                .into();
             let (_sender, mut receiver) = requests.send(&request, true).unwrap();
             let mut frames = vec![0, 0, 0, kind::SETTINGS, 0, 0, 0, 0, 0];
             // `:status: 200`, `content-length: 10`, and the end.

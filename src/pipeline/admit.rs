@@ -16,7 +16,7 @@ pub mod site;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::{HeaderValue, Method};
 
 use self::route::RouteTable;
 use super::path::decode::{Sight, sight};
@@ -24,10 +24,9 @@ use super::plan::{PathPattern, RedirectPlan, RoutePlan};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange};
+use crate::message::name::{HOST, TRACEPARENT, X_REQUEST_ID};
+use crate::message::{Fields, Request};
 use crate::telemetry::trace;
-
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What an admitted request is to get.
 #[derive(Debug)]
@@ -119,7 +118,7 @@ pub fn decide(
 
 /// The `:protocol` of an extended CONNECT.
 fn extended(request: &Request<Body>) -> Option<&str> {
-    request.extensions().get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str)
+    request.protocol()
 }
 
 /// Only what a browser or a REST client reads is redirected: an RPC client does not follow, and a
@@ -142,7 +141,7 @@ fn unknown_host(exchange: &Exchange) -> Error {
 }
 
 /// The request's id and trace, as far as the client named sound ones.
-fn identify(headers: &HeaderMap, exchange: &mut Exchange) {
+fn identify(headers: &Fields, exchange: &mut Exchange) {
     exchange.trace_id = headers
         .get(&TRACEPARENT)
         .and_then(|value| trace::trace_id(value.as_bytes()))
@@ -171,6 +170,6 @@ pub fn location(
 
 /// The authority as the client wrote it.
 pub fn authority_text(request: &Request<Body>) -> Option<&str> {
-    let host = || request.headers().get(http::header::HOST)?.to_str().ok();
+    let host = || request.headers().get(HOST)?.to_str().ok();
     request.uri().authority().map(http::uri::Authority::as_str).or_else(host)
 }

@@ -47,9 +47,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::{Either, ready};
-use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{Method, Request, Response, StatusCode};
-use http_body::Body as _;
+use http::{Method, StatusCode};
 
 use self::answer::Client;
 use self::ask::{Ask, address, client, moment};
@@ -69,9 +67,11 @@ use super::coding::load::Load;
 use super::coding::shelf::Shelf;
 use super::path::decode::{Sight, sight};
 use super::plan::{CachePlan, StorePlan};
-use crate::body::Body;
+use crate::body::{Body, Frames as _};
 use crate::error::{Error, Kind};
 use crate::exchange::{CacheUse, Class, Exchange};
+use crate::message::name::{CONTENT_LENGTH, CONTENT_LOCATION, LOCATION};
+use crate::message::{Request, Response};
 
 /// Bytes of variants that a folder holds at most: some hundred Consoles.
 const SHELF: u64 = 1 << 30;
@@ -381,7 +381,7 @@ fn only_if_cached() -> Response<Body> {
     *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
     let told = Told { detail: Some("only-if-cached"), ..Told::default() };
     status::tell(response.headers_mut(), CacheUse::Only, told);
-    response.headers_mut().insert(http::header::CONTENT_LENGTH, 0.into());
+    response.headers_mut().insert(CONTENT_LENGTH, 0.into());
     response
 }
 

@@ -11,17 +11,17 @@ pub mod secret;
 
 use std::rc::Rc;
 
-use http::header::{CONTENT_LENGTH, HeaderValue, IF_NONE_MATCH};
-use http::{Method, Request, Response, StatusCode};
-use http_body::Body as _;
+use http::{HeaderValue, Method, StatusCode};
 
 use self::coded::Coded;
 use super::coding::accept::Accepted;
 use super::coding::load::Load;
 use super::coding::stream::Encoder;
 use super::plan::CompressPlan;
-use crate::body::Body;
+use crate::body::{Body, Frames as _};
 use crate::exchange::Class;
+use crate::message::name::{CONTENT_LENGTH, IF_NONE_MATCH};
+use crate::message::{Fields, Request, Response};
 
 /// What a request says that matters once its answer is there.
 #[derive(Debug)]
@@ -102,6 +102,6 @@ fn with_head(mut response: Response<Body>, coding: HeaderValue) -> Response<Body
     response
 }
 
-fn length(headers: &http::HeaderMap) -> Option<u64> {
+fn length(headers: &Fields) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

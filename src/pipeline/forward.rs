@@ -19,8 +19,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Request, Response};
-
 use self::leaving::Leaving;
 use self::limit::Watch;
 use self::relay::{Deadline, Relay};
@@ -28,9 +26,10 @@ use self::retry::budget::Retries;
 use self::retry::peek::Peeked;
 use self::translate::Translation;
 use super::plan::{ForwardPlan, PathPattern};
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange, Protocol};
+use crate::message::{Request, Response};
 use crate::upstream::Answer;
 use crate::upstream::cluster::Cluster;
 
@@ -111,7 +110,7 @@ fn arrive(
     let moved = Rc::clone(&exchange.bytes_in);
     let timed = match far {
         Far::Tunnel(tunnel) => Err(tunnel),
-        Far::Answer(answer) if http_body::Body::is_end_stream(&answer) => Ok(Body::Empty),
+        Far::Answer(answer) if Frames::is_end_stream(&answer) => Ok(Body::Empty),
         Far::Answer(answer) => {
             Ok(Body::boxed(Relay::new(answer, &plan.timeouts, deadline, moved, watch)))
         }
@@ -137,6 +136,5 @@ fn arrive(
         }
     };
     headers::edit(&mut parts.headers, &plan.response_headers);
-    parts.extensions.clear();
     Ok(Response::from_parts(parts, body))
 }

@@ -7,12 +7,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue};
-use http::{Method, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use ipnet::IpNet;
 use regex::Regex;
 
 use super::coding::Coding;
+use crate::message::FieldName;
 
 pub use self::cache::{CachePlan, StorePlan};
 pub use self::limits::{BanRule, LimitsPlan, Rate, RatePlan};
@@ -95,7 +95,7 @@ pub enum PathPattern {
 #[derive(Clone, Debug)]
 pub struct HeaderPattern {
     /// Its name.
-    pub name: HeaderName,
+    pub name: FieldName,
     /// One of its values must hold this; `None`: it must be present.
     pub value: Option<HeaderValue>,
 }
@@ -312,16 +312,16 @@ pub enum ReadPattern {
 #[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub struct HeaderEdits {
     /// Names that go.
-    pub remove: Vec<HeaderName>,
+    pub remove: Vec<FieldName>,
     /// One value in the place of all.
-    pub set: Vec<(HeaderName, HeaderValue)>,
+    pub set: Vec<(FieldName, HeaderValue)>,
     /// One more value.
-    pub add: Vec<(HeaderName, HeaderValue)>,
+    pub add: Vec<(FieldName, HeaderValue)>,
 }
 
 impl HeaderEdits {
     /// Whether they say something of this header.
-    pub fn names(&self, name: &HeaderName) -> bool {
+    pub fn names(&self, name: &FieldName) -> bool {
         let added = self.set.iter().chain(&self.add).map(|(name, _)| name);
         self.remove.iter().chain(added).any(|one| one == name)
     }

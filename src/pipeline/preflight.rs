@@ -9,15 +9,16 @@
 //! What is allowed follows the letter: a list of headers that no browser would write (unsorted, with
 //! spaces, with capitals) gets the 204 without leave.
 
-use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN, VARY,
-};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::plan::PreflightPlan;
 use crate::body::Body;
+use crate::message::name::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use crate::message::{Request, Response};
 
 /// Case-sensitive, as methods are.
 const METHODS: [&str; 7] = ["OPTIONS", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
@@ -114,7 +115,7 @@ mod tests {
         let response = response.unwrap();
         assert_eq!(response.status(), 204);
         assert!(response.headers()["vary"].to_str().unwrap().starts_with("Origin, "));
-        let names = response.headers().keys().filter(|name| name.as_str().starts_with("access-"));
+        let names = response.headers().names().filter(|name| name.as_str().starts_with("access-"));
         let count = names.count();
         assert!(count == 0 || response.headers()["access-control-max-age"] == "7200");
         count > 0

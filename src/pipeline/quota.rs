@@ -12,7 +12,7 @@ pub mod words;
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response};
+use http::HeaderValue;
 use tokio::time::Instant;
 
 use self::exempt::Exempt;
@@ -23,6 +23,7 @@ use super::plan::{Action, ForwardPlan, QuotaPlan, RoutePlan};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange};
+use crate::message::{Request, Response};
 
 /// What is known of all hosts; shared by the workers.
 #[derive(Debug)]

@@ -3,11 +3,9 @@
 //! The scanner only watches: the bytes pass on as they came. It keeps nothing of data frames and
 //! at most 8 KiB of the trailer frame.
 
-use http::{HeaderMap, HeaderName};
-
 use crate::body::base64::Group;
-
-static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+use crate::message::Fields;
+use crate::message::name::GRPC_STATUS;
 
 /// UNKNOWN: what a client makes of a code it does not know (gRPC's `statuscodes.md`).
 const UNKNOWN: u8 = 2;
@@ -16,7 +14,7 @@ const TRAILER_MAX: usize = 8 * 1024;
 
 /// `grpc-status` of headers (Trailers-Only) or trailers; codes that gRPC does not define count as
 /// UNKNOWN, as its clients do.
-pub fn from_headers(headers: &HeaderMap) -> Option<u8> {
+pub fn from_headers(headers: &Fields) -> Option<u8> {
     headers.get(&GRPC_STATUS).map(|value| parse(value.as_bytes()))
 }
 
@@ -218,11 +216,11 @@ mod tests {
     #[test]
     fn a_header_s_status_is_read_and_unknown_codes_are_unknown() {
         for (value, code) in [("0", 0), ("16", 16), ("17", 2), ("x", 2), ("", 2), ("-1", 2)] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             headers.insert("grpc-status", value.parse().unwrap());
             assert_eq!(from_headers(&headers), Some(code), "{value}");
         }
-        assert_eq!(from_headers(&HeaderMap::new()), None);
+        assert_eq!(from_headers(&Fields::new()), None);
     }
 
     #[test]

@@ -4,8 +4,7 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use http::header::{CONTENT_TYPE, HOST, HeaderValue, REFERER, USER_AGENT};
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri};
 
 use super::Telemetry;
 use super::access::Record;
@@ -13,6 +12,8 @@ use super::grpc_status::{self, WebTrailerScanner};
 use super::metrics::{ExchangeKey, Gauge, RouteId};
 use crate::error::{Error, Kind};
 use crate::exchange::{CacheUse, Class, Exchange};
+use crate::message::name::{CONTENT_TYPE, HOST, REFERER, USER_AGENT};
+use crate::message::{Fields, Request};
 
 /// What an exchange is counted as whose client left before there was a status (nginx's word).
 const CLIENT_CLOSED: u16 = 499;
@@ -116,7 +117,7 @@ impl Recorder {
     }
 
     /// The answer's head.
-    pub fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
+    pub fn head(&mut self, status: StatusCode, headers: &Fields) {
         self.status = status.as_u16();
         self.grpc_status = grpc_status::from_headers(headers);
         let scans =
@@ -140,7 +141,7 @@ impl Recorder {
     }
 
     /// The answer's trailers.
-    pub fn trailers(&mut self, trailers: &HeaderMap) {
+    pub fn trailers(&mut self, trailers: &Fields) {
         if let Some(status) = grpc_status::from_headers(trailers) {
             self.grpc_status = Some(status);
         }

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use http::Response;
 use tokio::time::Instant;
 
 use super::Answer;
@@ -11,6 +10,7 @@ use super::endpoint::Endpoint;
 use super::queue::Place;
 use super::state::Need;
 use crate::error::Error;
+use crate::message::Response;
 
 /// An exchange at an endpoint, from the choice until the answer's head. Dropped before that, it was
 /// given up: by its caller, or by a clock.

@@ -10,11 +10,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::COOKIE;
 use tokio::time::Instant;
 
 use super::plan::HashBy;
+use crate::message::Fields;
+use crate::message::name::COOKIE;
 
 /// Latencies within this factor of each other are the same: what differs less is chance.
 const ALIKE: f32 = 2.0;
@@ -140,7 +140,7 @@ pub fn key_of(value: impl Hash) -> u64 {
 }
 
 /// The key of an exchange; `None` where it has nothing to hash.
-pub fn key(by: &HashBy, headers: &HeaderMap, client: Option<IpAddr>) -> Option<u64> {
+pub fn key(by: &HashBy, headers: &Fields, client: Option<IpAddr>) -> Option<u64> {
     match by {
         HashBy::Client => client.map(|client| key_of(client.to_canonical())),
         HashBy::Header(name) => headers.get(name).map(|value| key_of(value.as_bytes())),

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, Request, Response};
 use tokio::time::Instant;
 
 use super::attempt::Attempt;
@@ -19,6 +18,7 @@ use super::{Answer, http1, http2};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 use crate::exchange::Interim;
+use crate::message::{Fields, Request, Response};
 use crate::telemetry::Telemetry;
 
 /// One worker's view of a cluster.
@@ -153,7 +153,7 @@ impl Cluster {
     }
 
     /// The key of an exchange, where the cluster leads exchanges by one.
-    pub fn key(&self, headers: &HeaderMap, client: Option<IpAddr>) -> Option<u64> {
+    pub fn key(&self, headers: &Fields, client: Option<IpAddr>) -> Option<u64> {
         balance::key(self.members.plan.hash.as_ref()?, headers, client)
     }
 

@@ -8,8 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::UPGRADE;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::StatusCode;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite;
@@ -19,9 +18,12 @@ use tokio::time::Instant;
 use super::Answer;
 use super::endpoint::{Clocks, Endpoint};
 use crate::body::Body;
+use crate::body::bridge::ToHyper;
 use crate::error::{Error, Kind};
 use crate::exchange::Interim;
 use crate::io::{Driven, Io};
+use crate::message::name::UPGRADE;
+use crate::message::{Fields, Request, Response};
 use crate::telemetry::metrics::Gauge;
 
 /// Bytes of an answer's head.
@@ -34,7 +36,7 @@ const INTERIMS: usize = 8;
 
 /// A connection that is free for an exchange.
 pub struct Connection {
-    send: http1::SendRequest<Body>,
+    send: http1::SendRequest<ToHyper<Body>>,
     /// The stream, once the connection has become something else.
     upgraded: oneshot::Receiver<Io>,
     /// The request under way asks it to become something else.
@@ -61,7 +63,7 @@ impl Rest {
     }
 
     /// Takes what an answer says of how long upstream keeps the connection.
-    fn heed(&self, answer: &HeaderMap) {
+    fn heed(&self, answer: &Fields) {
         if let Some(kept) = kept(answer) {
             self.most.set(self.most.get().min(kept));
         }
@@ -198,12 +200,12 @@ pub async fn send(
     let Some(connection) = lease.connection.as_mut() else {
         return Err(Error::new(Kind::Internal));
     };
-    let mut request = head.map(|()| body);
-    connection.may_switch.set(request.headers().contains_key(UPGRADE));
-    let (tell, mut told) = mpsc::channel::<(StatusCode, HeaderMap)>(INTERIMS);
+    connection.may_switch.set(head.headers().contains_key(UPGRADE));
+    let mut request = http::Request::from(head.map(|()| ToHyper(body)));
+    let (tell, mut told) = mpsc::channel::<(StatusCode, Fields)>(INTERIMS);
     if interim.is_some() {
         hyper::ext::on_informational(&mut request, move |answer| {
-            let _ = tell.try_send((answer.status(), answer.headers().clone()));
+            let _ = tell.try_send((answer.status(), answer.headers().into()));
         });
     }
     let answer = connection.send.try_send_request(request);
@@ -220,7 +222,7 @@ pub async fn send(
         }
     };
     let response = match response {
-        Ok(response) => response,
+        Ok(response) => Response::from(response),
         Err(mut unsent) => {
             lease.connection = None;
             let given_back = unsent.take_message().is_some();
@@ -242,7 +244,7 @@ pub async fn send(
 
 /// `Keep-Alive: timeout=5`, which Node.js and others say (RFC 2068 §19.7.1.1): without the second that a request may
 /// take to reach them, or half of it all.
-fn kept(headers: &HeaderMap) -> Option<Duration> {
+fn kept(headers: &Fields) -> Option<Duration> {
     let lines = headers.get_all("keep-alive").iter().filter_map(|line| line.to_str().ok());
     let mut words = lines.flat_map(|line| line.split(',')).filter_map(|word| word.split_once('='));
     let (_, seconds) = words.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
@@ -289,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    fn said(lines: &[&'static str]) -> HeaderMap {
+    fn said(lines: &[&'static str]) -> Fields {
         lines
             .iter()
             .map(|line| ("keep-alive".parse().unwrap(), HeaderValue::from_static(line)))

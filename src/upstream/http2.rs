@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -17,8 +16,8 @@ use super::Answer;
 use super::alive::{Alive, Seen, Step};
 use super::endpoint::Clocks;
 use super::state::EndpointState;
-use crate::body::Body;
 use crate::body::pump::{Pump, Stopped};
+use crate::body::{Body, Frames};
 use crate::error::{Error, Kind};
 use crate::exchange::Interim;
 use crate::http2::client::{self, Requests};
@@ -26,6 +25,7 @@ use crate::http2::ends::{Answered, Receiver};
 use crate::http2::error::{Error as Http2Error, Reason};
 use crate::http2::{Bounds, Local};
 use crate::io::{Handle, Io};
+use crate::message::{Request, Response};
 use crate::telemetry::metrics::Gauge;
 
 /// Window of one stream: what a slow client may leave in our memory per exchange.
@@ -264,7 +264,7 @@ pub async fn send(
     body: Body,
     interim: Option<&Interim>,
 ) -> Result<Response<Answer>, Error> {
-    let ends = http_body::Body::is_end_stream(&body);
+    let ends = Frames::is_end_stream(&body);
     let sent = lease.connection.requests.send(head, ends);
     // Nothing was put on the wire: whatever the reason, it may be sent elsewhere.
     let (sender, receiver) = sent.map_err(|error| {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::message::FieldName;
+
 /// A named set of endpoints that do the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterPlan {
@@ -101,7 +103,7 @@ pub enum HashBy {
     /// The client's address.
     Client,
     /// A header's value.
-    Header(http::HeaderName),
+    Header(FieldName),
     /// A cookie's value.
     Cookie(Box<str>),
 }

@@ -4,13 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Request, Response};
-
 use super::Live;
 use crate::body::Body;
 use crate::downstream::exchange::Service;
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::message::{Request, Response};
 use crate::pipeline::Pipeline;
 use crate::telemetry::Telemetry;
 use crate::upstream::cluster::Cluster;

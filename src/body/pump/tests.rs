@@ -3,16 +3,15 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use futures_util::stream;
-use http::{HeaderMap, Request, Response};
-use http_body::Frame;
-use http_body_util::StreamBody;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::body::testing::Script;
 use crate::error::Kind;
 use crate::http2::error::Reason;
 use crate::http2::{Bounds, Local};
 use crate::io::Io;
+use crate::message::{Fields, Frame};
 
 type Peer = (h2::RecvStream, h2::server::SendResponse<Bytes>);
 
@@ -34,14 +33,14 @@ async fn pair(window: u32) -> (Sender, Peer) {
         builder.initial_window_size(window);
         let mut connection = builder.handshake::<_, Bytes>(far).await.unwrap();
         let (request, mut respond) = connection.accept().await.unwrap().unwrap();
-        respond.send_response(Response::new(()), false).unwrap();
+        respond.send_response(http::Response::new(()), false).unwrap();
         let _ = tell.send((request.into_body(), respond));
         let _ = poll_fn(|cx| connection.poll_closed(cx)).await;
     });
     let io = Io::new(Box::new(near), None, Bytes::new(), true);
     let (requests, connection) = http2::client::open(io, LOCAL, 16_384);
     tokio::task::spawn_local(connection);
-    let request = Request::post("http://x/").body(()).unwrap();
+    let request = http::Request::post("http://x/").body(()).unwrap().into();
     let (stream, mut answer) = requests.send(&request, false).unwrap();
     // The head of the answer comes behind the SETTINGS that name the window.
     poll_fn(|cx| answer.poll_head(cx)).await.unwrap();
@@ -64,24 +63,24 @@ async fn stream_with(window: u32) -> (Sender, h2::RecvStream) {
     (stream, theirs)
 }
 
-fn body(frames: Vec<Result<Frame<Bytes>, Error>>) -> Body {
+fn body(frames: Vec<Result<Frame, Error>>) -> Body {
     let mut frames = frames.into_iter();
-    Body::boxed(StreamBody::new(stream::poll_fn(move |_| Poll::Ready(frames.next()))))
+    Body::boxed(Script(stream::poll_fn(move |_| Poll::Ready(frames.next()))))
 }
 
-async fn received(stream: &mut h2::RecvStream) -> (Vec<u8>, Option<HeaderMap>) {
+async fn received(stream: &mut h2::RecvStream) -> (Vec<u8>, Option<Fields>) {
     let mut all = Vec::new();
     while let Some(data) = stream.data().await {
         let data = data.unwrap();
         stream.flow_control().release_capacity(data.len()).unwrap();
         all.extend_from_slice(&data);
     }
-    (all, stream.trailers().await.unwrap())
+    (all, stream.trailers().await.unwrap().map(Fields::from))
 }
 
 async fn run<B>(pump: &mut Pump<B>) -> Result<(), Stopped>
 where
-    B: http_body::Body<Data = Bytes, Error = Error> + Unpin,
+    B: Frames + Unpin,
 {
     poll_fn(|cx| pump.poll(cx)).await
 }
@@ -91,10 +90,10 @@ async fn data_larger_than_the_window_and_trailers_arrive_in_order() {
     local(async {
         let (stream, mut theirs) = stream_with(1000).await;
         let sent: Vec<u8> = (0..50_000_u32).map(|i| (i % 251) as u8).collect();
-        let mut trailers = HeaderMap::new();
+        let mut trailers = Fields::new();
         trailers.insert("x-end", "yes".parse().unwrap());
-        let frames = sent.chunks(7_000).map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk))));
-        let frames = frames.chain([Ok(Frame::data(Bytes::new())), Ok(Frame::trailers(trailers))]);
+        let frames = sent.chunks(7_000).map(|chunk| Ok(Frame::Data(Bytes::copy_from_slice(chunk))));
+        let frames = frames.chain([Ok(Frame::Data(Bytes::new())), Ok(Frame::Trailers(trailers))]);
         let mut pump = Pump::new(body(frames.collect()), stream);
         let (outcome, (got, end)) =
             futures_util::future::join(run(&mut pump), received(&mut theirs)).await;
@@ -114,9 +113,9 @@ async fn no_more_is_taken_from_the_body_than_the_window_lets_through() {
         let counter = Rc::clone(&taken);
         let endless = stream::repeat_with(move || {
             counter.set(counter.get() + 1);
-            Ok(Frame::data(Bytes::from_static(&[0; SMALL + 1])))
+            Ok(Frame::Data(Bytes::from_static(&[0; SMALL + 1])))
         });
-        let mut pump = Pump::new(Body::boxed(StreamBody::new(endless)), stream);
+        let mut pump = Pump::new(Body::boxed(Script(endless)), stream);
         for _ in 0..10 {
             assert!(poll_fn(|cx| Poll::Ready(pump.poll(cx).is_pending())).await);
             tokio::task::yield_now().await;
@@ -140,9 +139,9 @@ async fn small_pieces_that_are_there_leave_together_and_are_not_waited_for() {
                 return Poll::Pending;
             }
             pieces.set(left - 1);
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"message")))))
+            Poll::Ready(Some(Ok(Frame::Data(Bytes::from_static(b"message")))))
         });
-        let mut pump = Pump::new(Body::boxed(StreamBody::new(messages)), stream);
+        let mut pump = Pump::new(Body::boxed(Script(messages)), stream);
         for pieces in [10, 1, 5_000] {
             ready.set(pieces);
             let waits = poll_fn(|cx| Poll::Ready(pump.poll(cx).is_pending())).await;
@@ -162,12 +161,12 @@ async fn small_pieces_that_are_there_leave_together_and_are_not_waited_for() {
 #[tokio::test]
 async fn what_follows_small_pieces_keeps_its_place() {
     local(async {
-        let piece = |byte: u8, length| Ok(Frame::data(Bytes::from(vec![byte; length])));
-        let mut trailers = HeaderMap::new();
+        let piece = |byte: u8, length| Ok(Frame::Data(Bytes::from(vec![byte; length])));
+        let mut trailers = Fields::new();
         trailers.insert("x-end", "yes".parse().unwrap());
         for (end, expected) in [
-            (vec![Ok(Frame::trailers(trailers))], Some("yes")),
-            (vec![Ok(Frame::data(Bytes::new()))], None),
+            (vec![Ok(Frame::Trailers(trailers))], Some("yes")),
+            (vec![Ok(Frame::Data(Bytes::new()))], None),
             (vec![], None),
         ] {
             let (stream, mut theirs) = stream_with(1 << 20).await;
@@ -204,7 +203,7 @@ async fn a_failing_body_stops_the_pump_and_leaves_the_stream_open() {
     local(async {
         let (stream, mut theirs) = stream_with(65_535).await;
         let frames =
-            vec![Ok(Frame::data(Bytes::from_static(b"half"))), Err(Error::new(Kind::Incomplete))];
+            vec![Ok(Frame::Data(Bytes::from_static(b"half"))), Err(Error::new(Kind::Incomplete))];
         let mut pump = Pump::new(body(frames), stream);
         match run(&mut pump).await {
             Err(Stopped::Body(error)) => assert_eq!(error.kind(), Kind::Incomplete),
@@ -222,7 +221,7 @@ async fn a_failing_body_stops_the_pump_and_leaves_the_stream_open() {
 async fn a_peer_that_wants_no_more_is_noticed_while_the_body_is_silent() {
     local(async {
         let (stream, mut theirs) = pair(65_535).await;
-        let silent = StreamBody::new(stream::pending());
+        let silent = Script(stream::pending());
         let mut pump = Pump::new(Body::boxed(silent), stream);
         theirs.1.send_reset(h2::Reason::CANCEL);
         match run(&mut pump).await {

@@ -1,30 +1,28 @@
 use futures_util::stream;
-use http_body::Body as _;
-use http_body_util::{BodyExt, StreamBody};
 use proptest::prelude::*;
 
 use super::*;
+use crate::body::testing::{self, Script};
 use crate::error::Kind;
 
-fn body(frames: Vec<Frame<Bytes>>) -> Body {
+fn body(frames: Vec<Frame>) -> Body {
     let mut frames = frames.into_iter();
-    Body::boxed(StreamBody::new(stream::poll_fn(move |_| Poll::Ready(frames.next().map(Ok)))))
+    Body::boxed(Script(stream::poll_fn(move |_| Poll::Ready(frames.next().map(Ok)))))
 }
 
-fn data(length: usize) -> Frame<Bytes> {
-    Frame::data((0..length).map(|i| (i % 251) as u8).collect())
+fn data(length: usize) -> Frame {
+    Frame::Data((0..length).map(|i| (i % 251) as u8).collect())
 }
 
-fn trailers() -> Frame<Bytes> {
-    let mut trailers = HeaderMap::new();
+fn trailers() -> Frame {
+    let mut trailers = Fields::new();
     trailers.insert("x-end", "yes".parse().unwrap());
-    Frame::trailers(trailers)
+    Frame::Trailers(trailers)
 }
 
-async fn whole(reader: Replay) -> (Bytes, Option<HeaderMap>) {
-    let collected = reader.collect().await.unwrap();
-    let trailers = collected.trailers().cloned();
-    (collected.to_bytes(), trailers)
+async fn whole(reader: Replay) -> (Bytes, Option<Fields>) {
+    let whole = testing::whole(reader).await.unwrap();
+    (whole.bytes, whole.trailers)
 }
 
 #[tokio::test]
@@ -72,7 +70,7 @@ async fn after_it_is_settled_nothing_more_is_kept() {
 #[tokio::test]
 async fn a_failing_body_fails_its_reader() {
     let failing = stream::iter([Ok(data(10)), Err(Error::new(Kind::ClientGone))]);
-    let replay = Replay::new(Body::boxed(StreamBody::new(failing)));
+    let replay = Replay::new(Body::boxed(Script(failing)));
     let mut reader = replay.again().unwrap();
     reader.frame().await.unwrap().unwrap();
     assert_eq!(reader.frame().await.unwrap().unwrap_err().kind(), Kind::ClientGone);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 use crate::config::compile::item;
 use crate::config::fault::UNSHOWN;
 use crate::config::schema::HeaderEdits as Edits;
 use crate::config::schema::text::HeaderText;
 use crate::config::scope::Scope;
+use crate::message::FieldName;
 use crate::pipeline::plan::HeaderEdits;
 
 /// What the connection and its framing own (RFC 9110 §7.6.1, RFC 9112 §6, RFC 9113 §8.2.2).
@@ -48,8 +49,8 @@ pub fn edits(edits: Option<&Edits>, scope: &Scope<'_>) -> HeaderEdits {
 fn fields(
     fields: Option<&BTreeMap<String, HeaderText>>,
     scope: &Scope<'_>,
-) -> Vec<(HeaderName, HeaderValue)> {
-    let mut known: Vec<(HeaderName, HeaderValue)> = Vec::new();
+) -> Vec<(FieldName, HeaderValue)> {
+    let mut known: Vec<(FieldName, HeaderValue)> = Vec::new();
     for (name, text) in fields.into_iter().flatten() {
         let below = scope.key(name);
         let name = editable(name, &below);
@@ -64,7 +65,7 @@ fn fields(
 }
 
 /// The name of a header that may be edited.
-fn editable(text: &str, scope: &Scope<'_>) -> Option<HeaderName> {
+fn editable(text: &str, scope: &Scope<'_>) -> Option<FieldName> {
     let name = name(text, scope)?;
     if name == "host" {
         scope.bad(text, "another header (the host is set by \"rewrite.host\")");
@@ -77,13 +78,13 @@ fn editable(text: &str, scope: &Scope<'_>) -> Option<HeaderName> {
 }
 
 /// The name of a header.
-pub fn name(text: &str, scope: &Scope<'_>) -> Option<HeaderName> {
-    let name = HeaderName::from_bytes(text.as_bytes()).ok();
+pub fn name(text: &str, scope: &Scope<'_>) -> Option<FieldName> {
+    let name = FieldName::from_bytes(text.as_bytes()).ok();
     scope.parsed(text, name, "the name of a header, such as x-canary")
 }
 
 /// The value of a header; what a secret one holds is not repeated in a fault.
-pub fn value(name: Option<&HeaderName>, text: &str, scope: &Scope<'_>) -> Option<HeaderValue> {
+pub fn value(name: Option<&FieldName>, text: &str, scope: &Scope<'_>) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok();
     let secret = name.is_some_and(|name| SECRET.contains(&name.as_str()));
     match &mut value {

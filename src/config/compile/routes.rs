@@ -11,12 +11,12 @@ pub mod retry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue};
-use http::{StatusCode, Uri};
+use http::{HeaderValue, StatusCode, Uri};
+
+use crate::message::FieldName;
 
 pub use self::preset::Preset;
 use self::preset::{in_order, take_over};
-
 use crate::config::compile::clusters::SHORT;
 use crate::config::compile::{cache, headers, item};
 use crate::config::fault::nearest;
@@ -339,7 +339,7 @@ fn respond(respond: &Respond, scope: &Scope<'_>) -> Option<RespondPlan> {
     let status = respond.status.and_then(|status| StatusCode::from_u16(status).ok());
     let content_type = match &respond.content_type {
         Some(text) => {
-            let name: Option<&HeaderName> = None;
+            let name: Option<&FieldName> = None;
             headers::value(name, text, &scope.key("content_type"))?
         }
         None => HeaderValue::from_static("text/plain; charset=utf-8"),

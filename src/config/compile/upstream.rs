@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::HeaderName;
-
 use crate::config::compile::lasting;
 use crate::config::parse;
 use crate::config::schema::text::{AuthorityText, HashText, PathText, ResolverText};
 use crate::config::schema::upstream::{Health, HealthCheck, HealthForm};
 use crate::config::scope::Scope;
+use crate::message::FieldName;
 use crate::upstream::plan::{Caps, Check, HashBy, HealthPlan};
 
 /// From one check to the next where nothing is said.
@@ -98,7 +97,7 @@ pub fn hash(written: Option<&HashText>, scope: &Scope<'_>) -> Option<HashBy> {
     let text = written?;
     let by = match text.split_once(':') {
         None if &**text == "client" => Some(HashBy::Client),
-        Some(("header", name)) => name.parse::<HeaderName>().ok().map(HashBy::Header),
+        Some(("header", name)) => name.parse::<FieldName>().ok().map(HashBy::Header),
         Some(("cookie", name)) if !name.is_empty() && !name.contains([';', '=', ' ']) => {
             Some(HashBy::Cookie(name.into()))
         }

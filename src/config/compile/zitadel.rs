@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderValue;
+use http::HeaderValue;
 
 use crate::config::compile::{clusters, headers, item, upstream};
 use crate::config::fault::{nearest, quoted};

@@ -1,6 +1,6 @@
 //! A route, as it is written.
 
-use http::header::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use regex::Regex;
 use serde_json::{Map, Value as Json, json};
 
@@ -8,6 +8,7 @@ use super::{MASK, cache, clock, duration, host_text, ranges, retry, size, text};
 use crate::config::compile::headers::SECRET;
 use crate::config::compile::routes::cost::ZITADEL_CLOUD;
 use crate::config::fault::without_userinfo;
+use crate::message::FieldName;
 use crate::pipeline::path::decode::encoded;
 use crate::pipeline::plan::{
     Action, ForwardPlan, GrpcWeb, HeaderEdits, LimitsPlan, Matcher, PathPattern, RatePlan,
@@ -67,7 +68,7 @@ fn matcher(plan: &Matcher) -> Map<String, Json> {
         out.insert("methods".into(), json!(methods));
     }
     if !plan.headers.is_empty() {
-        let header = |name: &HeaderName, value: Option<&HeaderValue>| {
+        let header = |name: &FieldName, value: Option<&HeaderValue>| {
             value.map_or(Json::Bool(true), |value| masked(name, value))
         };
         let headers: Map<String, Json> = plan
@@ -168,10 +169,10 @@ fn identity(plan: &ForwardPlan, out: &mut Map<String, Json>) {
 }
 
 fn edits_tree(edits: &HeaderEdits) -> Json {
-    let fields = |fields: &[(HeaderName, HeaderValue)]| -> Map<String, Json> {
+    let fields = |fields: &[(FieldName, HeaderValue)]| -> Map<String, Json> {
         fields.iter().map(|(name, value)| (name.to_string(), masked(name, value))).collect()
     };
-    let remove: Vec<&str> = edits.remove.iter().map(HeaderName::as_str).collect();
+    let remove: Vec<&str> = edits.remove.iter().map(FieldName::as_str).collect();
     json!({ "remove": remove, "set": fields(&edits.set), "add": fields(&edits.add) })
 }
 
@@ -183,7 +184,7 @@ fn timeouts(plan: Timeouts) -> Json {
     })
 }
 
-fn masked(name: &HeaderName, value: &HeaderValue) -> Json {
+fn masked(name: &FieldName, value: &HeaderValue) -> Json {
     if SECRET.contains(&name.as_str()) || value.is_sensitive() {
         return json!(MASK);
     }

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use http::header::HeaderValue;
-use http::{Method, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri};
 
 use super::{Installation, exposure, kept, patterns};
 use crate::pipeline::plan::{

@@ -4,8 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Answer, Caller, framed, repeated, status_details};

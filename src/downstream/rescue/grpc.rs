@@ -4,17 +4,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::{Answer, Caller, framed, repeated, status_details};
 use crate::error::Error;
 use crate::exchange::Class;
-
-static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-static GRPC_STATUS_DETAILS_BIN: HeaderName = HeaderName::from_static("grpc-status-details-bin");
-static GRPC_RETRY_PUSHBACK_MS: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+use crate::message::Fields;
+use crate::message::name::{
+    GRPC_MESSAGE, GRPC_RETRY_PUSHBACK_MS, GRPC_STATUS, GRPC_STATUS_DETAILS_BIN,
+};
 
 /// Marks the frame that carries trailers.
 const TRAILER_FRAME: u8 = 0x80;
@@ -41,8 +39,8 @@ pub(super) fn web(error: &Error, caller: &Caller) -> Answer {
 }
 
 /// The status as trailers.
-pub(super) fn status(error: &Error) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(8);
+pub(super) fn status(error: &Error) -> Fields {
+    let mut trailers = Fields::with_capacity(8);
     trailers.insert(&GRPC_STATUS, HeaderValue::from(u16::from(error.kind().grpc_code())));
     if let Ok(message) = HeaderValue::try_from(percent_encoded(error.kind().message())) {
         trailers.insert(&GRPC_MESSAGE, message);

@@ -1,10 +1,11 @@
 //! Failures for people: one small page without anything to load, saying what happened and what to
 //! do about it.
 
-use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
+use http::HeaderValue;
 
 use super::{Answer, phrase};
 use crate::error::Kind;
+use crate::message::name::CONTENT_SECURITY_POLICY;
 
 const PAGE: &str = include_str!("page.html");
 

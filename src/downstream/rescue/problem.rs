@@ -1,7 +1,7 @@
 //! Failures for REST clients: `application/problem+json` (RFC 9457). The type is `about:blank`: the
 //! problem is the HTTP status and no other (§4.2.1); the request's id is an extension member (§3.2).
 
-use http::header::HeaderValue;
+use http::HeaderValue;
 use serde_json::json;
 
 use super::{Answer, phrase};

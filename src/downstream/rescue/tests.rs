@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::message::FieldName;
 
-fn caller(class: Class, method: &Method, fields: &[(HeaderName, &'static str)]) -> Caller {
+fn caller(class: Class, method: &Method, fields: &[(FieldName, &'static str)]) -> Caller {
     let headers = fields
         .iter()
         .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))

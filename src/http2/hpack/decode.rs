@@ -3,16 +3,18 @@
 //! What is remembered is kept parsed. A field that comes a second time costs two counts of
 //! references, not a look at its bytes; a client says most of its fields with every request.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
-use http::header::TE;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::{ENTRY_OVERHEAD, STATIC, TABLE_SIZE, huffman, read_integer};
+use crate::message::FieldName;
+use crate::message::name::TE;
 
 /// Methods and protocols are no longer than this.
 const LONGEST_WORD: usize = 32;
@@ -33,7 +35,7 @@ pub enum Field {
     /// `:status`
     Status(StatusCode),
     /// A field.
-    Regular(HeaderName, HeaderValue),
+    Regular(FieldName, HeaderValue),
     /// What no head may contain, so that its message is malformed (RFC 9113 §8.1.1). It has its
     /// place in the table all the same.
     Malformed,
@@ -88,11 +90,11 @@ impl Field {
             b"te" if !value.eq_ignore_ascii_case(b"trailers") => return None,
             _ => {}
         }
-        Self::named(HeaderName::from_lowercase(name).ok()?, value)
+        Self::named(FieldName::from_lowercase(name).ok()?, value)
     }
 
     /// A field whose name was right before.
-    fn named(name: HeaderName, value: Bytes) -> Option<Self> {
+    fn named(name: FieldName, value: Bytes) -> Option<Self> {
         let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
         if blank(value.first()) || blank(value.last()) {
             return None;
@@ -160,11 +162,11 @@ impl Texts {
 
 impl Decoder {
     /// Decodes a whole block. `each` gets every field line and what it counts in a list (RFC 9113
-    /// §6.5.2).
+    /// §6.5.2); those that stand in a table are lent, so that only what is wanted of them is copied.
     pub fn decode(
         &mut self,
         block: &[u8],
-        mut each: impl FnMut(Field, usize),
+        mut each: impl FnMut(Cow<'_, Field>, usize),
     ) -> Result<(), Invalid> {
         let mut rest = block;
         let mut begun = false;
@@ -174,7 +176,7 @@ impl Decoder {
             if first & 0x80 != 0 {
                 let index = read_integer(*first, 7, &mut rest).ok_or(Invalid)?;
                 let (field, size) = self.indexed(index)?;
-                each(field, size);
+                each(Cow::Borrowed(field), size);
             } else if first & 0xe0 == 0x20 {
                 // A change of size stands before all fields (RFC 7541 §4.2).
                 let most = read_integer(*first, 5, &mut rest).ok_or(Invalid)?;
@@ -186,7 +188,7 @@ impl Decoder {
                 continue;
             } else {
                 let (field, size) = self.literal(*first, &mut rest, &mut texts)?;
-                each(field, size);
+                each(Cow::Owned(field), size);
             }
             begun = true;
         }
@@ -198,13 +200,13 @@ impl Decoder {
         Ok(())
     }
 
-    fn indexed(&self, index: usize) -> Result<(Field, usize), Invalid> {
+    fn indexed(&self, index: usize) -> Result<(&Field, usize), Invalid> {
         let place = index.checked_sub(1).ok_or(Invalid)?;
         if let (Some(field), Some((name, value))) = (FIELDS.get(place), STATIC.get(place)) {
-            return Ok((field.clone(), name.len() + value.len() + ENTRY_OVERHEAD));
+            return Ok((field, name.len() + value.len() + ENTRY_OVERHEAD));
         }
         let entry = self.entries.get(place - STATIC.len()).ok_or(Invalid)?;
-        Ok((entry.field.clone(), entry.size))
+        Ok((&entry.field, entry.size))
     }
 
     fn literal(

@@ -8,10 +8,11 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::LazyLock;
 
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 
 use super::{ENTRY_OVERHEAD, STATIC, TABLE_SIZE, huffman, write_integer};
+use crate::message::name::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
+use crate::message::{FieldName, Fields, Response, name};
 
 /// Fields that were said once are known by this many places; one that comes between two sayings of another may
 /// hide the first.
@@ -73,6 +74,50 @@ fn hash(state: u64, text: &[u8]) -> u64 {
     state ^ (state >> 29)
 }
 
+/// What a field is named by: by its number, where its name has one.
+#[derive(Clone, Copy)]
+struct Name<'a> {
+    number: Option<u8>,
+    text: &'a str,
+}
+
+impl<'a> Name<'a> {
+    /// A pseudo-header's: those have no numbers.
+    fn pseudo(text: &'a str) -> Self {
+        Self { number: None, text }
+    }
+
+    fn hash(self) -> u64 {
+        let known = self.number.and_then(|number| KNOWN.get(usize::from(number)));
+        known.map_or_else(|| hash(0, self.text.as_bytes()), |known| known.hash)
+    }
+
+    /// Its first place in the static table.
+    fn index(self) -> Option<u32> {
+        match self.number {
+            Some(number) => KNOWN.get(usize::from(number)).and_then(|known| known.index),
+            None => NAMES.get(&self.hash()).copied().filter(|index| {
+                STATIC.get(*index as usize - 1).is_some_and(|(known, _)| *known == self.text)
+            }),
+        }
+    }
+}
+
+/// What is known of a name that has a number.
+struct Known {
+    hash: u64,
+    index: Option<u32>,
+}
+
+static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let index = |text: &str| {
+        let at = STATIC.iter().position(|(name, _)| *name == text)?;
+        u32::try_from(at + 1).ok()
+    };
+    let known = |text: &&str| Known { hash: hash(0, text.as_bytes()), index: index(text) };
+    name::KNOWN.iter().map(known).collect()
+});
+
 /// The static table's names by their hashes; of several entries the first.
 static NAMES: LazyLock<Index> = LazyLock::new(|| {
     let mut names = Index::default();
@@ -84,14 +129,20 @@ static NAMES: LazyLock<Index> = LazyLock::new(|| {
 
 struct Entry {
     hash: u64,
+    number: Option<u8>,
     /// Name and value, one behind the other.
     text: Box<[u8]>,
     name_len: usize,
 }
 
 impl Entry {
-    fn is(&self, name: &[u8], value: &[u8]) -> bool {
-        self.text.split_at_checked(self.name_len) == Some((name, value))
+    #[inline]
+    fn is(&self, name: Name<'_>, value: &[u8]) -> bool {
+        // A name that has a number is equal to no text.
+        self.number == name.number
+            && self.text.get(self.name_len..) == Some(value)
+            && (name.number.is_some()
+                || self.text.get(..self.name_len) == Some(name.text.as_bytes()))
     }
 
     fn size(&self) -> usize {
@@ -203,33 +254,33 @@ impl Encoder {
         method: &Method,
         uri: &Uri,
         protocol: Option<&str>,
-        fields: &HeaderMap,
+        fields: &Fields,
         out: &mut Vec<u8>,
     ) {
         self.begin(false, out);
         match *method {
-            Method::GET => write_integer(2, 7, 0x80, out),
-            Method::POST => write_integer(3, 7, 0x80, out),
-            _ => self.pair(b":method", method.as_str().as_bytes(), false, out),
+            Method::GET => out.push(0x80 | 2),
+            Method::POST => out.push(0x80 | 3),
+            _ => self.pair(Name::pseudo(":method"), method.as_str().as_bytes(), false, out),
         }
         let whole = *method != Method::CONNECT || protocol.is_some();
         if whole {
             match uri.scheme_str() {
-                Some("https") => write_integer(7, 7, 0x80, out),
-                _ => write_integer(6, 7, 0x80, out),
+                Some("https") => out.push(0x80 | 7),
+                _ => out.push(0x80 | 6),
             }
         }
         if let Some(authority) = uri.authority() {
-            self.pair(b":authority", authority.as_str().as_bytes(), false, out);
+            self.pair(Name::pseudo(":authority"), authority.as_str().as_bytes(), false, out);
         }
         if whole {
             match uri.path_and_query().map_or("/", |path| path.as_str()) {
-                "/" | "" => write_integer(4, 7, 0x80, out),
-                path => self.pair(b":path", path.as_bytes(), false, out),
+                "/" | "" => out.push(0x80 | 4),
+                path => self.pair(Name::pseudo(":path"), path.as_bytes(), false, out),
             }
         }
         if let Some(protocol) = protocol {
-            self.pair(b":protocol", protocol.as_bytes(), false, out);
+            self.pair(Name::pseudo(":protocol"), protocol.as_bytes(), false, out);
         }
         self.fields(fields, out);
     }
@@ -248,50 +299,66 @@ impl Encoder {
             _ => 0,
         };
         match known {
-            0 => self.pair(b":status", response.status().as_str().as_bytes(), false, out),
-            known => write_integer(known, 7, 0x80, out),
+            0 => {
+                let status = response.status();
+                self.pair(Name::pseudo(":status"), status.as_str().as_bytes(), false, out);
+            }
+            known => out.push(0x80 | known),
         }
         self.fields(response.headers(), out);
     }
 
     /// Writes trailers.
-    pub fn trailers(&mut self, fields: &HeaderMap, out: &mut Vec<u8>) {
+    pub fn trailers(&mut self, fields: &Fields, out: &mut Vec<u8>) {
         self.begin(true, out);
         self.fields(fields, out);
     }
 
-    fn fields(&mut self, fields: &HeaderMap, out: &mut Vec<u8>) {
+    fn fields(&mut self, fields: &Fields, out: &mut Vec<u8>) {
         for (name, value) in fields {
             let secret = value.is_sensitive() || is_secret(name);
-            self.pair(name.as_str().as_bytes(), value.as_bytes(), secret, out);
+            let name = Name { number: name.number(), text: name.as_str() };
+            self.pair(name, value.as_bytes(), secret, out);
         }
     }
 
-    fn pair(&mut self, name: &[u8], value: &[u8], secret: bool, out: &mut Vec<u8>) {
+    #[inline]
+    fn pair(&mut self, name: Name<'_>, value: &[u8], secret: bool, out: &mut Vec<u8>) {
         let (at, expected) = self.usual.next();
+        if !secret && let Some(place) = expected.and_then(|entry| self.place(entry, name, value)) {
+            return indexed(STATIC.len() + 1 + place, out);
+        }
+        self.unusual(at, name, value, secret, out);
+    }
+
+    fn unusual(
+        &mut self,
+        at: usize,
+        name: Name<'_>,
+        value: &[u8],
+        secret: bool,
+        out: &mut Vec<u8>,
+    ) {
         if secret {
-            return self.literal(0x10, 4, name, hash(0, name), value, out);
+            return self.literal(0x10, 4, name, value, out);
         }
-        if let Some(place) = expected.and_then(|entry| self.place(entry, name, value)) {
-            return write_integer(STATIC.len() + 1 + place, 7, 0x80, out);
-        }
-        let by_name = hash(0, name);
-        let by_both = hash(by_name, value);
+        let by_both = hash(name.hash(), value);
         if let Some(entry) = self.index.get(&by_both).copied()
             && let Some(place) = self.place(entry, name, value)
         {
             self.usual.note(at, entry);
-            return write_integer(STATIC.len() + 1 + place, 7, 0x80, out);
+            return indexed(STATIC.len() + 1 + place, out);
         }
-        if name.len() + value.len() <= LONG && self.was_seen(by_both) {
-            self.literal(0x40, 6, name, by_name, value, out);
+        if name.text.len() + value.len() <= LONG && self.was_seen(by_both) {
+            self.literal(0x40, 6, name, value, out);
             return self.insert(by_both, name, value);
         }
-        self.literal(0, 4, name, by_name, value, out);
+        self.literal(0, 4, name, value, out);
     }
 
     /// Where an entry of this number stands in the table, if it stands for just this.
-    fn place(&self, entry: u32, name: &[u8], value: &[u8]) -> Option<usize> {
+    #[inline]
+    fn place(&self, entry: u32, name: Name<'_>, value: &[u8]) -> Option<usize> {
         let place = (self.inserted.wrapping_sub(entry) as usize).wrapping_sub(1);
         self.entries.get(place).is_some_and(|entry| entry.is(name, value)).then_some(place)
     }
@@ -306,23 +373,12 @@ impl Encoder {
     }
 
     /// A literal with `mark` and the name's index, whose prefix has `bits` bits, or its text.
-    fn literal(
-        &self,
-        mark: u8,
-        bits: u32,
-        name: &[u8],
-        by_name: u64,
-        value: &[u8],
-        out: &mut Vec<u8>,
-    ) {
-        let known = NAMES.get(&by_name).copied().filter(|index| {
-            STATIC.get(*index as usize - 1).is_some_and(|(known, _)| known.as_bytes() == name)
-        });
-        match known {
+    fn literal(&self, mark: u8, bits: u32, name: Name<'_>, value: &[u8], out: &mut Vec<u8>) {
+        match name.index() {
             Some(index) => write_integer(index as usize, bits, mark, out),
             None => {
                 out.push(mark);
-                self.string(name, out);
+                self.string(name.text.as_bytes(), out);
             }
         }
         self.string(value, out);
@@ -340,8 +396,9 @@ impl Encoder {
         out.extend_from_slice(text);
     }
 
-    fn insert(&mut self, hash: u64, name: &[u8], value: &[u8]) {
-        let entry = Entry { hash, text: [name, value].concat().into(), name_len: name.len() };
+    fn insert(&mut self, hash: u64, name: Name<'_>, value: &[u8]) {
+        let text = [name.text.as_bytes(), value].concat().into();
+        let entry = Entry { hash, number: name.number, text, name_len: name.text.len() };
         self.evict(entry.size());
         if entry.size() <= self.most {
             self.size += entry.size();
@@ -365,8 +422,18 @@ impl Encoder {
     }
 }
 
+/// Writes that a field stands in a table (RFC 7541 §6.1).
+#[inline]
+fn indexed(index: usize, out: &mut Vec<u8>) {
+    if index < 0x7f {
+        // Most do, and it is one byte.
+        return out.push(0x80 | index as u8);
+    }
+    write_integer(index, 7, 0x80, out);
+}
+
 /// Fields whose values are secrets, or say who someone is.
-fn is_secret(name: &HeaderName) -> bool {
+fn is_secret(name: &FieldName) -> bool {
     *name == AUTHORIZATION || *name == COOKIE || *name == SET_COOKIE || *name == PROXY_AUTHORIZATION
 }
 

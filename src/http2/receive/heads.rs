@@ -1,13 +1,12 @@
 //! Header blocks: requests, heads of answers, trailers (RFC 9113 §4.3, §8.1).
 
-use http::Request;
-
 use super::{Fault, fault};
 use crate::http2::core::{Block, Core, LATE, Leaving, Role};
 use crate::http2::error::Reason;
 use crate::http2::frame::{self, Head, flag};
 use crate::http2::head::{Asked, Builder, Malformed};
 use crate::http2::stream::Key;
+use crate::message::Request;
 
 /// Interim heads that an answer may have; further ones are let go of.
 const INTERIMS: u8 = 16;

@@ -29,7 +29,7 @@ async fn what_nobody_reads_takes_no_window_from_others() {
         });
         let mut held = Vec::new();
         for _ in 0..10 {
-            let asked = Request::post("http://localhost/unread").body(()).unwrap();
+            let asked = http::Request::post("http://localhost/unread").body(()).unwrap().into();
             let (mut sender, mut receiver) = requests.send(&asked, false).unwrap();
             assert_eq!(head(&mut receiver).await.unwrap().status(), 200);
             // The other half is held on: the stream is not reset.
@@ -56,7 +56,7 @@ async fn slow_readers_of_most_of_the_window_leave_the_rest_to_others() {
         // 40,000 of 65,535 bytes: less than half is left to go round.
         let mut held = Vec::new();
         for _ in 0..2 {
-            let asked = Request::post("http://localhost/slow").body(()).unwrap();
+            let asked = http::Request::post("http://localhost/slow").body(()).unwrap().into();
             let (sender, mut receiver) = requests.send(&asked, false).unwrap();
             head(&mut receiver).await.unwrap();
             held.push((sender, receiver));

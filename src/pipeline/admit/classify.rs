@@ -1,13 +1,13 @@
 //! Decides what an exchange is, from its head alone. Of this [`Class`] follows how Ravelin's own
 //! errors look, so a browser's fetch must never be taken for a page, nor a gRPC call for REST.
 
-use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HeaderName, UPGRADE};
-use http::{HeaderMap, Method, Uri, Version};
+use http::{Method, Uri, Version};
 
 use crate::exchange::Class;
-
-static CONNECT_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("connect-protocol-version");
-static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+use crate::message::name::{
+    ACCEPT, CONNECT_PROTOCOL_VERSION, CONNECTION, CONTENT_TYPE, SEC_FETCH_DEST, UPGRADE,
+};
+use crate::message::{FieldName, Fields};
 
 /// The class of a request. `extended` is the `:protocol` of an extended CONNECT (RFC 8441).
 ///
@@ -17,7 +17,7 @@ pub fn classify(
     method: &Method,
     version: Version,
     uri: &Uri,
-    headers: &HeaderMap,
+    headers: &Fields,
     extended: Option<&str>,
 ) -> Class {
     if is_websocket(method, version, headers, extended) {
@@ -39,7 +39,7 @@ pub fn rpc(path: &str) -> Option<(&str, &str)> {
 fn is_websocket(
     method: &Method,
     version: Version,
-    headers: &HeaderMap,
+    headers: &Fields,
     extended: Option<&str>,
 ) -> bool {
     if let Some(protocol) = extended {
@@ -51,7 +51,7 @@ fn is_websocket(
         && has_token(headers, &CONNECTION, "upgrade")
 }
 
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+fn has_token(headers: &Fields, name: &FieldName, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()
@@ -61,7 +61,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 }
 
 /// gRPC, gRPC-Web and Connect, by content type: the wider of what ZITADEL's handlers take (parameters too).
-fn rpc_class(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Class> {
+fn rpc_class(method: &Method, uri: &Uri, headers: &Fields) -> Option<Class> {
     if *method == Method::GET {
         return is_connect_get(uri).then_some(Class::Connect);
     }
@@ -96,7 +96,7 @@ fn is_connect_get(uri: &Uri) -> bool {
 
 /// Pages and their files. What the browser itself says (`Sec-Fetch-Dest`) comes before what the
 /// path looks like, and that before `Accept`, which scripts fill with anything.
-fn browser_class(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Class> {
+fn browser_class(method: &Method, uri: &Uri, headers: &Fields) -> Option<Class> {
     let reads = *method == Method::GET || *method == Method::HEAD;
     let destination = headers.get(&SEC_FETCH_DEST).map(|value| value.as_bytes());
     match destination {
@@ -112,14 +112,14 @@ fn browser_class(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Clas
         .then_some(Class::Page)
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
+fn is_form(headers: &Fields) -> bool {
     media_type(headers).is_some_and(|media| {
         media.eq_ignore_ascii_case("application/x-www-form-urlencoded")
             || media.eq_ignore_ascii_case("multipart/form-data")
     })
 }
 
-fn accepts_html(headers: &HeaderMap) -> bool {
+fn accepts_html(headers: &Fields) -> bool {
     const HTML: &[u8] = b"text/html";
     headers.get_all(ACCEPT).iter().any(|value| {
         value.as_bytes().windows(HTML.len()).any(|part| part.eq_ignore_ascii_case(HTML))
@@ -158,7 +158,7 @@ fn has_asset_extension(path: &str) -> bool {
 }
 
 /// The media type without its parameters.
-fn media_type(headers: &HeaderMap) -> Option<&str> {
+fn media_type(headers: &Fields) -> Option<&str> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split_once(';').map_or(value, |(media, _)| media).trim())
 }
@@ -180,7 +180,7 @@ mod tests {
         let method: Method = words.next().unwrap().parse().unwrap();
         let uri: Uri = words.next().unwrap().parse().unwrap();
         let version = if words.next() == Some("h1") { Version::HTTP_11 } else { Version::HTTP_2 };
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
@@ -288,7 +288,7 @@ mod tests {
         #[test]
         fn any_head_has_a_class(path in "/[!-~]{0,30}", media in "\\PC{0,30}|application/[a-z+;-]{0,15}", accept in "\\PC{0,20}") {
             if let Ok(uri) = path.parse::<Uri>() {
-                let mut headers = HeaderMap::new();
+                let mut headers = Fields::new();
                 for (name, value) in [(CONTENT_TYPE, media), (ACCEPT, accept)] {
                     if let Ok(value) = HeaderValue::from_str(&value) {
                         headers.append(name, value);

@@ -6,17 +6,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use crate::exchange::{Exchange, Identity};
-
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+use crate::message::Fields;
+use crate::message::name::{X_FORWARDED_FOR, X_FORWARDED_PROTO};
 
 /// Writes into `exchange` what a trusted proxy says of its client. Whoever is no trusted proxy is
 /// the client itself.
-pub fn believe(headers: &HeaderMap, exchange: &mut Exchange) {
+pub fn believe(headers: &Fields, exchange: &mut Exchange) {
     let Some(trusted) = &exchange.connection.trusted else { return };
     let client = client(exchange.connection.client_ip(), trusted, headers);
     let https = https(headers).unwrap_or_else(|| exchange.connection.identity.https());
@@ -27,7 +25,7 @@ pub fn believe(headers: &HeaderMap, exchange: &mut Exchange) {
 /// The client: the first address from the right of `X-Forwarded-For` that is not a trusted proxy's,
 /// else the last one that was believed. A word that is no address ends the search: whoever wrote it
 /// is not understood.
-pub fn client(peer: Option<IpAddr>, trusted: &[IpNet], headers: &HeaderMap) -> Option<IpAddr> {
+pub fn client(peer: Option<IpAddr>, trusted: &[IpNet], headers: &Fields) -> Option<IpAddr> {
     let mut client = peer;
     for line in headers.get_all(&X_FORWARDED_FOR).iter().rev() {
         let Ok(line) = line.to_str() else { return client };
@@ -43,7 +41,7 @@ pub fn client(peer: Option<IpAddr>, trusted: &[IpNet], headers: &HeaderMap) -> O
 }
 
 /// Whether the client came by https, in the word of the nearest proxy, which is the last one.
-pub fn https(headers: &HeaderMap) -> Option<bool> {
+pub fn https(headers: &Fields) -> Option<bool> {
     let last = headers.get_all(&X_FORWARDED_PROTO).iter().next_back()?;
     let word = last.to_str().ok()?.rsplit(',').next()?.trim();
     if word.eq_ignore_ascii_case("https") {
@@ -65,13 +63,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::message::FieldName;
 
     fn trusted() -> Vec<IpNet> {
         ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"].map(|range| range.parse().unwrap()).into()
     }
 
-    fn fields(name: &HeaderName, lines: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn fields(name: &FieldName, lines: &[&str]) -> Fields {
+        let mut headers = Fields::new();
         for line in lines {
             headers.append(name, line.parse().unwrap());
         }

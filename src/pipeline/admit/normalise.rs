@@ -4,11 +4,12 @@
 //! Percent-encoding is left alone here: `path::decode` decides about it. A fragment
 //! cannot be seen, since `http::Uri` drops it while parsing; it never leaves either.
 
-use http::header::HOST;
 use http::uri::Scheme;
-use http::{HeaderMap, Method, Uri, Version};
+use http::{Method, Uri, Version};
 
 use crate::error::{Error, Kind};
+use crate::message::Fields;
+use crate::message::name::HOST;
 use crate::pipeline::authority::Authority;
 
 /// Checks the request line (or pseudo-header fields) and `Host`, and returns the authority that the
@@ -20,7 +21,7 @@ pub fn target<'a>(
     method: &Method,
     version: Version,
     uri: &'a Uri,
-    headers: &'a HeaderMap,
+    headers: &'a Fields,
     extended: Option<&str>,
 ) -> Result<Authority<'a>, Error> {
     if *method == Method::CONNECT {
@@ -38,7 +39,7 @@ pub fn target<'a>(
 fn authority<'a>(
     version: Version,
     uri: &'a Uri,
-    headers: &'a HeaderMap,
+    headers: &'a Fields,
 ) -> Result<Authority<'a>, Error> {
     let host = single_host(headers)?;
     // RFC 9112 §3.2: an HTTP/1.1 request without Host is refused even when its target is absolute.
@@ -60,7 +61,7 @@ fn authority<'a>(
     }
 }
 
-fn single_host(headers: &HeaderMap) -> Result<Option<Authority<'_>>, Error> {
+fn single_host(headers: &Fields) -> Result<Option<Authority<'_>>, Error> {
     let mut fields = headers.get_all(HOST).iter();
     let Some(field) = fields.next() else { return Ok(None) };
     if fields.next().is_some() {
@@ -125,7 +126,7 @@ mod tests {
     ) -> Result<String, Kind> {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let uri: Uri = uri.parse().unwrap();
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for host in hosts {
             headers.append(HOST, HeaderValue::from_str(host).unwrap());
         }
@@ -211,7 +212,7 @@ mod tests {
         #[test]
         fn any_target_is_judged_without_panic(uri in "\\PC{0,40}|/[!-~]{0,30}", host in "\\PC{0,20}") {
             if let (Ok(uri), Ok(host)) = (uri.parse::<Uri>(), HeaderValue::from_str(&host)) {
-                let headers: HeaderMap = [(HOST, host)].into_iter().collect();
+                let headers: Fields = [(HOST, host)].into_iter().collect();
                 for version in [V10, V11, V2] {
                     if target(&Method::GET, version, &uri, &headers, None).is_ok() {
                         prop_assert!(uri.path().starts_with('/'));

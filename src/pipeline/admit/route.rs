@@ -10,10 +10,11 @@ mod target;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::Method;
 
 use self::target::{Call, Path};
 use super::site::Site;
+use crate::message::Fields;
 use crate::pipeline::plan::{Action, HeaderPattern, HostPattern, Matcher, RoutePlan};
 
 /// The routes of a plan, prepared for asking.
@@ -54,7 +55,7 @@ impl RouteTable {
         client: Option<IpAddr>,
         method: &Method,
         path: &str,
-        headers: &HeaderMap,
+        headers: &Fields,
     ) -> Option<(usize, &Arc<RoutePlan>)> {
         let holds = |entry: &Entry| {
             let matcher = &entry.plan.matcher;
@@ -130,7 +131,7 @@ pub(super) fn below(host: &str, suffix: &str) -> bool {
         .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
 }
 
-fn header_holds(pattern: &HeaderPattern, headers: &HeaderMap) -> bool {
+fn header_holds(pattern: &HeaderPattern, headers: &Fields) -> bool {
     match &pattern.value {
         None => headers.contains_key(&pattern.name),
         Some(value) => headers.get_all(&pattern.name).iter().any(|found| found == value),
@@ -139,11 +140,12 @@ fn header_holds(pattern: &HeaderPattern, headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue, StatusCode};
+    use http::{HeaderValue, StatusCode};
     use proptest::prelude::*;
     use regex::Regex;
 
     use super::*;
+    use crate::message::FieldName;
     use crate::pipeline::plan::{Action, GrpcPattern, PathPattern, RespondPlan};
 
     fn table(matchers: Vec<Matcher>) -> RouteTable {
@@ -165,7 +167,7 @@ mod tests {
     fn find(table: &RouteTable, listener: &str, host: &str, line: &str) -> Option<usize> {
         let (method, path) = line.split_once(' ').unwrap();
         table
-            .find(listener, host, None, &method.parse().unwrap(), path, &HeaderMap::new())
+            .find(listener, host, None, &method.parse().unwrap(), path, &Fields::new())
             .map(|(index, _)| index)
     }
 
@@ -267,7 +269,7 @@ mod tests {
         }]);
         let holds = |client: Option<&str>| {
             let client = client.map(|client| client.parse().unwrap());
-            table.find("l", "h", client, &Method::GET, "/", &HeaderMap::new()).is_some()
+            table.find("l", "h", client, &Method::GET, "/", &Fields::new()).is_some()
         };
         for client in ["10.0.0.1", "10.255.255.255", "::ffff:10.1.2.3", "fd00::1"] {
             assert!(holds(Some(client)), "{client}");
@@ -280,7 +282,7 @@ mod tests {
 
     #[test]
     fn headers_match_by_presence_or_by_any_of_their_values() {
-        let name = HeaderName::from_static("x-tenant");
+        let name = FieldName::from_static("x-tenant");
         let pattern = |value: Option<&'static str>| Matcher {
             headers: vec![HeaderPattern {
                 name: name.clone(),
@@ -289,8 +291,8 @@ mod tests {
             ..Matcher::default()
         };
         let table = table(vec![pattern(Some("b")), pattern(None)]);
-        let mut headers = HeaderMap::new();
-        let index = |headers: &HeaderMap| {
+        let mut headers = Fields::new();
+        let index = |headers: &Fields| {
             table.find("l", "h", None, &Method::GET, "/", headers).map(|(index, _)| index)
         };
         assert_eq!(index(&headers), None);
@@ -307,7 +309,7 @@ mod tests {
                 hosts: vec![HostPattern::Suffix(".é".into()), HostPattern::Suffix(".b".into())],
                 ..super::tests::path(PathPattern::Prefix("/ä".into()))
             }]);
-            table.find("l", &host, None, &Method::GET, &path, &HeaderMap::new());
+            table.find("l", &host, None, &Method::GET, &path, &Fields::new());
         }
     }
 }

@@ -5,12 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
-    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName, HeaderValue, LAST_MODIFIED,
-    RANGE, VARY,
-};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::conditional::{self, Condition, IfRange};
 use super::content::{Coded, Content};
@@ -20,6 +15,11 @@ use super::fill::{Fill, Pieces};
 use super::range::{self, Ranges};
 use super::vary;
 use crate::body::Body;
+use crate::message::name::{
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
+    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, RANGE, VARY,
+};
+use crate::message::{FieldName, Fields, Response};
 use crate::pipeline::coding::accept::Accepted;
 use crate::pipeline::coding::{Coding, Level, media};
 
@@ -29,7 +29,7 @@ pub struct Client {
     /// GET or HEAD.
     pub method: Method,
     /// Its fields.
-    pub headers: HeaderMap,
+    pub headers: Fields,
 }
 
 /// An answer, and how many bytes its coding saves.
@@ -41,7 +41,7 @@ pub struct Made {
 }
 
 /// How old an answer is, in `Age`.
-fn age(headers: &mut HeaderMap, age: Duration) {
+fn age(headers: &mut Fields, age: Duration) {
     headers.insert(AGE, HeaderValue::from(age.as_secs()));
 }
 
@@ -134,12 +134,7 @@ fn representation<'a>(
 }
 
 /// 200, 206 or 416, with as many bytes as are asked for.
-fn parts(
-    status: StatusCode,
-    mut headers: HeaderMap,
-    bytes: &Bytes,
-    asked: Ranges,
-) -> Response<Body> {
+fn parts(status: StatusCode, mut headers: Fields, bytes: &Bytes, asked: Ranges) -> Response<Body> {
     let length = bytes.len() as u64;
     let (status, size, body) = match asked {
         Ranges::Whole => (status, length, Body::from(bytes.clone())),
@@ -175,9 +170,9 @@ fn parts(
 }
 
 /// 304, with the fields that it must have (RFC 9110 §15.4.5).
-fn not_modified(mut kept: HeaderMap, tag: HeaderValue) -> Response<Body> {
-    const CDN: HeaderName = HeaderName::from_static("cdn-cache-control");
-    let mut headers = HeaderMap::with_capacity(10);
+fn not_modified(mut kept: Fields, tag: HeaderValue) -> Response<Body> {
+    const CDN: FieldName = FieldName::from_static("cdn-cache-control");
+    let mut headers = Fields::with_capacity(10);
     for name in [CACHE_CONTROL, CDN, CONTENT_LOCATION, DATE, EXPIRES, VARY, AGE, LAST_MODIFIED] {
         for value in kept.get_all(&name) {
             headers.append(&name, value.clone());
@@ -195,7 +190,7 @@ fn not_modified(mut kept: HeaderMap, tag: HeaderValue) -> Response<Body> {
 }
 
 /// An answer that Ravelin codes depends on what the client takes.
-fn add_vary(headers: &mut HeaderMap) {
+fn add_vary(headers: &mut Fields) {
     if !vary::by_coding(headers) {
         headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
@@ -252,7 +247,7 @@ pub fn filling(
     made(head.status, headers, Body::boxed(reader))
 }
 
-fn made(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+fn made(status: StatusCode, headers: Fields, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -260,7 +255,7 @@ fn made(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
 }
 
 /// Whether `If-Range` lets ranges of the variant with this tag hold.
-fn holds(headers: &HeaderMap, tag: &HeaderValue, modified: Option<Seconds>) -> bool {
+fn holds(headers: &Fields, tag: &HeaderValue, modified: Option<Seconds>) -> bool {
     match conditional::if_range(headers) {
         IfRange::Absent => true,
         IfRange::Tag(asked) => asked == *tag,

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::HOST;
-use http::{HeaderMap, Request};
-
 use super::answer::Client;
 use super::content::Content;
 use super::directives::Asked;
@@ -14,6 +11,8 @@ use super::generation::Piece;
 use super::vary;
 use crate::body::Body;
 use crate::exchange::Exchange;
+use crate::message::name::HOST;
+use crate::message::{Fields, Request};
 use crate::pipeline::coding::Coding;
 use crate::pipeline::coding::accept::Accepted;
 use crate::pipeline::plan::CachePlan;
@@ -46,16 +45,16 @@ pub(super) fn moment(exchange: &Exchange, waited: bool) -> Instant {
 }
 
 /// Whether an answer is for this request, and of its route as that is now.
-pub(super) fn applies(head: &Head, ask: &Ask, headers: &HeaderMap) -> bool {
+pub(super) fn applies(head: &Head, ask: &Ask, headers: &Fields) -> bool {
     head.source == ask.source && suits(head, headers)
 }
 
 /// Whether an answer is for this request, but of its route as that was before.
-pub(super) fn applied(head: &Head, ask: &Ask, headers: &HeaderMap) -> bool {
+pub(super) fn applied(head: &Head, ask: &Ask, headers: &Fields) -> bool {
     head.source.route == ask.source.route && suits(head, headers)
 }
 
-fn suits(head: &Head, headers: &HeaderMap) -> bool {
+fn suits(head: &Head, headers: &Fields) -> bool {
     let readable = || match head.coded.as_ref().filter(|_| head.by_coding) {
         Some(coded) => Coding::named(coded.as_bytes())
             .is_some_and(|coding| Accepted::of(headers).allows(coding)),

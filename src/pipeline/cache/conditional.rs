@@ -5,10 +5,11 @@
 //! names its bytes. Whoever has any of them has the present content, and need not be sent it again.
 //! Where bytes are sent before it is known what they will come to, their tag is weak.
 
-use http::HeaderMap;
-use http::header::{HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE};
+use http::HeaderValue;
 
 use super::date::{self, Seconds};
+use crate::message::Fields;
+use crate::message::name::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE};
 use crate::pipeline::coding::Coding;
 
 /// How a hash of coded bytes is written: this many letters.
@@ -51,11 +52,7 @@ pub enum Condition {
 /// Judges a GET or HEAD about content with the tag `base`, last modified `modified`.
 ///
 /// `If-None-Match` goes before `If-Modified-Since` (RFC 9110 §13.2.2), and is compared weakly.
-pub fn judge(
-    headers: &HeaderMap,
-    base: Option<&HeaderValue>,
-    modified: Option<Seconds>,
-) -> Condition {
+pub fn judge(headers: &Fields, base: Option<&HeaderValue>, modified: Option<Seconds>) -> Condition {
     if headers.contains_key(IF_NONE_MATCH) {
         let Some(base) = base else { return Condition::Send };
         for line in headers.get_all(IF_NONE_MATCH) {
@@ -92,7 +89,7 @@ pub enum IfRange {
 }
 
 /// Reads `If-Range`; a weak tag never holds.
-pub fn if_range(headers: &HeaderMap) -> IfRange {
+pub fn if_range(headers: &Fields) -> IfRange {
     let Some(value) = headers.get(IF_RANGE) else { return IfRange::Absent };
     let bytes = value.as_bytes();
     if bytes.starts_with(b"\"") {
@@ -150,8 +147,8 @@ fn opaque(tag: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn asks(name: &'static str, value: &'static str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn asks(name: &'static str, value: &'static str) -> Fields {
+        let mut headers = Fields::new();
         headers.insert(name, HeaderValue::from_static(value));
         headers
     }
@@ -228,7 +225,7 @@ mod tests {
 
     #[test]
     fn if_range_holds_for_strong_tags_and_dates() {
-        assert_eq!(if_range(&HeaderMap::new()), IfRange::Absent);
+        assert_eq!(if_range(&Fields::new()), IfRange::Absent);
         let tag = HeaderValue::from_static("\"a\"");
         assert_eq!(if_range(&asks("if-range", "\"a\"")), IfRange::Tag(tag));
         assert_eq!(if_range(&asks("if-range", "W/\"a\"")), IfRange::Never);

@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::HeaderValue;
 
 use crate::pipeline::coding::{Coding, Level};
 

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 use super::line::Line;
+use crate::message::{FieldName, Fields};
 
 /// Seconds since 1970.
 pub type Seconds = u64;
@@ -42,7 +42,7 @@ fn usual_case(text: &str) -> String {
 }
 
 /// The date of a field that is there once.
-pub fn field(headers: &HeaderMap, name: &HeaderName) -> Option<Seconds> {
+pub fn field(headers: &Fields, name: &FieldName) -> Option<Seconds> {
     headers.get(name).and_then(parse)
 }
 

@@ -7,8 +7,8 @@ mod targeted;
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::{CACHE_CONTROL, HeaderName};
+use crate::message::name::{CACHE_CONTROL, PRAGMA};
+use crate::message::{FieldName, Fields};
 
 /// The largest number of seconds that is told apart (§1.2.2).
 const MOST: u64 = 1 << 31;
@@ -21,7 +21,7 @@ pub struct Answer {
     /// `no-cache` without fields: ask before each use.
     pub no_cache: bool,
     /// `no-cache` with fields: those are not to be reused.
-    pub no_cache_fields: Vec<HeaderName>,
+    pub no_cache_fields: Vec<FieldName>,
     /// `private`, with fields or without: we keep neither.
     pub private: bool,
     /// `public`.
@@ -67,7 +67,7 @@ pub struct Asked {
 
 impl Answer {
     /// What these headers say.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &Fields) -> Self {
         let all = Self::of_all(headers);
         match targeted::of(headers) {
             Some(found) => Self { no_transform: found.no_transform || all.no_transform, ..found },
@@ -76,7 +76,7 @@ impl Answer {
     }
 
     /// What they say to all caches.
-    fn of_all(headers: &HeaderMap) -> Self {
+    fn of_all(headers: &Fields) -> Self {
         let mut found = Self::default();
         each(headers, |name, value| match name {
             b"no-store" => found.no_store = true,
@@ -102,10 +102,10 @@ impl Answer {
 
 impl Asked {
     /// What these headers say.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &Fields) -> Self {
         let mut found = Self::default();
         if !headers.contains_key(CACHE_CONTROL) {
-            let pragma = headers.get_all(http::header::PRAGMA).iter();
+            let pragma = headers.get_all(PRAGMA).iter();
             found.no_cache = pragma
                 .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
                 .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"no-cache"));
@@ -146,13 +146,13 @@ fn first(place: &mut Option<Duration>, value: Option<&[u8]>) {
     }
 }
 
-fn names(fields: &[u8]) -> impl Iterator<Item = HeaderName> + '_ {
+fn names(fields: &[u8]) -> impl Iterator<Item = FieldName> + '_ {
     let fields = fields.split(|byte| *byte == b',');
-    fields.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+    fields.filter_map(|name| FieldName::from_bytes(name.trim_ascii()).ok())
 }
 
 /// Every directive, its name in lower case, its value without quotes.
-fn each(headers: &HeaderMap, mut visit: impl FnMut(&[u8], Option<&[u8]>)) {
+fn each(headers: &Fields, mut visit: impl FnMut(&[u8], Option<&[u8]>)) {
     for line in headers.get_all(CACHE_CONTROL) {
         let mut rest = line.as_bytes();
         while !rest.is_empty() {
@@ -196,8 +196,8 @@ mod tests {
 
     use super::*;
 
-    fn with(lines: &[&'static str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn with(lines: &[&'static str]) -> Fields {
+        let mut headers = Fields::new();
         for line in lines {
             headers.append(CACHE_CONTROL, HeaderValue::from_static(line));
         }
@@ -248,8 +248,8 @@ mod tests {
 
     #[test]
     fn pragma_counts_only_without_cache_control() {
-        let mut headers = HeaderMap::new();
-        headers.insert(http::header::PRAGMA, HeaderValue::from_static("x, no-cache"));
+        let mut headers = Fields::new();
+        headers.insert(PRAGMA, HeaderValue::from_static("x, no-cache"));
         assert!(Asked::of(&headers).no_cache);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-stale"));
         let asked = Asked::of(&headers);

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
-use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt as _;
+use http_body::SizeHint;
 
 use super::Cache;
 use super::content::{Coded, Content, Hash, Variant};
@@ -20,8 +19,9 @@ use super::entry::{Entry, Head};
 use super::fill::{Fill, Wanted};
 use super::flight::Lead;
 use super::store::Reserved;
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::error::Error;
+use crate::message::Frame;
 use crate::pipeline::coding::load::Load;
 use crate::pipeline::coding::stream::Encoder;
 use crate::pipeline::coding::{Coding, Level, media};
@@ -141,7 +141,7 @@ impl Encoders {
     }
 
     /// The next frame; where there is none for a while, what is held back goes out.
-    async fn next(&mut self, body: &mut Body, fill: &Fill) -> Option<Result<Frame<Bytes>, Error>> {
+    async fn next(&mut self, body: &mut Body, fill: &Fill) -> Option<Result<Frame, Error>> {
         if !self.all.is_empty() {
             if let Ok(frame) = tokio::time::timeout(SILENCE, body.frame()).await {
                 return frame;
@@ -262,14 +262,11 @@ impl Along {
     }
 }
 
-impl http_body::Body for Along {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Along {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         if let Some(rest) = &mut self.rest {
             return Pin::new(rest).poll_frame(cx);
         }

@@ -8,18 +8,19 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
-    CONTENT_SECURITY_POLICY_REPORT_ONLY, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName,
-    HeaderValue, LAST_MODIFIED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE,
-};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::content::{Content, Hash};
 use super::date::{self, Seconds};
 use super::directives::Answer;
 use super::policy::Life;
 use super::vary::{self, Chosen};
+use crate::message::name::{
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+    CONTENT_SECURITY_POLICY_REPORT_ONLY, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE,
+};
+use crate::message::{FieldName, Fields};
 use crate::pipeline::coding::media;
 
 /// What is weighed for an entry: itself, and its place in its path's table.
@@ -38,7 +39,7 @@ pub struct Source {
 }
 
 /// Name and value.
-pub type Field = (HeaderName, HeaderValue);
+pub type Field = (FieldName, HeaderValue);
 
 /// What the answers of many hosts have in common, but for their body.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -115,9 +116,9 @@ impl Head {
     /// What is kept of `headers`, an answer to `request`. Nothing is shared yet.
     pub fn new(
         source: &Arc<Source>,
-        request: &HeaderMap,
+        request: &Fields,
         status: StatusCode,
-        mut headers: HeaderMap,
+        mut headers: Fields,
         (life, first_age): (Life, Duration),
         (since, came): (Instant, Seconds),
     ) -> Self {
@@ -170,8 +171,8 @@ impl Head {
     }
 
     /// The fields as they came, but for what is never passed on from the cache.
-    pub fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(self.fields.len() + self.own.len() + 8);
+    pub fn headers(&self) -> Fields {
+        let mut headers = Fields::with_capacity(self.fields.len() + self.own.len() + 8);
         for (name, value) in self.fields.iter().chain(&*self.own) {
             headers.append(name, value.clone());
         }
@@ -207,13 +208,13 @@ pub fn weight(fields: &[Field]) -> usize {
 }
 
 /// Fields that are made anew for each answer, or are about the connection to the next proxy.
-fn is_left_out(name: &HeaderName) -> bool {
+fn is_left_out(name: &FieldName) -> bool {
     [&AGE, &CONTENT_LENGTH, &SET_COOKIE, &PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION].contains(&name)
         || name == "proxy-authentication-info"
 }
 
 /// Fields that differ from host to host, or from answer to answer.
-fn is_own(name: &HeaderName) -> bool {
+fn is_own(name: &FieldName) -> bool {
     [&DATE, &EXPIRES, &CONTENT_SECURITY_POLICY, &CONTENT_SECURITY_POLICY_REPORT_ONLY]
         .contains(&name)
         || ["x-request-id", "server-timing", "traceparent"].contains(&name.as_str())

@@ -6,11 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, COOKIE, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING,
-};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::answer::{self, Client};
 use super::ask::{self, Ask, Found};
@@ -23,9 +19,14 @@ use super::generation::{self, Piece};
 use super::status::{self, Told};
 use super::store::Reserved;
 use super::{Cache, Next, date, policy, reuse};
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::error::{Error, Kind, Origin};
 use crate::exchange::{CacheUse, Exchange};
+use crate::message::name::{
+    ACCEPT_ENCODING, AGE, CONTENT_LENGTH, COOKIE, DATE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING,
+};
+use crate::message::{Fields, Request, Response};
 use crate::pipeline::coding::load::Load;
 
 /// How many answers one worker asks for anew behind its clients' backs at a time.
@@ -142,7 +143,7 @@ impl Fetch<'_> {
     fn lasting(
         &self,
         status: StatusCode,
-        headers: &mut HeaderMap,
+        headers: &mut Fields,
         life: (policy::Life, Duration),
     ) -> (policy::Life, Duration) {
         match self.ask.app == Some(Piece::Hashed) {
@@ -155,7 +156,7 @@ impl Fetch<'_> {
     fn confirmed(
         self,
         found: &Found,
-        news: &HeaderMap,
+        news: &Fields,
         came: (Instant, date::Seconds),
         exchange: &mut Exchange,
     ) -> Response<Body> {
@@ -176,7 +177,7 @@ impl Fetch<'_> {
             }
         };
         // An age that was kept is of the old answer.
-        if !news.contains_key(http::header::AGE) && !news.contains_key(http::header::DATE) {
+        if !news.contains_key(AGE) && !news.contains_key(DATE) {
             age = Duration::ZERO;
         }
         let (life, age) = self.lasting(old.status, &mut headers, (life, age));
@@ -376,8 +377,8 @@ pub(super) fn of_everybody(kind: Kind) -> Option<Kind> {
 }
 
 /// The length of a body as it is sent; `None`: not known before its end.
-fn length(headers: &HeaderMap, body: &Body) -> Option<u64> {
-    if http_body::Body::is_end_stream(body) {
+fn length(headers: &Fields, body: &Body) -> Option<u64> {
+    if Frames::is_end_stream(body) {
         return Some(0);
     }
     if headers.contains_key(TRANSFER_ENCODING) {

@@ -12,11 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::SizeHint;
 
 use super::entry::Head;
 use super::store::Reserved;
+use crate::body::Frames;
 use crate::error::{Error, Kind};
+use crate::message::Frame;
 use crate::pipeline::coding::stream::Encoder;
 use crate::pipeline::coding::{Coding, Level};
 
@@ -219,15 +221,12 @@ impl Reader {
     }
 }
 
-impl http_body::Body for Reader {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Reader {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        self.poll_piece(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    ) -> Poll<Option<Result<Frame, Error>>> {
+        self.poll_piece(cx).map(|piece| piece.map(|piece| piece.map(Frame::Data)))
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -251,15 +250,12 @@ impl Pieces {
     }
 }
 
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Pieces {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(piece))))
+    ) -> Poll<Option<Result<Frame, Error>>> {
+        Poll::Ready(self.0.next().map(|piece| Ok(Frame::Data(piece))))
     }
 
     fn size_hint(&self) -> SizeHint {

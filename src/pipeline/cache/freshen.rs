@@ -1,12 +1,11 @@
 //! What a 304 changes of a kept head (RFC 9111 §3.2, §4.3.4).
 
-use http::HeaderMap;
-use http::header::HeaderName;
+use crate::message::{FieldName, Fields};
 
 /// The fields of a 304 that take the place of kept ones (RFC 9111 §3.2): not those that describe the
 /// body that stays.
-pub fn freshened(mut kept: HeaderMap, news: &HeaderMap) -> HeaderMap {
-    for name in news.keys().filter(|name| !describes_body(name)) {
+pub fn freshened(mut kept: Fields, news: &Fields) -> Fields {
+    for name in news.names().filter(|name| !describes_body(name)) {
         kept.remove(name);
         for value in news.get_all(name) {
             kept.append(name, value.clone());
@@ -15,7 +14,7 @@ pub fn freshened(mut kept: HeaderMap, news: &HeaderMap) -> HeaderMap {
     kept
 }
 
-fn describes_body(name: &HeaderName) -> bool {
+fn describes_body(name: &FieldName) -> bool {
     ["content-encoding", "content-length", "content-md5", "content-range", "etag", "cache-status"]
         .contains(&name.as_str())
 }
@@ -26,8 +25,8 @@ mod tests {
 
     use super::*;
 
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
+    fn headers(fields: &[(&'static str, &'static str)]) -> Fields {
+        let mut map = Fields::new();
         for (name, value) in fields {
             map.append(*name, HeaderValue::from_static(value));
         }

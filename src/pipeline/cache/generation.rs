@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::content::Hash;
 use super::policy::Life;
+use crate::message::Fields;
+use crate::message::name::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES};
 use crate::pipeline::console::{self, Kind, Reference};
 use crate::pipeline::plan::{CachePlan, StorePlan};
 
@@ -56,7 +57,7 @@ pub fn piece(store: &StorePlan, plan: &CachePlan, path: &str) -> Option<Piece> {
 /// servers that answer everything with the index do so for files that are gone.
 pub fn lasting(
     status: StatusCode,
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
     (life, age): (Life, Duration),
 ) -> (Life, Duration) {
     let page = headers.get(CONTENT_TYPE).is_some_and(is_html);

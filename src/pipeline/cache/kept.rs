@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::StatusCode;
 
 use super::answer::{self, Client, Made};
 use super::ask::{Ask, Found, applied, applies, client, moment};
@@ -17,6 +17,7 @@ use super::status::{self, Told};
 use super::{Cache, Next};
 use crate::body::Body;
 use crate::exchange::{CacheUse, Exchange};
+use crate::message::{Fields, Request, Response};
 use crate::pipeline::coding::load::Load;
 
 impl Cache {
@@ -41,7 +42,7 @@ impl Cache {
     }
 
     /// What is kept for a request, else why there is nothing.
-    pub(super) fn find(&self, ask: &Ask, headers: &HeaderMap) -> (Option<Found>, CacheUse) {
+    pub(super) fn find(&self, ask: &Ask, headers: &Fields) -> (Option<Found>, CacheUse) {
         let Some(entries) = self.store.entries(&ask.address) else { return (None, CacheUse::Miss) };
         let entry = entries.as_slice().iter().find(|entry| applies(&entry.head, ask, headers));
         let Some(entry) = entry else { return (None, CacheUse::VaryMiss) };
@@ -52,7 +53,7 @@ impl Cache {
     }
 
     /// What the route kept before it was configured anew, of a file that never changes.
-    pub(super) fn former(&self, ask: &Ask, headers: &HeaderMap) -> Option<Found> {
+    pub(super) fn former(&self, ask: &Ask, headers: &Fields) -> Option<Found> {
         if ask.app != Some(Piece::Hashed) {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::header::HeaderValue;
+use http::HeaderValue;
 
 /// The longest, in bytes; what is beyond it is cut off. The longest `Cache-Status` has 120.
 const LONGEST: usize = 192;

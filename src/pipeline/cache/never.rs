@@ -1,12 +1,11 @@
 //! What is never kept, whatever an answer says (issue 6; zitadel.md §3, §13.2, §13.6): what is about
 //! one person, or about one instance in a way that a cache cannot see.
 
-use http::header::{
-    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION, SET_COOKIE,
-};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::vary;
+use crate::message::name::{AUTHORIZATION, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
+use crate::message::{FieldName, Fields};
 use crate::pipeline::path::rest_after;
 use crate::pipeline::plan::CachePlan;
 
@@ -36,7 +35,7 @@ const API: [&str; 18] = [
 pub type Why = &'static str;
 
 /// Whether a request may neither be answered from the cache nor fill it. `path` is decoded.
-pub fn request(plan: &CachePlan, path: &str, headers: &HeaderMap) -> Option<Why> {
+pub fn request(plan: &CachePlan, path: &str, headers: &Fields) -> Option<Why> {
     if headers.contains_key(AUTHORIZATION) || headers.contains_key(PROXY_AUTHORIZATION) {
         return Some("authorization");
     }
@@ -59,14 +58,14 @@ fn is_rpc(path: &str) -> bool {
 }
 
 /// Whether an answer may not be kept.
-pub fn answer(path: &str, status: StatusCode, headers: &HeaderMap) -> Option<Why> {
+pub fn answer(path: &str, status: StatusCode, headers: &Fields) -> Option<Why> {
     if headers.contains_key(SET_COOKIE) {
         return Some("set-cookie");
     }
     if status == StatusCode::PARTIAL_CONTENT {
         return Some("partial");
     }
-    let personal = |name: &HeaderName| *name == COOKIE || *name == AUTHORIZATION;
+    let personal = |name: &FieldName| *name == COOKIE || *name == AUTHORIZATION;
     if vary::names(headers).any(|name| personal(&name)) {
         return Some("vary");
     }
@@ -81,7 +80,7 @@ fn below(path: &str, prefix: &str) -> bool {
     rest_after(prefix, path).is_some()
 }
 
-fn is_html(headers: &HeaderMap) -> bool {
+fn is_html(headers: &Fields) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.is_none_or(|kind| {
         kind.get(..9).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/html"))
@@ -92,9 +91,9 @@ fn is_html(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    fn headers(fields: &[(&'static str, &'static str)]) -> Fields {
         let field = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
+            (FieldName::from_static(name), HeaderValue::from_static(value))
         };
         fields.iter().map(field).collect()
     }

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use http::header::{AGE, DATE, ETAG, EXPIRES, LAST_MODIFIED};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::date::{self, Seconds};
 use super::directives::{self, Answer};
 use super::{never, vary};
+use crate::message::Fields;
+use crate::message::name::{AGE, DATE, ETAG, EXPIRES, LAST_MODIFIED};
 use crate::pipeline::plan::CachePlan;
 
 /// The age of an answer that says it in a way that cannot be read: surely stale.
@@ -45,7 +46,7 @@ pub fn keep(
     plan: &CachePlan,
     path: &str,
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &Fields,
     now: Seconds,
 ) -> Result<(Life, Duration), Why> {
     if let Some(why) = never::answer(path, status, headers) {
@@ -98,7 +99,7 @@ pub fn life(
     plan: &CachePlan,
     says: &Answer,
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &Fields,
     now: Seconds,
 ) -> (Life, Duration) {
     let date = date::field(headers, &DATE);
@@ -115,7 +116,7 @@ pub fn life(
 }
 
 /// §4.2.3: the larger of what upstream says and what the clocks say.
-fn age(headers: &HeaderMap, date: Option<Seconds>, now: Seconds) -> Duration {
+fn age(headers: &Fields, date: Option<Seconds>, now: Seconds) -> Duration {
     let apparent = Duration::from_secs(now.saturating_sub(date.unwrap_or(now)));
     let mut lines = headers.get_all(AGE).iter();
     let said = match (lines.next(), lines.next()) {
@@ -133,7 +134,7 @@ fn fresh(
     plan: &CachePlan,
     says: &Answer,
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &Fields,
     made: Seconds,
 ) -> Duration {
     if let Some(stated) = says.s_maxage.or(says.max_age) {

@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::{HeaderValue, RANGE};
+use http::HeaderValue;
+
+use crate::message::Fields;
+use crate::message::name::RANGE;
 
 /// How many ranges one request may name; more is an attack (CVE-2011-3192) and served whole.
 const MOST: usize = 32;
@@ -21,7 +23,7 @@ pub enum Ranges {
 }
 
 /// Reads `Range` about a body of `length` bytes.
-pub fn ranges(headers: &HeaderMap, length: u64) -> Ranges {
+pub fn ranges(headers: &Fields, length: u64) -> Ranges {
     let mut lines = headers.get_all(RANGE).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return Ranges::Whole };
     let Some((unit, set)) = line.to_str().ok().and_then(|text| text.split_once('=')) else {
@@ -126,7 +128,7 @@ mod tests {
     use super::*;
 
     fn asked(value: &str, length: u64) -> Ranges {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.insert(RANGE, HeaderValue::from_str(value).unwrap());
         ranges(&headers, length)
     }
@@ -159,7 +161,7 @@ mod tests {
         assert_eq!(asked("bytes=0-0", 0), Ranges::Outside);
         let many = format!("bytes={}", (0..40).map(|i| format!("{i}-{i},")).collect::<String>());
         assert_eq!(asked(&many, 1000), Ranges::Whole);
-        assert_eq!(ranges(&HeaderMap::new(), 10), Ranges::Whole);
+        assert_eq!(ranges(&Fields::new(), 10), Ranges::Whole);
     }
 
     #[test]

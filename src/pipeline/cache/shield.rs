@@ -12,12 +12,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, AGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue,
-    ORIGIN, SET_COOKIE, TRANSFER_ENCODING,
-};
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body::{Frame, SizeHint};
+use http::{HeaderValue, StatusCode};
+use http_body::SizeHint;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
@@ -27,9 +23,14 @@ use super::purge::Purge;
 use super::status::{self, Told};
 use super::store;
 use super::{Next, bypass, fetch, pass, reuse};
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::error::Error;
 use crate::exchange::{CacheUse, Exchange};
+use crate::message::name::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, AGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, ORIGIN,
+    SET_COOKIE, TRANSFER_ENCODING,
+};
+use crate::message::{Fields, Frame, Request, Response};
 
 const KEYS: &str = "/oauth/v2/keys";
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -56,7 +57,7 @@ pub struct Shield {
 
 /// A copy of an answer.
 struct Copy {
-    headers: HeaderMap,
+    headers: Fields,
     body: Bytes,
     since: Instant,
     /// How old it was when it came.
@@ -84,7 +85,7 @@ impl Shield {
     /// # Errors
     /// Why it is not: it is about somebody, or has a query, which means nothing here and of which a
     /// client could make up any number.
-    pub(super) fn name(address: &str, asked: &HeaderMap) -> Result<Name, &'static str> {
+    pub(super) fn name(address: &str, asked: &Fields) -> Result<Name, &'static str> {
         if asked.contains_key(AUTHORIZATION) {
             return Err("authorization");
         }
@@ -235,14 +236,11 @@ struct Along {
     copying: Copying,
 }
 
-impl http_body::Body for Along {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Along {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {

@@ -3,13 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::HeaderName;
-
 use super::line::Line;
 use crate::exchange::CacheUse;
-
-static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+use crate::message::Fields;
+use crate::message::name::CACHE_STATUS;
 
 /// What is told beside the verdict.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +28,7 @@ pub fn ttl(fresh: Duration, age: Duration) -> Option<i64> {
 }
 
 /// Adds our member behind those of caches before us.
-pub fn tell(headers: &mut HeaderMap, verdict: CacheUse, told: Told) {
+pub fn tell(headers: &mut Fields, verdict: CacheUse, told: Told) {
     headers.append(&CACHE_STATUS, Line::value(format_args!("{}", Member { verdict, told })));
 }
 
@@ -99,7 +96,7 @@ mod tests {
                 "Ravelin; fwd=bypass; detail=cookie",
             ),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             tell(&mut headers, verdict, told);
             assert_eq!(headers[&CACHE_STATUS], expected);
         }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY_REPORT_ONLY};
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
@@ -21,6 +20,7 @@ use super::entry::{Brings, Entry, Field, Head, Shape};
 use super::pool::Pool;
 use super::purge::Purge;
 use super::sites::{Choices, Sites};
+use crate::message::name::{CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY_REPORT_ONLY};
 use crate::pipeline::plan::StorePlan;
 
 /// How long it is remembered that an address is not worth waiting for.

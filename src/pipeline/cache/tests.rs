@@ -5,20 +5,21 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderName;
-use http::header::{HeaderValue, SET_COOKIE};
-use http_body_util::BodyExt as _;
+use http::HeaderValue;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
+use crate::body::testing::whole;
 use crate::exchange::{Connection, Ending, Identity, Protocol};
+use crate::message::FieldName;
+use crate::message::name::SET_COOKIE;
 
 /// An upstream that names in its answer who asked, and says what it is told.
 #[derive(Clone)]
 struct Upstream {
     asked: Rc<Cell<usize>>,
-    says: Rc<RefCell<Vec<(HeaderName, HeaderValue)>>>,
+    says: Rc<RefCell<Vec<(FieldName, HeaderValue)>>>,
     load: Rc<Load>,
 }
 
@@ -140,9 +141,8 @@ fn turns() -> impl Strategy<Value = (bool, Vec<Turn>)> {
 
 fn fields<'a>(
     list: &'a [(&'static str, &'static str)],
-) -> impl Iterator<Item = (HeaderName, HeaderValue)> + 'a {
-    list.iter()
-        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+) -> impl Iterator<Item = (FieldName, HeaderValue)> + 'a {
+    list.iter().map(|(name, value)| (FieldName::from_static(name), HeaderValue::from_static(value)))
 }
 
 /// One turn: nothing of another host, another's cookies or another's credentials comes back, and a
@@ -166,7 +166,7 @@ async fn play(
         prop_assert!(asked);
         prop_assert_eq!(set, &format!("session={}", upstream.asked.get()));
     }
-    let body = body.collect().await.unwrap().to_bytes();
+    let body = whole(body).await.unwrap().bytes;
     if head.status != StatusCode::OK {
         return Ok(!asked);
     }
@@ -223,7 +223,7 @@ async fn coded(cache: &Arc<Cache>, upstream: &Large, path: &str) -> (Option<Head
         .await
         .unwrap();
     let coding = answer.headers().get("content-encoding").cloned();
-    (coding, answer.into_body().collect().await.unwrap().to_bytes())
+    (coding, whole(answer.into_body()).await.unwrap().bytes)
 }
 
 /// An upstream with one large script.
@@ -322,7 +322,7 @@ async fn upgraded(after: StatusCode) -> Vec<(StatusCode, Bytes)> {
             let mut exchange = exchange();
             let answer = cache.handle(&plan, &source, request, &mut exchange, || upstream).await;
             let (head, body) = answer.unwrap().into_parts();
-            (head.status, body.collect().await.unwrap().to_bytes())
+            (head.status, whole(body).await.unwrap().bytes)
         }
     };
     assert_eq!(ask(0).await, (StatusCode::OK, CHUNK));

@@ -1,32 +1,32 @@
 //! Which request fields choose between answers of one address (RFC 9111 §4.1).
 
-use http::HeaderMap;
-use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderName, VARY};
+use crate::message::name::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY};
+use crate::message::{FieldName, Fields};
 
 /// The request's fields that an answer depends on, with their values; `None`: it was not there.
-pub type Chosen = Box<[(HeaderName, Option<Box<[u8]>>)]>;
+pub type Chosen = Box<[(FieldName, Option<Box<[u8]>>)]>;
 
 /// The names in `Vary`; what is no name (`*`) is left out.
-pub fn names(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + '_ {
-    words(headers).filter_map(|word| HeaderName::from_bytes(word).ok())
+pub fn names(headers: &Fields) -> impl Iterator<Item = FieldName> + '_ {
+    words(headers).filter_map(|word| FieldName::from_bytes(word).ok())
 }
 
-fn words(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+fn words(headers: &Fields) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(VARY).iter();
     let words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     words.map(<[u8]>::trim_ascii).filter(|word| !word.is_empty())
 }
 
 /// Whether the answer depends on more than can be seen.
-pub fn is_unbounded(headers: &HeaderMap) -> bool {
+pub fn is_unbounded(headers: &Fields) -> bool {
     // `*` is a token, and so would be read as a name.
-    words(headers).any(|word| word == b"*" || HeaderName::from_bytes(word).is_err())
+    words(headers).any(|word| word == b"*" || FieldName::from_bytes(word).is_err())
 }
 
 /// What an answer to `request` depends on. `Accept-Encoding` is not among it: Ravelin itself codes
 /// what it keeps, and asks upstream for identity.
-pub fn choose(answer: &HeaderMap, request: &HeaderMap) -> Chosen {
-    let mut chosen: Vec<(HeaderName, Option<Box<[u8]>>)> = Vec::new();
+pub fn choose(answer: &Fields, request: &Fields) -> Chosen {
+    let mut chosen: Vec<(FieldName, Option<Box<[u8]>>)> = Vec::new();
     for name in names(answer) {
         if name != ACCEPT_ENCODING && !chosen.iter().any(|(known, _)| *known == name) {
             let value = normal(&name, request);
@@ -37,12 +37,12 @@ pub fn choose(answer: &HeaderMap, request: &HeaderMap) -> Chosen {
 }
 
 /// Whether `Accept-Encoding` is one of the fields.
-pub fn by_coding(answer: &HeaderMap) -> bool {
+pub fn by_coding(answer: &Fields) -> bool {
     names(answer).any(|name| name == ACCEPT_ENCODING)
 }
 
 /// Whether a request has the fields that the answer was chosen by.
-pub fn matches(chosen: &Chosen, request: &HeaderMap) -> bool {
+pub fn matches(chosen: &Chosen, request: &Fields) -> bool {
     chosen.iter().all(|(name, value)| match (value, request.contains_key(name)) {
         (None, there) => !there,
         (Some(_), false) => false,
@@ -52,7 +52,7 @@ pub fn matches(chosen: &Chosen, request: &HeaderMap) -> bool {
 
 /// A field's value as it is compared: all its lines, without optional space around members.
 /// Languages do not depend on case, nor on the order of what is wanted equally.
-fn normal(name: &HeaderName, headers: &HeaderMap) -> Option<Box<[u8]>> {
+fn normal(name: &FieldName, headers: &Fields) -> Option<Box<[u8]>> {
     let lines = headers.get_all(name);
     lines.iter().next()?;
     let members = lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -72,10 +72,10 @@ mod tests {
 
     use super::*;
 
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
+    fn headers(fields: &[(&'static str, &'static str)]) -> Fields {
+        let mut map = Fields::new();
         for (name, value) in fields {
-            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            map.append(FieldName::from_static(name), HeaderValue::from_static(value));
         }
         map
     }
@@ -119,7 +119,7 @@ mod tests {
             (&["Foo", "Bar"], false),
             (&[""], false),
         ] {
-            let mut map = HeaderMap::new();
+            let mut map = Fields::new();
             for line in lines {
                 map.append(VARY, HeaderValue::from_static(line));
             }

@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, HOST, HeaderValue, LINK, USER_AGENT};
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
+use http::{HeaderValue, StatusCode};
 
 use super::ask::Ask;
 use super::content::{Content, Hash};
 use super::entry::{Entry, Source};
 use super::generation::{App, Origin, Piece, is_html, piece};
 use super::{Cache, Next};
-use crate::body::Body;
+use crate::body::{Body, Frames as _};
 use crate::exchange::{Class, Connection, Ending, Exchange, Identity, Protocol};
+use crate::message::name::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, HOST, LINK, USER_AGENT};
+use crate::message::{Fields, Request, Response};
 use crate::pipeline::console::{self, Kind, Reference};
 use crate::pipeline::path::decode::{Sight, sight};
 use crate::pipeline::plan::CachePlan;
@@ -107,7 +107,7 @@ impl Cache {
             return;
         }
         let links = now.links.iter().map(|link| (LINK, link.clone()));
-        interim(StatusCode::EARLY_HINTS, &links.collect::<HeaderMap>());
+        interim(StatusCode::EARLY_HINTS, &links.collect::<Fields>());
     }
 
     /// Asks for an application's index, as each of `hosts` that has not been seen yet, and as one
@@ -237,10 +237,12 @@ impl<N: Next> Errand<'_, N> {
     }
 
     fn request(&self, path: &str) -> Option<Request<Body>> {
-        let request = Request::get(path)
-            .header(HOST, self.origin.host.clone())
-            .header(USER_AGENT, concat!("Ravelin/", env!("CARGO_PKG_VERSION")));
-        request.body(Body::Empty).ok()
+        const AGENT: &str = concat!("Ravelin/", env!("CARGO_PKG_VERSION"));
+        let mut request = Request::new(Body::Empty);
+        *request.uri_mut() = path.parse().ok()?;
+        request.headers_mut().insert(HOST, self.origin.host.clone());
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        Some(request)
     }
 
     /// To the end of its answer.

@@ -1,9 +1,8 @@
 //! What a client says in `Accept-Encoding` (RFC 9110 §12.5.3).
 
-use http::HeaderMap;
-use http::header::ACCEPT_ENCODING;
-
 use super::Coding;
+use crate::message::Fields;
+use crate::message::name::ACCEPT_ENCODING;
 
 /// The weight of a thing without `q`, in thousandths.
 const FULL: u16 = 1_000;
@@ -27,7 +26,7 @@ impl Accepted {
     ///
     /// Lenient: an element that cannot be read counts for nothing and the others hold; what is
     /// named twice has its lower weight, so that nothing is sent that may have been refused.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &Fields) -> Self {
         let mut named = Named::default();
         for line in headers.get_all(ACCEPT_ENCODING) {
             for element in line.as_bytes().split(|byte| *byte == b',') {
@@ -153,7 +152,7 @@ mod tests {
     use super::*;
 
     fn accepted(lines: &[&str]) -> Accepted {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
             headers.append(ACCEPT_ENCODING, HeaderValue::from_str(line).unwrap());
         }
@@ -255,7 +254,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_sent_the_choice_is_allowed(bytes in prop::collection::vec(0x20_u8..=0xff, 0..60)) {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
                 headers.insert(ACCEPT_ENCODING, value);
             }

@@ -7,11 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
+use http_body::SizeHint;
 
 use super::head;
+use crate::body::Frames;
 use crate::error::{Error, Kind};
+use crate::message::{Fields, Frame};
 use crate::pipeline::coding::load::Load;
 use crate::pipeline::coding::stream::Encoder;
 
@@ -34,10 +35,10 @@ pub struct Coded<B> {
     turn: usize,
     /// The encoder may hold something back.
     held: bool,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Fields>,
 }
 
-impl<B: Body<Data = Bytes, Error = Error> + Unpin> Coded<B> {
+impl<B: Frames + Unpin> Coded<B> {
     /// `body`, coded by `encoder`; the time that it takes goes on the account of `load`.
     pub fn new(body: B, encoder: Encoder, load: Rc<Load>) -> Self {
         Self {
@@ -72,19 +73,19 @@ impl<B: Body<Data = Bytes, Error = Error> + Unpin> Coded<B> {
     }
 
     /// The last of the encoder.
-    fn finish(&mut self) -> Option<Result<Frame<Bytes>, Error>> {
+    fn finish(&mut self) -> Option<Result<Frame, Error>> {
         let encoder = self.encoder.take()?;
         match timed(&self.load, || encoder.finish()) {
             Ok(rest) if rest.is_empty() => {
-                self.trailers.take().map(|last| Ok(Frame::trailers(last)))
+                self.trailers.take().map(|last| Ok(Frame::Trailers(last)))
             }
-            Ok(rest) => Some(Ok(Frame::data(rest))),
+            Ok(rest) => Some(Ok(Frame::Data(rest))),
             Err(error) => Some(Err(error)),
         }
     }
 
     /// Upstream pauses: what the encoder still has.
-    fn flush(&mut self) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn flush(&mut self) -> Poll<Option<Result<Frame, Error>>> {
         self.turn = TURN;
         if !std::mem::take(&mut self.held) {
             return Poll::Pending;
@@ -92,7 +93,7 @@ impl<B: Body<Data = Bytes, Error = Error> + Unpin> Coded<B> {
         let Some(encoder) = &mut self.encoder else { return Poll::Pending };
         match timed(&self.load, || encoder.flush()) {
             Ok(rest) if rest.is_empty() => Poll::Pending,
-            Ok(rest) => Poll::Ready(Some(Ok(Frame::data(rest)))),
+            Ok(rest) => Poll::Ready(Some(Ok(Frame::Data(rest)))),
             Err(error) => Poll::Ready(Some(Err(error))),
         }
     }
@@ -105,23 +106,20 @@ fn timed(load: &Load, work: impl FnOnce() -> std::io::Result<Bytes>) -> Result<B
     done.map_err(|error| Error::with(Kind::Internal, error))
 }
 
-impl<B: Body<Data = Bytes, Error = Error> + Unpin> Body for Coded<B> {
-    type Data = Bytes;
-    type Error = Error;
-
+impl<B: Frames + Unpin> Frames for Coded<B> {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         let this = &mut *self;
         loop {
             match this.code(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(coded)) => return Poll::Ready(Some(coded.map(Frame::data))),
+                Poll::Ready(Some(coded)) => return Poll::Ready(Some(coded.map(Frame::Data))),
                 Poll::Ready(None) => {}
             }
             if this.encoder.is_none() {
-                return Poll::Ready(this.trailers.take().map(|last| Ok(Frame::trailers(last))));
+                return Poll::Ready(this.trailers.take().map(|last| Ok(Frame::Trailers(last))));
             }
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Pending => return this.flush(),

@@ -1,15 +1,16 @@
 //! Decides whether an answer may be coded, and is worth it, from its head alone.
 
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::StatusCode;
 
+use crate::message::name::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
+use crate::message::{FieldName, Fields};
 use crate::pipeline::coding::media::{MIN_SIZE, shrinks};
 
 /// Whether an answer with this head, of `size` bytes where that is known, may be coded and shrinks.
 ///
 /// Not: what has no body or is a part of one (206, 416 and whatever has `Content-Range`), what is
 /// coded already, what is `no-transform` (RFC 9110 §7.7), and what is small.
-pub fn worth(status: StatusCode, headers: &HeaderMap, size: Option<u64>) -> bool {
+pub fn worth(status: StatusCode, headers: &Fields, size: Option<u64>) -> bool {
     let whole = !status.is_informational()
         && !matches!(
             status,
@@ -29,17 +30,17 @@ pub fn worth(status: StatusCode, headers: &HeaderMap, size: Option<u64>) -> bool
 
 /// Whether `Cache-Control`, or `CDN-Cache-Control` (RFC 9213), forbids to change the content; in a request too
 /// (RFC 9111 §5.2.1.6).
-pub fn no_transform(headers: &HeaderMap) -> bool {
-    const CDN: HeaderName = HeaderName::from_static("cdn-cache-control");
+pub fn no_transform(headers: &Fields) -> bool {
+    const CDN: FieldName = FieldName::from_static("cdn-cache-control");
     has_directive(headers, "no-transform") || says(headers, &CDN, "no-transform")
 }
 
 /// Whether `Cache-Control` has a directive of this name, without an argument.
-pub fn has_directive(headers: &HeaderMap, name: &str) -> bool {
+pub fn has_directive(headers: &Fields, name: &str) -> bool {
     says(headers, &CACHE_CONTROL, name)
 }
 
-fn says(headers: &HeaderMap, field: &HeaderName, name: &str) -> bool {
+fn says(headers: &Fields, field: &FieldName, name: &str) -> bool {
     headers
         .get_all(field)
         .iter()
@@ -53,9 +54,9 @@ mod tests {
 
     use super::*;
 
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    fn headers(fields: &[(&'static str, &'static str)]) -> Fields {
         let field = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
+            (FieldName::from_static(name), HeaderValue::from_static(value))
         };
         fields.iter().map(field).collect()
     }

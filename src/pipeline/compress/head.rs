@@ -1,23 +1,24 @@
 //! What coding changes in the head of an answer (RFC 9110 §8, §12.5.5; RFC 9530).
 
-use http::HeaderMap;
-use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName,
-    HeaderValue, VARY,
+use http::HeaderValue;
+
+use crate::message::name::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, VARY,
 };
+use crate::message::{FieldName, Fields};
 
 /// Digests of the bytes that were to be sent, and of the representation with its coding. Both are
 /// other bytes now.
-static DIGESTS: [HeaderName; 4] = [
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-md5"),
+static DIGESTS: [FieldName; 4] = [
+    FieldName::from_static("content-digest"),
+    FieldName::from_static("repr-digest"),
+    FieldName::from_static("digest"),
+    FieldName::from_static("content-md5"),
 ];
 
 /// The body is coded now. Ranges and the size are those of other bytes; the validator is no longer
 /// one of bytes, but still one of meaning.
-pub fn coded(headers: &mut HeaderMap, coding: HeaderValue) {
+pub fn coded(headers: &mut Fields, coding: HeaderValue) {
     headers.insert(CONTENT_ENCODING, coding);
     headers.remove(CONTENT_LENGTH);
     headers.remove(ACCEPT_RANGES);
@@ -26,14 +27,14 @@ pub fn coded(headers: &mut HeaderMap, coding: HeaderValue) {
 }
 
 /// Takes digests of the plain body out of a head or of trailers.
-pub fn without_digests(headers: &mut HeaderMap) {
+pub fn without_digests(headers: &mut Fields) {
     for name in &DIGESTS {
         headers.remove(name);
     }
 }
 
 /// Says that another client may get another coding; also where this one got none.
-pub fn varies(headers: &mut HeaderMap) {
+pub fn varies(headers: &mut Fields) {
     let said = headers.get_all(VARY).iter().any(|value| {
         value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|name| {
             name == b"*" || name.eq_ignore_ascii_case(ACCEPT_ENCODING.as_str().as_bytes())
@@ -46,7 +47,7 @@ pub fn varies(headers: &mut HeaderMap) {
 
 /// A 304 says what the 200 would have said (RFC 9110 §15.4.5). What the client has was coded here
 /// if the validator that it sent is the weak form of upstream's strong one.
-pub fn not_modified(headers: &mut HeaderMap, asked: Option<&HeaderValue>) {
+pub fn not_modified(headers: &mut Fields, asked: Option<&HeaderValue>) {
     let (Some(now), Some(asked)) = (headers.get(ETAG), asked) else { return };
     let now = now.as_bytes();
     let mut had = asked.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -58,7 +59,7 @@ pub fn not_modified(headers: &mut HeaderMap, asked: Option<&HeaderValue>) {
 }
 
 /// Makes a strong validator a weak one; what is neither is no validator, and goes.
-fn weaken(headers: &mut HeaderMap) {
+fn weaken(headers: &mut Fields) {
     let Some(tag) = headers.get(ETAG) else { return };
     if tag.as_bytes().starts_with(b"W/") {
         return;
@@ -74,10 +75,10 @@ fn weaken(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
 
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(fields: &[(&'static str, &'static str)]) -> Fields {
+        let mut headers = Fields::new();
         for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(FieldName::from_static(name), HeaderValue::from_static(value));
         }
         headers
     }

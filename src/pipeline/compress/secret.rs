@@ -1,10 +1,11 @@
 //! Decides which answers carry secrets. Coded with what somebody else can put into them, their size
 //! tells the secret letter by letter (BREACH: breachattack.com), so these are never coded.
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::eligible::has_directive;
+use crate::message::Fields;
+use crate::message::name::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use crate::pipeline::path::decode::{Sight, sight};
 
 /// Segments of paths below which ZITADEL answers with tokens, sessions, keys and codes, or with the
@@ -51,7 +52,7 @@ impl Ambient {
     /// - what lies below a path of `SECRET` is meant for one client;
     /// - what is asked for with cookies alone is asked for by whoever drives the browser. With a
     ///   bearer token it is not: other sites' pages cannot send that.
-    pub fn of(method: &Method, path: &str, headers: &HeaderMap) -> Self {
+    pub fn of(method: &Method, path: &str, headers: &Fields) -> Self {
         let ambient = (*method == Method::POST && is_form(headers))
             || (headers.contains_key(COOKIE) && !has_bearer(headers))
             || is_secret(path);
@@ -60,12 +61,12 @@ impl Ambient {
 
     /// Whether the answer with this head is a secret: one that gives out a cookie always, one that is
     /// `public` never (RFC 9111 §5.2.2.9), any other as its request says.
-    pub fn makes_secret(self, answer: &HeaderMap) -> bool {
+    pub fn makes_secret(self, answer: &Fields) -> bool {
         sets_cookie(answer) || (self == Self::Yes && !has_directive(answer, "public"))
     }
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
+fn is_form(headers: &Fields) -> bool {
     let media = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     ["application/x-www-form-urlencoded", "multipart/form-data"].iter().any(|form| {
         media.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form.as_bytes()))
@@ -73,7 +74,7 @@ fn is_form(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the client says who it is with something that a browser never sends by itself.
-fn has_bearer(headers: &HeaderMap) -> bool {
+fn has_bearer(headers: &Fields) -> bool {
     headers.get(AUTHORIZATION).is_some_and(|value| {
         let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
         scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"dpop")
@@ -92,7 +93,7 @@ fn is_secret(path: &str) -> bool {
 
 /// Whether a cookie is given out. ZITADEL deletes one with every REST answer (zitadel.md §3.7), and
 /// what is deleted is no secret.
-fn sets_cookie(headers: &HeaderMap) -> bool {
+fn sets_cookie(headers: &Fields) -> bool {
     headers.get_all(SET_COOKIE).iter().any(|value| {
         let pair = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
         let value = pair.splitn(2, |byte| *byte == b'=').nth(1).unwrap_or(pair);
@@ -102,15 +103,16 @@ fn sets_cookie(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
+    use crate::message::FieldName;
 
-    type Fields = &'static [(&'static str, &'static str)];
+    type Lines = &'static [(&'static str, &'static str)];
 
-    fn headers(fields: Fields) -> HeaderMap {
+    fn headers(fields: Lines) -> Fields {
         let field = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
+            (FieldName::from_static(name), HeaderValue::from_static(value))
         };
         fields.iter().map(field).collect()
     }
@@ -178,7 +180,7 @@ mod tests {
             ("flag", true),
             ("", false),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             headers.insert(SET_COOKIE, HeaderValue::from_static(value));
             assert_eq!(sets_cookie(&headers), expected, "{value:?}");
         }

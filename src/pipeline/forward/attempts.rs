@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::headers;
@@ -17,10 +17,11 @@ use super::relay::Deadline;
 use super::retry::budget::Held;
 use super::retry::{self, Failed, Next, peek, reads};
 use super::{Arrived, Far, Target, expect, translate, websocket};
-use crate::body::Body;
 use crate::body::replay::Replay;
+use crate::body::{Body, Frames};
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange, Interim, TRIED, Tried};
+use crate::message::{Request, Response};
 use crate::pipeline::plan::RetryPolicy;
 use crate::upstream::Answer;
 use crate::upstream::attempt::Attempt;
@@ -53,7 +54,7 @@ pub(super) async fn attempts(
     };
     exchange.interim = interim;
     // A body that is not there needs no keeping.
-    let replay = (!http_body::Body::is_end_stream(&body)).then(|| Replay::new(body));
+    let replay = (!Frames::is_end_stream(&body)).then(|| Replay::new(body));
     let mut tries = Tries::new(leaving, target, deadline);
     // An answer that says its server is away, for when nobody has a better one.
     let mut spare: Option<Arrived> = None;

@@ -4,13 +4,11 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 use crate::exchange::Class;
-
-static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-static CONNECT_TIMEOUT_MS: HeaderName = HeaderName::from_static("connect-timeout-ms");
+use crate::message::name::{CONNECT_TIMEOUT_MS, GRPC_TIMEOUT};
+use crate::message::{FieldName, Fields};
 
 /// The most that eight digits hold.
 const GRPC_MOST: u128 = 99_999_999;
@@ -29,13 +27,13 @@ const UNITS: [(u8, u128); 6] = [
 
 /// How long the caller waits in all, where it says so. What is malformed counts as nothing said and
 /// goes on as it came: it is upstream's to refuse.
-pub fn asked(class: Class, headers: &HeaderMap) -> Option<Duration> {
+pub fn asked(class: Class, headers: &Fields) -> Option<Duration> {
     let value = headers.get(field(class)?)?.as_bytes();
     if is_connect(class) { parse_connect(value) } else { parse_grpc(value) }
 }
 
 /// Tells upstream what is left of the caller's time.
-pub fn pass_on(class: Class, headers: &mut HeaderMap, left: Duration) {
+pub fn pass_on(class: Class, headers: &mut Fields, left: Duration) {
     if let Some(name) = field(class) {
         let mut value = if is_connect(class) { format_connect(left) } else { format_grpc(left) };
         // No two are the same: nothing for HPACK's dynamic table (RFC 7541 §6.2.3).
@@ -45,7 +43,7 @@ pub fn pass_on(class: Class, headers: &mut HeaderMap, left: Duration) {
 }
 
 /// The field in which a caller says how long it waits.
-pub fn field(class: Class) -> Option<&'static HeaderName> {
+pub fn field(class: Class) -> Option<&'static FieldName> {
     match class {
         Class::Grpc | Class::GrpcWeb | Class::GrpcWebText => Some(&GRPC_TIMEOUT),
         Class::Connect | Class::ConnectStream => Some(&CONNECT_TIMEOUT_MS),
@@ -162,7 +160,7 @@ mod tests {
     #[test]
     fn each_class_has_its_own_field() {
         for class in Class::ALL {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             pass_on(*class, &mut headers, Duration::from_millis(250));
             let known =
                 !matches!(class, Class::Rest | Class::Asset | Class::Page | Class::WebSocket);

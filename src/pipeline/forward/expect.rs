@@ -8,21 +8,21 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::EXPECT;
-use http::{HeaderMap, StatusCode};
-use http_body::{Frame, SizeHint};
+use http::StatusCode;
+use http_body::SizeHint;
 use tokio::time::Sleep;
 
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::error::Error;
 use crate::exchange::Interim;
+use crate::message::name::EXPECT;
+use crate::message::{Fields, Frame};
 
 /// How long an upstream that does not know the expectation is waited for; clients wait as long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether the client waits for 100 before it sends its body.
-pub fn expects_continue(headers: &HeaderMap) -> bool {
+pub fn expects_continue(headers: &Fields) -> bool {
     headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
@@ -30,7 +30,7 @@ pub fn expects_continue(headers: &HeaderMap) -> bool {
 pub fn gate(body: Body, interim: Option<Interim>) -> (Body, Interim) {
     let gate = Rc::new(Gate::default());
     let opener = Rc::clone(&gate);
-    let relay: Interim = Rc::new(move |status: StatusCode, headers: &HeaderMap| {
+    let relay: Interim = Rc::new(move |status: StatusCode, headers: &Fields| {
         if let Some(interim) = &interim {
             interim(status, headers);
         }
@@ -63,14 +63,11 @@ struct Gated {
     patience: Option<Pin<Box<Sleep>>>,
 }
 
-impl http_body::Body for Gated {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Gated {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         let this = &mut *self;
         if let Some(patience) = &mut this.patience {
             if !this.gate.open.get() {

@@ -2,14 +2,15 @@
 //! A message whose end two peers see in different places is how requests are smuggled, so every
 //! doubt ends it. What HTTP/2 itself forbids in fields the `h2` crate has refused before.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Version};
+use http::Version;
 
 use crate::error::{Error, Kind};
+use crate::message::Fields;
+use crate::message::name::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
 /// Checks a request's framing; the error is `BadRequest`, or `Unsupported` for transfer codings
 /// other than chunked (RFC 9112 §6.1).
-pub fn request_framing(version: Version, headers: &HeaderMap) -> Result<(), Error> {
+pub fn request_framing(version: Version, headers: &Fields) -> Result<(), Error> {
     match check(version, headers) {
         Ok(()) => Ok(()),
         Err(Fault::Doubtful) => Err(Kind::BadRequest.into()),
@@ -18,7 +19,7 @@ pub fn request_framing(version: Version, headers: &HeaderMap) -> Result<(), Erro
 }
 
 /// Checks an answer's framing; the error is `Protocol`.
-pub fn response_framing(version: Version, headers: &HeaderMap) -> Result<(), Error> {
+pub fn response_framing(version: Version, headers: &Fields) -> Result<(), Error> {
     check(version, headers).map_err(|_| Kind::Protocol.into())
 }
 
@@ -31,7 +32,7 @@ enum Fault {
     Coding,
 }
 
-fn check(version: Version, headers: &HeaderMap) -> Result<(), Fault> {
+fn check(version: Version, headers: &Fields) -> Result<(), Fault> {
     let length = headers.contains_key(CONTENT_LENGTH);
     if headers.contains_key(TRANSFER_ENCODING) {
         if length || version != Version::HTTP_11 {
@@ -42,7 +43,7 @@ fn check(version: Version, headers: &HeaderMap) -> Result<(), Fault> {
     if length { check_length(headers) } else { Ok(()) }
 }
 
-fn check_codings(headers: &HeaderMap) -> Result<(), Fault> {
+fn check_codings(headers: &Fields) -> Result<(), Fault> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
@@ -53,7 +54,7 @@ fn check_codings(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-fn check_length(headers: &HeaderMap) -> Result<(), Fault> {
+fn check_length(headers: &Fields) -> Result<(), Fault> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let (Some(length), None) = (lengths.next(), lengths.next()) else {
         return Err(Fault::Doubtful);
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     fn judge(version: Version, fields: &[(&'static str, &'static str)]) -> Option<Kind> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }

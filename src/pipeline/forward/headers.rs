@@ -3,24 +3,17 @@
 //! Maps are edited in place. What the client says about itself (`X-Forwarded-*`, `Forwarded`) is
 //! replaced by what the connection says: ZITADEL believes the first such word it finds.
 
-use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderName,
-    HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
-};
-use http::{HeaderMap, Version};
+use http::{HeaderValue, Version};
 
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Identity};
+use crate::message::name::{
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HTTP2_SETTINGS,
+    KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, VIA, X_FORWARDED_FOR,
+    X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO, X_REQUEST_ID,
+};
+use crate::message::{FieldName, Fields};
 use crate::pipeline::plan::HeaderEdits;
-
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The media type of gRPC, before its suffix; gRPC-Web's goes on with a dash.
 const GRPC: &[u8] = b"application/grpc";
@@ -58,32 +51,30 @@ pub struct Passage<'a> {
 ///
 /// `Expect` is left to whoever relays interim answers, and the fields of an upgrade to whoever
 /// upgrades: both are gone here if `Connection` named them. The error is `Loop`.
-pub fn request(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Error> {
-    let seen = Seen::of(headers);
+pub fn request(headers: &mut Fields, passage: &Passage<'_>) -> Result<(), Error> {
     headers.reserve(ADDED);
-    if seen.via && passages(headers) > MOST_PASSAGES {
+    if headers.contains_key(VIA) && passages(headers) > MOST_PASSAGES {
         return Err(Kind::Loop.into());
     }
     // By media type, not by class: a GET with gRPC's type is no call, and still the server's to refuse.
-    let trailers = seen.te && is_grpc(headers) && wants_trailers(headers);
-    remove_hop_by_hop(headers, &seen);
+    let te = headers.contains_key(TE);
+    let trailers = te && is_grpc(headers) && wants_trailers(headers);
+    remove_hop_by_hop(headers);
     if trailers {
         // Nowhere else: ZITADEL's REST gateway answers it with trailers that hang clients (#8341).
         if !is_only(headers, &TE, b"trailers") {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
-    } else if seen.te {
+    } else if te {
         headers.remove(TE);
     }
     append_via(headers, passage.received);
-    if seen.forwarded {
-        headers.remove(FORWARDED);
-    }
+    headers.remove(FORWARDED);
     identify(headers, passage);
     if !passage.upstream_h2 {
         headers.insert(HOST, passage.authority.clone());
         join_cookies(headers);
-    } else if seen.host {
+    } else {
         headers.remove(HOST);
     }
     Ok(())
@@ -91,14 +82,14 @@ pub fn request(headers: &mut HeaderMap, passage: &Passage<'_>) -> Result<(), Err
 
 /// Makes an answer's fields the ones of the client's leg. `received` is the version that upstream
 /// spoke. The route's edits come after it.
-pub fn response(headers: &mut HeaderMap, received: Version) {
+pub fn response(headers: &mut Fields, received: Version) {
     end_with_this_leg(headers);
     append_via(headers, received);
 }
 
 /// The fields of an interim answer on the client's leg: neither an HTTP/2 client nor a strict one of
 /// HTTP/1.1 takes the others (RFC 9113 §8.2.2, RFC 9112 §6.1, RFC 9110 §8.6).
-pub fn interim(headers: &HeaderMap) -> HeaderMap {
+pub fn interim(headers: &Fields) -> Fields {
     let mut headers = headers.clone();
     end_with_this_leg(&mut headers);
     headers.remove(CONTENT_LENGTH);
@@ -106,21 +97,16 @@ pub fn interim(headers: &HeaderMap) -> HeaderMap {
 }
 
 /// Removes what an answer says for this leg alone.
-fn end_with_this_leg(headers: &mut HeaderMap) {
-    let seen = Seen::of(headers);
-    remove_hop_by_hop(headers, &seen);
-    if seen.te {
-        headers.remove(TE);
-    }
+fn end_with_this_leg(headers: &mut Fields) {
+    remove_hop_by_hop(headers);
+    headers.remove(TE);
     // What upstream offers on its own address is no alternative to this one (RFC 7838 §2).
-    if seen.alt_svc {
-        headers.remove(ALT_SVC);
-    }
+    headers.remove(ALT_SVC);
 }
 
 /// Applies a route's edits: removals, then sets, then additions. Fields that [`is_editable`] rules
 /// out are passed over.
-pub fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
+pub fn edit(headers: &mut Fields, edits: &HeaderEdits) {
     for name in edits.remove.iter().filter(|name| is_editable(name)) {
         headers.remove(name);
     }
@@ -134,13 +120,13 @@ pub fn edit(headers: &mut HeaderMap, edits: &HeaderEdits) {
 
 /// Whether a configuration may edit this field. Not those that frame the message or belong to a
 /// connection, nor the authority, which has a key of its own.
-pub fn is_editable(name: &HeaderName) -> bool {
+pub fn is_editable(name: &FieldName) -> bool {
     !is_hop_by_hop(name) && *name != CONTENT_LENGTH && *name != HOST
 }
 
 /// Whether the field belongs to one connection only (RFC 9110 §7.6.1, RFC 9113 §8.2.2).
 /// `Trailer` is not among them: trailers go through.
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub fn is_hop_by_hop(name: &FieldName) -> bool {
     *name == CONNECTION
         || *name == TE
         || *name == TRANSFER_ENCODING
@@ -150,46 +136,11 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
         || *name == HTTP2_SETTINGS
 }
 
-/// Which fields that must go a head has. Most have none of them, and looking at each name once is
-/// cheaper than looking each up.
-#[derive(Default)]
-struct Seen {
-    connection: bool,
-    te: bool,
-    via: bool,
-    host: bool,
-    forwarded: bool,
-    alt_svc: bool,
-    /// Any other that belongs to one connection only.
-    hop_by_hop: bool,
-}
-
-impl Seen {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut seen = Self::default();
-        for name in headers.keys() {
-            match *name {
-                CONNECTION => seen.connection = true,
-                TE => seen.te = true,
-                VIA => seen.via = true,
-                HOST => seen.host = true,
-                FORWARDED => seen.forwarded = true,
-                ALT_SVC => seen.alt_svc = true,
-                _ => seen.hop_by_hop |= is_hop_by_hop(name),
-            }
-        }
-        seen
-    }
-}
-
 /// Removes all of them but `TE`.
-fn remove_hop_by_hop(headers: &mut HeaderMap, seen: &Seen) {
-    if seen.connection {
+fn remove_hop_by_hop(headers: &mut Fields) {
+    if headers.contains_key(CONNECTION) {
         remove_nominated(headers);
         headers.remove(CONNECTION);
-    }
-    if !seen.hop_by_hop {
-        return;
     }
     headers.remove(TRANSFER_ENCODING);
     headers.remove(UPGRADE);
@@ -200,15 +151,15 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, seen: &Seen) {
 
 /// Removes what `Connection` nominates. The ordinary nominations are removed anyway, so that only
 /// the rare other one costs a copy.
-fn remove_nominated(headers: &mut HeaderMap) {
-    let nominated: Vec<HeaderName> = headers
+fn remove_nominated(headers: &mut Fields) {
+    let nominated: Vec<FieldName> = headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .filter(|token| !is_ordinary(token))
-        .filter_map(|token| HeaderName::try_from(token).ok())
+        .filter_map(|token| FieldName::try_from(token).ok())
         .filter(|name| !is_essential(name))
         .collect();
     for name in &nominated {
@@ -227,7 +178,7 @@ fn is_ordinary(token: &str) -> bool {
 /// asks (`authorization`, `cookie`), what it was told about the client (`x-forwarded-*`, `via`,
 /// `x-request-id`), or how an answer may be stored (`cache-control`, `vary`, `set-cookie`).
 /// RFC 9110 §7.6.1 forbids senders to nominate such fields.
-fn is_essential(name: &HeaderName) -> bool {
+fn is_essential(name: &FieldName) -> bool {
     const ESSENTIAL: &[&str] = &[
         "host",
         "content-length",
@@ -256,7 +207,7 @@ fn is_essential(name: &HeaderName) -> bool {
 }
 
 /// Whether a message says that it is gRPC; gRPC-Web is another type.
-pub fn is_grpc(headers: &HeaderMap) -> bool {
+pub fn is_grpc(headers: &Fields) -> bool {
     let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     match kind.split_at_checked(GRPC.len()) {
         Some((start, rest)) => {
@@ -268,12 +219,12 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a field is there once, with this value.
-fn is_only(headers: &HeaderMap, name: &HeaderName, value: &[u8]) -> bool {
+fn is_only(headers: &Fields, name: &FieldName, value: &[u8]) -> bool {
     let mut values = headers.get_all(name).iter();
     values.next().is_some_and(|only| only.as_bytes() == value) && values.next().is_none()
 }
 
-fn wants_trailers(headers: &HeaderMap) -> bool {
+fn wants_trailers(headers: &Fields) -> bool {
     headers
         .get_all(TE)
         .iter()
@@ -283,17 +234,18 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// RFC 9110 §7.6.3: the version received, and who received it.
-fn append_via(headers: &mut HeaderMap, received: Version) {
+fn append_via(headers: &mut Fields, received: Version) {
+    // Constants: a value that is made is looked at byte by byte.
     let via = match received {
-        Version::HTTP_2 => "2.0 ravelin",
-        Version::HTTP_10 => "1.0 ravelin",
-        _ => "1.1 ravelin",
+        Version::HTTP_2 => const { HeaderValue::from_static("2.0 ravelin") },
+        Version::HTTP_10 => const { HeaderValue::from_static("1.0 ravelin") },
+        _ => const { HeaderValue::from_static("1.1 ravelin") },
     };
-    headers.append(VIA, HeaderValue::from_static(via));
+    headers.append(VIA, via);
 }
 
 /// How often `Via` names Ravelin.
-fn passages(headers: &HeaderMap) -> usize {
+fn passages(headers: &Fields) -> usize {
     headers
         .get_all(VIA)
         .iter()
@@ -303,17 +255,21 @@ fn passages(headers: &HeaderMap) -> usize {
         .count()
 }
 
-fn identify(headers: &mut HeaderMap, passage: &Passage<'_>) {
+fn identify(headers: &mut Fields, passage: &Passage<'_>) {
     let identity = passage.identity;
     match identity.client() {
         Some(client) => headers.insert(&X_FORWARDED_FOR, client.clone()),
         None => headers.remove(&X_FORWARDED_FOR),
     };
     headers.insert(&X_FORWARDED_HOST, passage.asked.clone());
-    headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(identity.scheme()));
+    let scheme = match identity.https() {
+        true => const { HeaderValue::from_static("https") },
+        false => const { HeaderValue::from_static("http") },
+    };
+    headers.insert(&X_FORWARDED_PROTO, scheme);
     let port = match (passage.asked_port, identity.https()) {
-        (None | Some(443), true) => HeaderValue::from_static("443"),
-        (None | Some(80), false) => HeaderValue::from_static("80"),
+        (None | Some(443), true) => const { HeaderValue::from_static("443") },
+        (None | Some(80), false) => const { HeaderValue::from_static("80") },
         (Some(port), _) => HeaderValue::from(port),
     };
     headers.insert(&X_FORWARDED_PORT, port);
@@ -321,7 +277,7 @@ fn identify(headers: &mut HeaderMap, passage: &Passage<'_>) {
 }
 
 /// The id is most often the client's own, which is there already.
-fn identify_request(headers: &mut HeaderMap, id: Option<&str>) {
+fn identify_request(headers: &mut Fields, id: Option<&str>) {
     let known = headers.get(&X_REQUEST_ID).map(HeaderValue::as_bytes);
     if known == id.map(str::as_bytes) && headers.get_all(&X_REQUEST_ID).iter().count() < 2 {
         return;
@@ -338,7 +294,7 @@ fn identify_request(headers: &mut HeaderMap, id: Option<&str>) {
 }
 
 /// RFC 9113 §8.2.3: cookie crumbs become one field again before they leave HTTP/2.
-fn join_cookies(headers: &mut HeaderMap) {
+fn join_cookies(headers: &mut Fields) {
     let mut crumbs = headers.get_all(COOKIE).iter();
     if crumbs.nth(1).is_none() {
         return;

@@ -6,12 +6,13 @@
 //! proxy in front is heard before (`admit/client.rs`), and what it said is in what Ravelin says.
 //! `X-Forwarded-For`, `-Host`, `-Proto` and `-Port` are set anew with the head.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderValue;
 
+use crate::message::{FieldName, Fields};
 use crate::pipeline::plan::IdentityPlan;
 
-static INSTANCE_HOST: HeaderName = HeaderName::from_static("x-zitadel-instance-host");
-static PUBLIC_HOST: HeaderName = HeaderName::from_static("x-zitadel-public-host");
+static INSTANCE_HOST: FieldName = FieldName::from_static("x-zitadel-instance-host");
+static PUBLIC_HOST: FieldName = FieldName::from_static("x-zitadel-public-host");
 
 /// What clients may say of all `x-zitadel-*`, in exactly this spelling.
 ///
@@ -95,9 +96,10 @@ const B: &[Word] = &[Name("baggage")];
 ///
 /// `asked` is the public authority; `trusted` says that a proxy in front that is believed sent the
 /// request. What the head of every request says (`X-Forwarded-*`) is not set here.
-pub fn settle(headers: &mut HeaderMap, plan: &IdentityPlan, asked: &HeaderValue, trusted: bool) {
+pub fn settle(headers: &mut Fields, plan: &IdentityPlan, asked: &HeaderValue, trusted: bool) {
     if plan.zitadel || plan.login {
-        clear(headers, trusted);
+        // What no client may say.
+        headers.retain(|name| !is_denied(name.as_str(), trusted));
     }
     if plan.login {
         headers.insert(&PUBLIC_HOST, asked.clone());
@@ -105,18 +107,6 @@ pub fn settle(headers: &mut HeaderMap, plan: &IdentityPlan, asked: &HeaderValue,
     }
     if let Some(instance) = &plan.instance_host {
         headers.insert(&INSTANCE_HOST, instance.clone());
-    }
-}
-
-/// Removes what no client may say. Without such a field nothing is allocated.
-fn clear(headers: &mut HeaderMap, trusted: bool) {
-    if !headers.keys().any(|name| is_denied(name.as_str(), trusted)) {
-        return;
-    }
-    let denied = headers.keys().filter(|name| is_denied(name.as_str(), trusted));
-    let denied: Vec<HeaderName> = denied.cloned().collect();
-    for name in &denied {
-        headers.remove(name);
     }
 }
 
@@ -167,11 +157,11 @@ mod tests {
         IdentityPlan { zitadel: true, ..IdentityPlan::default() }
     }
 
-    fn settled(names: &[&str], plan: &IdentityPlan, trusted: bool) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn settled(names: &[&str], plan: &IdentityPlan, trusted: bool) -> Fields {
+        let mut headers = Fields::new();
         for name in names {
             // The crate makes lower case of it, as it does of what comes over a connection.
-            let name = HeaderName::try_from(*name).unwrap();
+            let name = FieldName::try_from(*name).unwrap();
             headers.append(name.clone(), HeaderValue::from_static("evil.test"));
             headers.append(name, HeaderValue::from_static("evil2.test"));
         }
@@ -244,7 +234,7 @@ mod tests {
             "from",
             "cache-control",
         ];
-        assert_eq!(settled(&names, &zitadel(), false).keys_len(), names.len());
+        assert_eq!(settled(&names, &zitadel(), false).len(), 2 * names.len());
     }
 
     #[test]
@@ -252,7 +242,8 @@ mod tests {
         let names =
             ["traceparent", "tracestate", "baggage", "true-client-ip", "x-zitadel-forwarded"];
         let headers = settled(&names, &zitadel(), true);
-        let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        let mut left: Vec<_> = headers.names().map(FieldName::as_str).collect();
+        left.dedup();
         assert_eq!(left, ["traceparent", "tracestate", "baggage"]);
     }
 
@@ -288,7 +279,7 @@ mod tests {
                 letter if upper => letter.to_ascii_uppercase(),
                 letter => letter,
             }).collect();
-            let name = HeaderName::try_from(spelled.as_str()).unwrap();
+            let name = FieldName::try_from(spelled.as_str()).unwrap();
             prop_assert!(is_denied(name.as_str(), false), "{}", spelled);
         }
     }

@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 
-use http::header::{EXPECT, HOST, HeaderValue};
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version};
 
 use super::headers::Passage;
 use super::relay::Deadline;
 use super::{deadline, expect, headers, identity};
 use crate::error::{Error, Kind};
 use crate::exchange::{Class, Exchange};
+use crate::message::heads::Asking;
+use crate::message::name::{EXPECT, HOST};
+use crate::message::{Fields, Request};
 use crate::pipeline::authority;
 use crate::pipeline::path::rewrite_path;
 use crate::pipeline::plan::{ForwardPlan, PathPattern};
@@ -27,19 +29,19 @@ pub(super) struct Leaving<'a> {
     /// What leads it to its endpoint, where the cluster balances by hash.
     pub(super) key: Option<u64>,
     version: Version,
-    extensions: Option<h2::ext::Protocol>,
+    protocol: Option<Box<str>>,
     asked: HeaderValue,
     asked_port: Option<u16>,
     authority: HeaderValue,
     /// As the client has named it, which is most often the same, read already.
     named: Option<http::uri::Authority>,
-    fields: Fields,
+    fields: State,
 }
 
 /// The fields.
-enum Fields {
+enum State {
     /// As they came: endpoints of several protocols get different ones.
-    Came(HeaderMap),
+    Came(Fields),
     /// As they leave, whichever endpoint it is: nothing of them is copied for the first.
     Leave(Box<Request<()>>),
 }
@@ -49,7 +51,7 @@ impl<'a> Leaving<'a> {
     pub(super) fn new(
         plan: &'a ForwardPlan,
         pattern: &PathPattern,
-        mut parts: http::request::Parts,
+        mut parts: Asking,
         (cluster, deadline): (&Cluster, Option<Deadline>),
         exchange: &Exchange,
     ) -> Result<Self, Error> {
@@ -68,21 +70,21 @@ impl<'a> Leaving<'a> {
             expects: expect::expects_continue(&parts.headers),
             key: cluster.key(&parts.headers, exchange.client),
             version: parts.version,
-            extensions: parts.extensions.get::<h2::ext::Protocol>().cloned(),
+            protocol: parts.protocol,
             asked_port: port,
             authority: plan.authority.clone().unwrap_or_else(|| asked.clone()),
             asked,
             named: parts.uri.authority().cloned(),
-            fields: Fields::Came(HeaderMap::new()),
+            fields: State::Came(Fields::new()),
         };
         // A WebSocket is asked for by an upgrade, whatever the endpoint speaks besides.
         let protocol = cluster.protocol().filter(|_| exchange.class != Class::WebSocket);
         leaving.fields = match protocol {
             Some(protocol) => {
                 let head = leaving.made(parts.headers, protocol, deadline, exchange)?;
-                Fields::Leave(Box::new(head))
+                State::Leave(Box::new(head))
             }
-            None => Fields::Came(parts.headers),
+            None => State::Came(parts.headers),
         };
         Ok(leaving)
     }
@@ -97,8 +99,8 @@ impl<'a> Leaving<'a> {
         exchange: &Exchange,
     ) -> Result<Cow<'_, Request<()>>, Error> {
         match &self.fields {
-            Fields::Leave(head) if !waited => Ok(Cow::Borrowed(head)),
-            Fields::Leave(head) => {
+            State::Leave(head) if !waited => Ok(Cow::Borrowed(head)),
+            State::Leave(head) => {
                 let mut again = Request::clone(head);
                 // What the route says of it has been said.
                 if !deadline::field(exchange.class)
@@ -108,7 +110,7 @@ impl<'a> Leaving<'a> {
                 }
                 Ok(Cow::Owned(again))
             }
-            Fields::Came(fields) => {
+            State::Came(fields) => {
                 self.made(fields.clone(), protocol, deadline, exchange).map(Cow::Owned)
             }
         }
@@ -116,7 +118,7 @@ impl<'a> Leaving<'a> {
 
     fn made(
         &self,
-        mut headers: HeaderMap,
+        mut headers: Fields,
         protocol: Protocol,
         deadline: Option<Deadline>,
         exchange: &Exchange,
@@ -148,9 +150,7 @@ impl<'a> Leaving<'a> {
         *request.uri_mut() =
             if h2 { self.absolute(protocol.is_tls())? } else { Uri::from(self.path.clone()) };
         *request.headers_mut() = headers;
-        if let Some(protocol) = &self.extensions {
-            request.extensions_mut().insert(protocol.clone());
-        }
+        request.protocol_mut().clone_from(&self.protocol);
         Ok(request)
     }
 
@@ -172,7 +172,7 @@ impl<'a> Leaving<'a> {
 }
 
 /// Tells upstream how long the caller still waits, where it is the caller that says so.
-fn pass_on(headers: &mut HeaderMap, deadline: Option<Deadline>, exchange: &Exchange) {
+fn pass_on(headers: &mut Fields, deadline: Option<Deadline>, exchange: &Exchange) {
     if let Some(Deadline { at, kind: Kind::Deadline }) = deadline {
         let left = at.saturating_duration_since(tokio::time::Instant::now());
         deadline::pass_on(exchange.class, headers, left);
@@ -180,7 +180,7 @@ fn pass_on(headers: &mut HeaderMap, deadline: Option<Deadline>, exchange: &Excha
 }
 
 /// The authority that was asked for, in the route's own spelling where it has one.
-fn asked(parts: &http::request::Parts, exchange: &Exchange) -> Result<HeaderValue, Error> {
+fn asked(parts: &Asking, exchange: &Exchange) -> Result<HeaderValue, Error> {
     if let Some(authority) = &exchange.authority {
         return Ok(authority.clone());
     }

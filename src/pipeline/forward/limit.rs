@@ -10,16 +10,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
-use http_body::{Frame, SizeHint};
+use http_body::SizeHint;
 use tokio::time::{Instant, Sleep};
 
 use self::messages::Messages;
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::error::{Error, Kind};
 use crate::exchange::Class;
+use crate::message::name::CONTENT_LENGTH;
+use crate::message::{Fields, Frame};
 use crate::pipeline::plan::LimitsPlan;
 
 /// The limits that hold for one body.
@@ -56,7 +55,7 @@ impl Limits {
     }
 
     /// Refuses a body whose announced length is too large; what is no number is judged elsewhere.
-    fn announced(&self, headers: &HeaderMap) -> Result<(), Error> {
+    fn announced(&self, headers: &Fields) -> Result<(), Error> {
         let Some(most) = self.bytes else { return Ok(()) };
         let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         match length.and_then(|length| length.parse::<u64>().ok()) {
@@ -117,12 +116,12 @@ impl Watch {
 pub fn limit(
     plan: &LimitsPlan,
     class: Class,
-    headers: &HeaderMap,
+    headers: &Fields,
     body: Body,
 ) -> Result<(Body, Option<Rc<Watch>>), Error> {
     let limits = Limits::of(plan, class);
     limits.announced(headers)?;
-    if limits.is_none() || http_body::Body::is_end_stream(&body) {
+    if limits.is_none() || Frames::is_end_stream(&body) {
         return Ok((body, None));
     }
     let watch = Rc::new(Watch::default());
@@ -167,21 +166,18 @@ impl Limited {
         }
     }
 
-    fn broken(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn broken(&mut self, error: Error) -> Poll<Option<Result<Frame, Error>>> {
         self.watch.broken.set(Some(error.kind()));
         self.body = Body::Empty;
         Poll::Ready(Some(Err(error)))
     }
 }
 
-impl http_body::Body for Limited {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Limited {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
             return match this.poll_clock(cx) {

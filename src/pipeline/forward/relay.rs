@@ -10,11 +10,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::SizeHint;
 use tokio::time::{Instant, Sleep};
 
+use crate::body::Frames;
 use crate::error::{Error, Kind};
+use crate::message::Frame;
 use crate::pipeline::forward::limit::Watch;
 use crate::pipeline::plan::Timeouts;
 use crate::upstream::Answer;
@@ -148,14 +149,11 @@ impl<B> Relay<B> {
     }
 }
 
-impl<B: Body<Data = Bytes, Error = Error> + Unpin> Body for Relay<B> {
-    type Data = Bytes;
-    type Error = Error;
-
+impl<B: Frames + Unpin> Frames for Relay<B> {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         match Pin::new(&mut self.answer).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.given = true;

@@ -5,20 +5,18 @@
 //! The code is that of gRPC's `http-grpc-status-mapping.md`, which is for answers without a
 //! `grpc-status` only: one that has it goes as it is.
 
-use http::header::{
-    CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION, TRAILER,
-};
-use http::response::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::headers;
-
-static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+use crate::message::heads::Answering;
+use crate::message::name::{
+    CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, GRPC_MESSAGE, GRPC_STATUS, LAST_MODIFIED, LOCATION, TRAILER,
+};
+use crate::message::{FieldName, Fields};
 
 /// What describes the body that goes, or a place that no gRPC client follows to.
-const OF_THE_BODY: [HeaderName; 9] = [
+const OF_THE_BODY: [FieldName; 9] = [
     CONTENT_DISPOSITION,
     CONTENT_ENCODING,
     CONTENT_LANGUAGE,
@@ -32,7 +30,7 @@ const OF_THE_BODY: [HeaderName; 9] = [
 
 /// Makes the head of an answer to a gRPC call one of gRPC. `Some`: it was none, is Trailers-Only
 /// now, and its body must go; the text says for the record what it had been.
-pub fn settle(parts: &mut Parts) -> Option<Box<str>> {
+pub fn settle(parts: &mut Answering) -> Option<Box<str>> {
     if is_sound(parts.status, &parts.headers) {
         return None;
     }
@@ -53,7 +51,7 @@ pub fn settle(parts: &mut Parts) -> Option<Box<str>> {
     Some(was.into())
 }
 
-fn is_sound(status: StatusCode, headers: &HeaderMap) -> bool {
+fn is_sound(status: StatusCode, headers: &Fields) -> bool {
     headers.contains_key(&GRPC_STATUS) || status == StatusCode::OK && headers::is_grpc(headers)
 }
 
@@ -71,11 +69,13 @@ const fn code(status: StatusCode) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use http::Response;
-
     use super::*;
+    use crate::message::Response;
 
-    fn settled(status: u16, fields: &[(&'static str, &'static str)]) -> (Parts, Option<Box<str>>) {
+    fn settled(
+        status: u16,
+        fields: &[(&'static str, &'static str)],
+    ) -> (Answering, Option<Box<str>>) {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         for (name, value) in fields {

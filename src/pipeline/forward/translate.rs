@@ -8,22 +8,20 @@
 mod text;
 mod web;
 
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN,
-    TE, TRAILER, VARY,
-};
-use http::response::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use self::text::Decoded;
 use self::web::{Framed, trailer_frame};
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::exchange::Class;
+use crate::message::heads::Answering;
+use crate::message::name::{
+    ACCEPT, ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_LENGTH, CONTENT_TYPE, GRPC_STATUS, ORIGIN, TE, TRAILER,
+    VARY, X_GRPC_WEB,
+};
+use crate::message::{FieldName, Fields};
 use crate::pipeline::plan::{ForwardPlan, GrpcWeb};
-
-static X_GRPC_WEB: HeaderName = HeaderName::from_static("x-grpc-web");
-static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What a script of another origin may read, in ZITADEL's own words
 /// (`internal/api/http/middleware/cors_interceptor.go`).
@@ -49,7 +47,7 @@ pub struct Translation {
 pub fn request(
     plan: &ForwardPlan,
     class: Class,
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
     body: Body,
 ) -> (Option<Translation>, Body) {
     if !applies(plan, class) {
@@ -72,12 +70,12 @@ pub fn request(
     // gRPC knows neither, and an encoded body could not be given a last frame.
     headers.remove(ACCEPT);
     headers.remove(ACCEPT_ENCODING);
-    let decodes = text && !http_body::Body::is_end_stream(&body);
+    let decodes = text && !Frames::is_end_stream(&body);
     (Some(translation), if decodes { Body::boxed(Decoded::new(body)) } else { body })
 }
 
 /// `+proto`, `+json`, or nothing.
-fn suffix(headers: &HeaderMap) -> String {
+fn suffix(headers: &Fields) -> String {
     let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = media.split_once(';').map_or(media, |(media, _)| media).trim();
     media
@@ -92,7 +90,7 @@ impl Translation {
     /// A head that carries the status (Trailers-Only) gives it to a frame of the body and keeps none
     /// of it: a script of another origin may read it there without being allowed to, and clients
     /// that find it in both places take it for two.
-    pub fn answer(&self, parts: &mut Parts, body: Body) -> Body {
+    pub fn answer(&self, parts: &mut Answering, body: Body) -> Body {
         // Clients look at no status of gRPC behind any other.
         parts.status = StatusCode::OK;
         let headers = &mut parts.headers;
@@ -109,7 +107,7 @@ impl Translation {
 
     /// A route that answers preflights for the server keeps what it promised there, unless the
     /// server has its own word.
-    fn allow(&self, headers: &mut HeaderMap) {
+    fn allow(&self, headers: &mut Fields) {
         let Some(origin) = &self.origin else { return };
         if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             return;
@@ -122,21 +120,14 @@ impl Translation {
 }
 
 /// Takes out of a Trailers-Only head what is the call's: the status and the server's metadata.
-fn take_metadata(headers: &mut HeaderMap) -> HeaderMap {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| !is_http(name)).cloned().collect();
-    let mut taken = HeaderMap::with_capacity(names.len());
-    for name in names {
-        if let http::header::Entry::Occupied(entry) = headers.entry(&name) {
-            for value in entry.remove_entry_mult().1 {
-                taken.append(&name, value);
-            }
-        }
-    }
+fn take_metadata(headers: &mut Fields) -> Fields {
+    let (kept, taken) = std::mem::take(headers).into_iter().partition(|(name, _)| is_http(name));
+    *headers = kept;
     taken
 }
 
 /// Whether a field is HTTP's own, or a proxy's, rather than metadata of the call.
-fn is_http(name: &HeaderName) -> bool {
+fn is_http(name: &FieldName) -> bool {
     const NAMES: &[&str] = &[
         "age",
         "cache-control",

@@ -7,19 +7,19 @@ use std::task::{Context, Poll, ready};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
-};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use http_body::{Body as _, Frame};
+use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::farewell::{Farewell, Next};
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::error::{Error, Kind};
 use crate::exchange::Ending;
 use crate::io::Io;
+use crate::message::name::{
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use crate::message::{Fields, Frame, Request, Response};
 use crate::upstream::Answer;
 use crate::upstream::attempt::{Attempt, Carried};
 use crate::upstream::cluster::send_h1;
@@ -88,7 +88,7 @@ pub fn tunnel((io, carried): Far, client: Body, ending: &Ending) -> Body {
 fn ask(head: &mut Request<()>, extended: bool) {
     *head.method_mut() = Method::GET;
     *head.version_mut() = Version::HTTP_11;
-    head.extensions_mut().clear();
+    *head.protocol_mut() = None;
     let headers = head.headers_mut();
     restore(headers);
     if extended {
@@ -96,12 +96,14 @@ fn ask(head: &mut Request<()>, extended: bool) {
         if let Ok(key) = HeaderValue::try_from(key) {
             headers.insert(SEC_WEBSOCKET_KEY, key);
         }
-        headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
+        if !headers.contains_key(SEC_WEBSOCKET_VERSION) {
+            headers.append(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
     }
 }
 
 /// The hop-by-hop fields of an upgrade, which are this hop's own.
-fn restore(headers: &mut HeaderMap) {
+fn restore(headers: &mut Fields) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
@@ -155,14 +157,11 @@ fn reset(error: std::io::Error) -> Error {
     Error::with(Kind::Incomplete, error)
 }
 
-impl http_body::Body for Tunnel {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Tunnel {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         if let Poll::Ready(Err(error)) = self.poll_client(cx) {
             return Poll::Ready(Some(Err(error)));
         }
@@ -170,7 +169,7 @@ impl http_body::Body for Tunnel {
         loop {
             let next = self.farewell.poll(cx);
             match next {
-                Next::Say(frame) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
+                Next::Say(frame) => return Poll::Ready(Some(Ok(Frame::Data(frame)))),
                 Next::End => return Poll::Ready(None),
                 Next::Carry | Next::Drop => {}
             }
@@ -188,7 +187,7 @@ impl http_body::Body for Tunnel {
             if let Next::Carry = next {
                 let carried = self.farewell.carried(read);
                 let data = read.get(..carried).unwrap_or(read);
-                return Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(data)))));
+                return Poll::Ready(Some(Ok(Frame::Data(Bytes::copy_from_slice(data)))));
             }
         }
     }

@@ -6,7 +6,7 @@ fn a_print_tells_what_decides_on_answers_from_what_does_not() {
         let mut plan = ForwardPlan::to("up".into());
         let mut value = HeaderValue::from_static(value);
         value.set_sensitive(true);
-        plan.response_headers.set.push((HeaderName::from_static("x-tag"), value));
+        plan.response_headers.set.push((FieldName::from_static("x-tag"), value));
         plan
     };
     let print = |plan| {

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method};
+use http::Method;
 use serde::Deserialize;
 
+use crate::message::Fields;
+use crate::message::name::AUTHORIZATION;
 use crate::pipeline::path::rest_after;
 
 /// Whether ZITADEL answers all the same.
@@ -65,7 +66,7 @@ pub fn of(method: &Method, path: &str, more: &[Box<str>]) -> Exempt {
 /// Whether a system user sends it: a JWT that its own subject has issued, where ZITADEL's tokens are
 /// issued by the instance. Nothing is verified here, since ZITADEL does; who forges one only asks
 /// ZITADEL, as anybody may by a path that is exempt.
-pub fn has_system_token(headers: &HeaderMap) -> bool {
+pub fn has_system_token(headers: &Fields) -> bool {
     let claims = || {
         let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
         let mut parts = token.trim().split('.');
@@ -153,9 +154,9 @@ mod tests {
             ("Bearer a.b.c".to_owned(), false),
             (String::new(), false),
         ] {
-            let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+            let headers = Fields::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
             assert_eq!(has_system_token(&headers), expected, "{value}");
         }
-        assert!(!has_system_token(&HeaderMap::new()));
+        assert!(!has_system_token(&Fields::new()));
     }
 }

@@ -4,13 +4,13 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::SizeHint;
 
 use super::Hearing;
 use super::words::{self, Place, SAMPLE};
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::error::Error;
+use crate::message::Frame;
 
 /// An answer's body that is heard.
 pub struct Watch {
@@ -46,14 +46,11 @@ impl Watch {
     }
 }
 
-impl http_body::Body for Watch {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Watch {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {

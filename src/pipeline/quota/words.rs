@@ -7,14 +7,12 @@
 
 use std::io::Read;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, SET_COOKIE};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::StatusCode;
 
 use crate::body::base64::Group;
 use crate::exchange::Class;
-
-static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+use crate::message::Fields;
+use crate::message::name::{CONTENT_ENCODING, CONTENT_TYPE, GRPC_MESSAGE, GRPC_STATUS, SET_COOKIE};
 
 /// How much of a body is looked at: a refusal is a line or two.
 pub const SAMPLE: usize = 4 * 1024;
@@ -64,7 +62,7 @@ pub enum Place {
 }
 
 /// What the head of an answer tells.
-pub fn head(class: Class, status: StatusCode, headers: &HeaderMap) -> Told {
+pub fn head(class: Class, status: StatusCode, headers: &Fields) -> Told {
     match class {
         Class::Grpc | Class::GrpcWeb | Class::GrpcWebText => {
             match (headers.contains_key(&GRPC_STATUS), class) {
@@ -81,7 +79,7 @@ pub fn head(class: Class, status: StatusCode, headers: &HeaderMap) -> Told {
     }
 }
 
-fn plain(status: StatusCode, headers: &HeaderMap) -> Told {
+fn plain(status: StatusCode, headers: &Fields) -> Told {
     let starts = |name, with: &[u8]| {
         headers.get_all(name).iter().any(|value| value.as_bytes().starts_with(with))
     };
@@ -102,7 +100,7 @@ fn plain(status: StatusCode, headers: &HeaderMap) -> Told {
 }
 
 /// What gRPC's trailers, or a head that has them, tell.
-pub fn trailers(headers: &HeaderMap) -> Said {
+pub fn trailers(headers: &Fields) -> Said {
     let value = |name| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
     status(value(&GRPC_STATUS), value(&GRPC_MESSAGE))
 }

@@ -115,46 +115,46 @@ pub fn write_json(record: &Record<'_>, out: &mut Vec<u8>) {
     time(record.started, out);
     out.extend_from_slice(b"\",\"duration_ms\":");
     millis(record.duration, out);
-    string("listener", Some(record.listener.as_bytes()), out);
+    string(br#","listener":""#, Some(record.listener.as_bytes()), out);
     if record.client.is_some() {
-        out.extend_from_slice(b",\"client.addr\":\"");
+        out.extend_from_slice(br#","client.addr":""#);
         client(record, out);
         out.push(b'"');
     }
     if let Some(peer) = record.peer.filter(|peer| Some(peer.ip()) != record.client) {
-        out.extend_from_slice(b",\"peer.addr\":\"");
+        out.extend_from_slice(br#","peer.addr":""#);
         socket(peer, out);
         out.push(b'"');
     }
-    word_of_ours("protocol", Some(record.protocol.label()), out);
-    word_of_ours("tls", record.tls, out);
-    word_of_ours("class", Some(record.class.label()), out);
-    string("method", Some(record.method.as_bytes()), out);
-    string("authority", Some(host(record.authority).as_bytes()), out);
-    string("path", Some(redact(record.path).as_bytes()), out);
-    integer("status", u64::from(record.status), out);
+    word_of_ours(br#","protocol":""#, Some(record.protocol.label()), out);
+    word_of_ours(br#","tls":""#, record.tls, out);
+    word_of_ours(br#","class":""#, Some(record.class.label()), out);
+    string(br#","method":""#, Some(record.method.as_bytes()), out);
+    string(br#","authority":""#, Some(host(record.authority).as_bytes()), out);
+    string(br#","path":""#, Some(redact(record.path).as_bytes()), out);
+    integer(br#","status":"#, u64::from(record.status), out);
     if let Some(code) = record.grpc_status {
-        integer("grpc.status", u64::from(code), out);
+        integer(br#","grpc.status":"#, u64::from(code), out);
     }
-    word_of_ours("cause", record.cause.map(Kind::label), out);
-    string("detail", record.detail.map(str::as_bytes), out);
-    string("route", record.route.map(str::as_bytes), out);
-    string("cache.status", record.cache.map(str::as_bytes), out);
-    string("upstream.cluster", record.cluster.map(str::as_bytes), out);
-    string("upstream.endpoint", record.endpoint.map(str::as_bytes), out);
-    integer("attempts", u64::from(record.attempts), out);
+    word_of_ours(br#","cause":""#, record.cause.map(Kind::label), out);
+    string(br#","detail":""#, record.detail.map(str::as_bytes), out);
+    string(br#","route":""#, record.route.map(str::as_bytes), out);
+    string(br#","cache.status":""#, record.cache.map(str::as_bytes), out);
+    string(br#","upstream.cluster":""#, record.cluster.map(str::as_bytes), out);
+    string(br#","upstream.endpoint":""#, record.endpoint.map(str::as_bytes), out);
+    integer(br#","attempts":"#, u64::from(record.attempts), out);
     tried(record.tried, out);
-    integer("bytes_in", record.bytes_in, out);
-    integer("bytes_out", record.bytes_out, out);
+    integer(br#","bytes_in":"#, record.bytes_in, out);
+    integer(br#","bytes_out":"#, record.bytes_out, out);
     if let Some(head) = record.upstream_head {
-        out.extend_from_slice(b",\"upstream.head_ms\":");
+        out.extend_from_slice(br#","upstream.head_ms":"#);
         millis(head, out);
     }
-    string("request_id", record.request_id.map(str::as_bytes), out);
-    string("trace_id", record.trace_id.map(str::as_bytes), out);
-    string("user_agent", record.user_agent, out);
+    string(br#","request_id":""#, record.request_id.map(str::as_bytes), out);
+    string(br#","trace_id":""#, record.trace_id.map(str::as_bytes), out);
+    string(br#","user_agent":""#, record.user_agent, out);
     if let Some(referer) = record.referer {
-        string("referer", Some(redact(&String::from_utf8_lossy(referer)).as_bytes()), out);
+        string(br#","referer":""#, Some(redact(&String::from_utf8_lossy(referer)).as_bytes()), out);
     }
     out.extend_from_slice(b"}\n");
 }
@@ -184,29 +184,25 @@ fn client(record: &Record<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// `,"name":"value"` for values that need no escaping.
-fn word_of_ours(name: &str, value: Option<&'static str>, out: &mut Vec<u8>) {
+/// A field whose value needs no escaping; `before` is `,"name":"`.
+fn word_of_ours(before: &[u8], value: Option<&'static str>, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
-    for part in [",\"", name, "\":\"", value, "\""] {
-        out.extend_from_slice(part.as_bytes());
-    }
+    out.extend_from_slice(before);
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'"');
 }
 
-/// `,"name":"value"`; names are plain words.
-fn string(name: &str, value: Option<&[u8]>, out: &mut Vec<u8>) {
+/// A field; `before` is `,"name":"`.
+fn string(before: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
-    out.reserve(name.len() + value.len() + 6);
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":\"");
+    out.extend_from_slice(before);
     escaped(value, out);
     out.push(b'"');
 }
 
-fn integer(name: &str, value: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
+/// The same of a number; `before` is `,"name":`.
+fn integer(before: &[u8], value: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(before);
     number(value, out);
 }
 

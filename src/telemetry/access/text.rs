@@ -103,9 +103,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 /// Appends a string's inside, escaped by RFC 8259 §7. What is not UTF-8 becomes U+FFFD; DEL and
 /// the C1 controls are escaped too, for a terminal may obey them.
 pub(super) fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
-    // Without an early end, so that it is looked at many bytes at a time.
-    let odd = |byte: u8| byte.wrapping_sub(b' ') > b'~' - b' ' || byte == b'"' || byte == b'\\';
-    if !bytes.iter().fold(false, |any, byte| any | odd(*byte)) {
+    if is_plain(bytes) {
         out.extend_from_slice(bytes);
         return;
     }
@@ -117,6 +115,27 @@ pub(super) fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
             escape(char::REPLACEMENT_CHARACTER, out);
         }
     }
+}
+
+/// Whether all of it stands for itself: eight bytes at a time, the last eight perhaps a second time.
+fn is_plain(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // The highest bit of a byte says that it, or one before it, is odd.
+    let odd = |word: u64| {
+        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+        let control = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+        let each = |byte: u8| zero(word ^ (ONES * u64::from(byte)));
+        let quote = each(b'"') | each(b'\\');
+        (control | quote | word.wrapping_add(ONES) | word) & HIGH
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let any = words.iter().fold(0, |any, word| any | odd(u64::from_ne_bytes(*word)));
+    let last = match bytes.last_chunk::<8>() {
+        Some(last) => odd(u64::from_ne_bytes(*last)),
+        None => rest.iter().fold(0, |any, byte| any | odd(ONES * u64::from(*byte))),
+    };
+    (any | last) == 0
 }
 
 fn escape(letter: char, out: &mut Vec<u8>) {

@@ -2,6 +2,7 @@ use http::HeaderValue;
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::FieldName;
 
 fn cost(load: u64, latency: f32) -> Cost {
     Cost { load, latency }
@@ -99,7 +100,7 @@ async fn an_endpoint_that_was_idle_does_not_make_others_outliers() {
 
 #[test]
 fn what_an_exchange_is_hashed_by() {
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     headers.append(COOKIE, HeaderValue::from_static("a=1; session=x"));
     headers.append(COOKIE, HeaderValue::from_static("session=y"));
     headers.insert("x-org", HeaderValue::from_static("42"));
@@ -109,7 +110,7 @@ fn what_an_exchange_is_hashed_by() {
     assert_eq!(key(HashBy::Cookie("session".into()), None), Some(key_of("x")));
     assert_eq!(key(HashBy::Cookie("b".into()), None), None);
     assert_eq!(
-        key(HashBy::Header(http::HeaderName::from_static("x-org")), None),
+        key(HashBy::Header(FieldName::from_static("x-org")), None),
         Some(key_of("42".as_bytes()))
     );
     assert_eq!(key(HashBy::Client, Some(client)), key(HashBy::Client, Some(mapped)));

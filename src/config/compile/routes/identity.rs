@@ -1,7 +1,7 @@
 //! `public_hosts`, `identity` and `instance_host`: which hosts upstream knows, and what it is told
 //! about the client.
 
-use http::header::HeaderValue;
+use http::HeaderValue;
 
 use crate::config::compile::item;
 use crate::config::parse;

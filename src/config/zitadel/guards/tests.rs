@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::Fields;
 use crate::pipeline::admit::route::RouteTable;
 use crate::pipeline::path::decode::{Sight, sight};
 use crate::pipeline::plan::{Action, ForwardPlan, RoutePlan};
@@ -48,7 +48,7 @@ impl Front {
         };
         let method = method.parse().unwrap();
         let (_, route) =
-            self.0.find(listener, "id.example", client, &method, &path, &HeaderMap::new()).unwrap();
+            self.0.find(listener, "id.example", client, &method, &path, &Fields::new()).unwrap();
         match route.action {
             Action::Deny => Fate::Denied,
             _ => Fate::Forwarded,

@@ -10,7 +10,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn decoded(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<String>, Invalid> {
     let mut lines = Vec::new();
     decoder.decode(block, |field, _| {
-        lines.push(match field {
+        lines.push(match field.into_owned() {
             Field::Method(method) => format!(":method {method}"),
             Field::Scheme(scheme) => format!(":scheme {scheme}"),
             Field::Authority(authority) => format!(":authority {authority}"),
@@ -119,7 +119,7 @@ fn a_secret_stays_one() {
     let block = bytes("10 01 61 01 62 00 01 61 01 62");
     Decoder::default()
         .decode(&block, |field, _| {
-            if let Field::Regular(_, value) = field {
+            if let Field::Regular(_, value) = field.into_owned() {
                 sensitive.push(value.is_sensitive());
             }
         })

@@ -1,19 +1,20 @@
-use http::{HeaderValue, Request};
+use http::HeaderValue;
 use proptest::prelude::*;
 
 use super::super::decode::{Decoder, Field};
 use super::*;
+use crate::message::Request;
 
 fn fields(decoder: &mut Decoder, block: &[u8]) -> Vec<Field> {
     let mut fields = Vec::new();
-    decoder.decode(block, |field, _| fields.push(field)).unwrap();
+    decoder.decode(block, |field, _| fields.push(field.into_owned())).unwrap();
     fields
 }
 
 fn trailers(encoder: &mut Encoder, pairs: &[(&str, &str)]) -> Vec<u8> {
-    let mut map = HeaderMap::new();
+    let mut map = Fields::new();
     for (name, value) in pairs {
-        let name = HeaderName::try_from(*name).unwrap();
+        let name = FieldName::try_from(*name).unwrap();
         map.append(name, HeaderValue::try_from(*value).unwrap());
     }
     let mut out = Vec::new();
@@ -69,7 +70,7 @@ fn secrets_enter_no_table() {
             assert_eq!(block[0] & 0xf0, 0x10, "{name}");
         }
     }
-    let mut map = HeaderMap::new();
+    let mut map = Fields::new();
     let mut value = HeaderValue::from_static("secret");
     value.set_sensitive(true);
     map.insert("x-key", value);
@@ -86,7 +87,8 @@ fn requests_and_answers_are_what_they_were() {
     let (mut encoder, mut decoder) = (Encoder::new(true), Decoder::default());
     for _ in 0..3 {
         let request =
-            Request::put("https://id.example.com/a?b=c").header("x-a", "b").body(()).unwrap();
+            http::Request::put("https://id.example.com/a?b=c").header("x-a", "b").body(()).unwrap();
+        let request = Request::from(request);
         let mut out = Vec::new();
         encoder.request(request.method(), request.uri(), None, request.headers(), &mut out);
         assert_eq!(
@@ -96,15 +98,16 @@ fn requests_and_answers_are_what_they_were() {
                 Field::Scheme(http::uri::Scheme::HTTPS),
                 Field::Authority("id.example.com".parse().unwrap()),
                 Field::Path("/a?b=c".parse().unwrap()),
-                Field::Regular(HeaderName::from_static("x-a"), HeaderValue::from_static("b")),
+                Field::Regular(FieldName::from_static("x-a"), HeaderValue::from_static("b")),
             ]
         );
-        let answer = Response::builder().status(418).body(()).unwrap();
+        let answer = http::Response::builder().status(418).body(()).unwrap().into();
         let mut out = Vec::new();
         encoder.response(&answer, &mut out);
         assert_eq!(fields(&mut decoder, &out), [Field::Status(StatusCode::IM_A_TEAPOT)]);
         let mut out = Vec::new();
-        let socket = Request::connect("http://id.example.com/ws").body(()).unwrap();
+        let socket = http::Request::connect("http://id.example.com/ws").body(()).unwrap();
+        let socket = Request::from(socket);
         let protocol = Some("websocket");
         encoder.request(socket.method(), socket.uri(), protocol, socket.headers(), &mut out);
         assert_eq!(fields(&mut decoder, &out)[4], Field::Protocol("websocket".into()));
@@ -147,14 +150,14 @@ proptest! {
             if size % 7 == 0 {
                 encoder.resize(size);
             }
-            let mut map = HeaderMap::new();
+            let mut map = Fields::new();
             for (name, value) in list {
                 let value = format!("{value}").repeat(value * 4);
-                map.append(HeaderName::from_static(names[*name]), value.try_into().unwrap());
+                map.append(FieldName::from_static(names[*name]), value.try_into().unwrap());
             }
             let mut out = Vec::new();
             encoder.trailers(&map, &mut out);
-            let got: Vec<(HeaderName, HeaderValue)> = fields(&mut decoder, &out)
+            let got: Vec<(FieldName, HeaderValue)> = fields(&mut decoder, &out)
                 .into_iter()
                 .map(|field| match field {
                     Field::Regular(name, value) => (name, value),

@@ -1,7 +1,6 @@
-use http::HeaderName;
-use http_body_util::BodyExt as _;
-
 use super::*;
+use crate::body::testing::whole;
+use crate::message::FieldName;
 use crate::pipeline::cache::content::{self, Variant};
 use crate::pipeline::cache::directives::Answer;
 use crate::pipeline::cache::entry::Source;
@@ -9,9 +8,9 @@ use crate::pipeline::cache::policy;
 use crate::pipeline::coding::stream::Encoder;
 use crate::pipeline::plan::CachePlan;
 
-fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+fn headers(fields: &[(&'static str, &str)]) -> Fields {
     let field = |(name, value): &(&'static str, &str)| {
-        (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        (FieldName::from_static(name), HeaderValue::from_str(value).unwrap())
     };
     fields.iter().map(field).collect()
 }
@@ -21,7 +20,7 @@ fn head(fields: &[(&'static str, &str)]) -> Arc<Head> {
     let life =
         policy::life(&CachePlan::default(), &Answer::of(&answer), StatusCode::OK, &answer, 0);
     let source = Arc::new(Source { route: "r".into(), print: 0 });
-    let (request, came) = (HeaderMap::new(), (Instant::now(), 0));
+    let (request, came) = (Fields::new(), (Instant::now(), 0));
     Arc::new(Head::new(&source, &request, StatusCode::OK, answer, life, came))
 }
 
@@ -56,7 +55,7 @@ fn kept_with(variant: Variant) -> Content {
 async fn answer(client: &Client, head: &Arc<Head>, content: &Content) -> (Response<()>, Bytes) {
     let entry = Entry::new(Head::clone(head), content);
     let (head, body) = kept(client, &entry, content, Instant::now()).response.into_parts();
-    (Response::from_parts(head, ()), body.collect().await.unwrap().to_bytes())
+    (Response::from_parts(head, ()), whole(body).await.unwrap().bytes)
 }
 
 #[tokio::test]

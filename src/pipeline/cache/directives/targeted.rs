@@ -3,18 +3,16 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::HeaderName;
 use sfv::{Dictionary, ListEntry, Parser};
 
 use super::{Answer, MOST, names};
-
-static CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+use crate::message::Fields;
+use crate::message::name::CDN_CACHE_CONTROL;
 
 /// What the field says; `None` where it is not there, is empty, or is no structured dictionary: then it
 /// counts for nothing (RFC 9213 §2.2). A directive that allows something is passed over where its value is of
 /// another type; one that forbids something is heeded, unless it says that it is not so.
-pub(super) fn of(headers: &HeaderMap) -> Option<Answer> {
+pub(super) fn of(headers: &Fields) -> Option<Answer> {
     let mut lines = headers.get_all(&CDN_CACHE_CONTROL).iter().peekable();
     lines.peek()?;
     let lines: Vec<&[u8]> = lines.map(|line| line.as_bytes()).collect();
@@ -86,12 +84,12 @@ fn take(found: &mut Answer, name: &str, value: &Value<'_>) {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use http::header::CACHE_CONTROL;
 
     use super::*;
+    use crate::message::name::CACHE_CONTROL;
 
     fn says(lines: &[&'static str], control: &'static str) -> Answer {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
             headers.append(&CDN_CACHE_CONTROL, HeaderValue::from_static(line));
         }

@@ -1,16 +1,17 @@
 use std::task::Waker;
 use std::time::Instant;
 
-use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt as _;
+use http::StatusCode;
 
 use super::*;
+use crate::body::testing::whole;
+use crate::message::Fields;
 use crate::pipeline::cache::entry::Source;
 use crate::pipeline::cache::policy;
 use crate::pipeline::plan::CachePlan;
 
 fn head() -> Arc<Head> {
-    let headers = HeaderMap::new();
+    let headers = Fields::new();
     let says = crate::pipeline::cache::directives::Answer::default();
     let life = policy::life(&CachePlan::default(), &says, StatusCode::OK, &headers, 0);
     let source = Arc::new(Source { route: "r".into(), print: 0 });
@@ -118,7 +119,7 @@ async fn readers_wait_on_other_threads() {
         .map(|reader| {
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-                runtime.block_on(reader.collect()).unwrap().to_bytes()
+                runtime.block_on(whole(reader)).unwrap().bytes
             })
         })
         .collect();

@@ -43,7 +43,7 @@ fn only_files_that_are_there_last_for_ever() {
         (404, "text/plain", false, s(60)),
         (200, "text/css", true, s(60)),
     ] {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
         headers.insert(EXPIRES, HeaderValue::from_static("0"));

@@ -1,15 +1,15 @@
 use http::HeaderValue;
-use http::header::HeaderName;
 
 use super::*;
+use crate::message::FieldName;
 
 /// 6 Nov 1994 08:49:37.
 const NOW: Seconds = 784_111_777;
 
-fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
-    let mut map = HeaderMap::new();
+fn headers(fields: &[(&'static str, &str)]) -> Fields {
+    let mut map = Fields::new();
     for (name, value) in fields {
-        map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        map.append(FieldName::from_static(name), HeaderValue::from_str(value).unwrap());
     }
     map
 }

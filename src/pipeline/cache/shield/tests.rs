@@ -1,11 +1,10 @@
-use http_body_util::BodyExt as _;
-
 use super::*;
+use crate::body::testing::whole;
 
 const SITE: &str = "https://id.test";
 
 fn name(path: &str, origin: Option<&'static str>) -> Name {
-    let mut asked = HeaderMap::new();
+    let mut asked = Fields::new();
     asked.extend(origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin))));
     Shield::name(&format!("{SITE}{path}"), &asked).unwrap()
 }
@@ -17,7 +16,7 @@ async fn passes(shield: &Arc<Shield>, name: Name, says: &'static str, body: &str
     }
     let answer = shield.copy(name, response, at);
     assert_eq!(answer.headers()["set-cookie"], "a=1", "who asks has it");
-    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), body);
+    assert_eq!(whole(answer.into_body()).await.unwrap().bytes, body);
 }
 
 #[tokio::test]
@@ -37,7 +36,7 @@ async fn copies_stand_in_for_as_long_as_the_keys_live_and_without_cookies() {
             (&"299".parse().unwrap(), &"y".parse().unwrap())
         );
         assert_eq!(answer.headers()[CONTENT_LENGTH], body.len().to_string());
-        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), body);
+        assert_eq!(whole(answer.into_body()).await.unwrap().bytes, body);
         assert!(shield.instead(name, None, at(last + 1)).is_none());
     }
     assert!(shield.instead(&name(KEYS, Some("https://app.test")), None, start).is_none());
@@ -60,7 +59,7 @@ async fn what_is_private_personal_or_large_is_not_copied() {
         passes(&shield, keys.clone(), says, body, now).await;
         assert!(shield.instead(&keys, None, now).is_none(), "{says}");
     }
-    let mut asked = HeaderMap::new();
+    let mut asked = Fields::new();
     asked.insert(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
     assert_eq!(Shield::name(SITE, &asked), Err("authorization"));
 }
@@ -69,14 +68,14 @@ async fn what_is_private_personal_or_large_is_not_copied() {
 async fn no_client_can_make_more_of_an_address_than_two_copies() {
     let (shield, now) = (Arc::new(Shield::default()), Instant::now());
     let query = format!("{SITE}{KEYS}?a=1");
-    assert_eq!(Shield::name(&query, &HeaderMap::new()), Err("query"));
+    assert_eq!(Shield::name(&query, &Fields::new()), Err("query"));
     let one = HeaderValue::from_static("https://one.test");
     let other = HeaderValue::from_static("https://other.test");
     let asked = name(KEYS, Some("https://one.test"));
     let mut response = Response::new(Body::from(Bytes::from_static(b"keys")));
     response.headers_mut().insert("cache-control", HeaderValue::from_static("max-age=9"));
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, one);
-    shield.copy(asked, response, now).into_body().collect().await.unwrap();
+    whole(shield.copy(asked, response, now).into_body()).await.unwrap();
     // Another origin reads the same copy, by its own name.
     let answer = shield.instead(&name(KEYS, Some("https://other.test")), Some(other.clone()), now);
     assert_eq!(answer.unwrap().headers()[ACCESS_CONTROL_ALLOW_ORIGIN], other);

@@ -1,9 +1,10 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::*;
+use crate::message::{FieldName, Fields};
 use crate::pipeline::cache::content::{self, Coded};
 use crate::pipeline::cache::directives::Answer;
 use crate::pipeline::cache::entry::Source;
@@ -20,9 +21,9 @@ fn key(host: &str, path: &str) -> String {
     format!("https://{host}{path}")
 }
 
-fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+fn headers(fields: &[(&'static str, &str)]) -> Fields {
     let field = |(name, value): &(&'static str, &str)| {
-        (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        (FieldName::from_static(name), HeaderValue::from_str(value).unwrap())
     };
     fields.iter().map(field).collect()
 }

@@ -10,7 +10,7 @@ use crate::pipeline::coding::{Coding, Level};
 /// What upstream does next.
 enum Next {
     Data(Vec<u8>),
-    Trailers(HeaderMap),
+    Trailers(Fields),
     /// Nothing, until the test goes on.
     Pause,
     Fail,
@@ -19,21 +19,18 @@ enum Next {
 /// An upstream whose every step is set.
 struct Script(VecDeque<Next>);
 
-impl Body for Script {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Script {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         if matches!(self.0.front(), Some(Next::Pause)) {
             return Poll::Pending;
         }
         match self.0.pop_front() {
             Some(Next::Pause) | None => Poll::Ready(None),
-            Some(Next::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data.into())))),
-            Some(Next::Trailers(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Some(Next::Data(data)) => Poll::Ready(Some(Ok(Frame::Data(data.into())))),
+            Some(Next::Trailers(trailers)) => Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
             Some(Next::Fail) => Poll::Ready(Some(Err(Kind::Incomplete.into()))),
         }
     }
@@ -47,7 +44,7 @@ fn coded(coding: Coding, script: impl IntoIterator<Item = Next>) -> Coded<Script
     Coded::new(Script(script.into_iter().collect()), encoder, load)
 }
 
-fn poll(body: &mut Coded<Script>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+fn poll(body: &mut Coded<Script>) -> Poll<Option<Result<Frame, Error>>> {
     Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -129,7 +126,7 @@ fn a_long_piece_is_coded_in_turns() {
 #[test]
 fn trailers_pass_after_the_last_byte_and_digests_of_the_plain_body_do_not() {
     for coding in CODINGS {
-        let mut trailers = HeaderMap::new();
+        let mut trailers = Fields::new();
         trailers.insert("server-timing", HeaderValue::from_static("db;dur=1"));
         trailers.insert("content-digest", HeaderValue::from_static("sha-256=:x:"));
         let mut body = coded(coding, [Next::Data(b"all".to_vec()), Next::Trailers(trailers)]);

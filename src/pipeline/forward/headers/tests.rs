@@ -4,15 +4,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn map(fields: &[(&str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn map(fields: &[(&str, &str)]) -> Fields {
+    let mut headers = Fields::new();
     for (name, value) in fields {
-        headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
+        headers.append(FieldName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
     }
     headers
 }
 
-fn listed(headers: &HeaderMap, name: &str) -> Vec<String> {
+fn listed(headers: &Fields, name: &str) -> Vec<String> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
@@ -22,7 +22,7 @@ fn passed(
     received: Version,
     upstream_h2: bool,
     fields: &[(&str, &str)],
-) -> Result<HeaderMap, Kind> {
+) -> Result<Fields, Kind> {
     let mut headers = map(fields);
     let identity = Identity::new(Some(Ipv4Addr::LOCALHOST.to_ipv6_mapped().into()), true);
     let passage = Passage {
@@ -39,7 +39,7 @@ fn passed(
     Ok(headers)
 }
 
-fn rest(fields: &[(&str, &str)]) -> HeaderMap {
+fn rest(fields: &[(&str, &str)]) -> Fields {
     passed(Class::Rest, Version::HTTP_11, true, fields).unwrap()
 }
 
@@ -111,7 +111,7 @@ fn what_belongs_to_the_connection_stays_on_it() {
         ("trailer", "x-sum"),
         ("x_under_score", "3"),
     ]);
-    for name in headers.keys() {
+    for name in headers.names() {
         assert!(!is_hop_by_hop(name), "{name}");
     }
     assert!(!headers.contains_key("x-private") && !headers.contains_key("x-other"));
@@ -220,12 +220,12 @@ fn answers_lose_what_was_meant_for_our_connection() {
 #[test]
 fn edits_remove_then_set_then_add_and_leave_framing_alone() {
     let field = |name: &'static str, value: &'static str| {
-        (HeaderName::from_static(name), HeaderValue::from_static(value))
+        (FieldName::from_static(name), HeaderValue::from_static(value))
     };
     let mut headers =
         map(&[("a", "1"), ("b", "1"), ("b", "2"), ("c", "1"), ("content-length", "3")]);
     let edits = HeaderEdits {
-        remove: vec![HeaderName::from_static("a"), CONTENT_LENGTH],
+        remove: vec![FieldName::from_static("a"), CONTENT_LENGTH],
         set: vec![field("b", "3"), field("transfer-encoding", "chunked"), field("host", "x")],
         add: vec![field("c", "2"), field("a", "4"), field("connection", "close")],
     };
@@ -248,11 +248,11 @@ proptest! {
     ) {
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.trim())).collect();
         if let Ok(headers) = passed(Class::Rest, Version::HTTP_11, h2, &fields) {
-            prop_assert!(headers.keys().all(|name| !is_hop_by_hop(name)));
+            prop_assert!(headers.names().all(|name| !is_hop_by_hop(name)));
             prop_assert_eq!(headers.contains_key(HOST), !h2);
         }
         let mut headers = map(&fields);
         response(&mut headers, Version::HTTP_11);
-        prop_assert!(headers.keys().all(|name| !is_hop_by_hop(name)));
+        prop_assert!(headers.names().all(|name| !is_hop_by_hop(name)));
     }
 }

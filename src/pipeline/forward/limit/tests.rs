@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 
-use http_body::Body as _;
+use bytes::Bytes;
 
 use super::*;
 
@@ -23,14 +23,11 @@ impl Pieces {
     }
 }
 
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Pieces {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         let Some((pause, data)) = self.pieces.front().copied() else { return Poll::Ready(None) };
         let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
         if pause.as_mut().poll(cx).is_pending() {
@@ -38,7 +35,7 @@ impl http_body::Body for Pieces {
         }
         self.pause = None;
         self.pieces.pop_front();
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(data)))))
+        Poll::Ready(Some(Ok(Frame::Data(Bytes::from_static(data)))))
     }
 }
 
@@ -56,7 +53,7 @@ async fn read(mut body: Body) -> Result<usize, Kind> {
 }
 
 fn limited(plan: &LimitsPlan, class: Class, body: Body) -> (Body, Option<Rc<Watch>>) {
-    limit(plan, class, &HeaderMap::new(), body).unwrap()
+    limit(plan, class, &Fields::new(), body).unwrap()
 }
 
 #[test]
@@ -64,7 +61,7 @@ fn an_announced_length_is_refused_without_reading() {
     for (length, most, refused) in
         [("10", 10, false), ("11", 10, true), ("x", 10, false), ("99999999999999999999", 10, false)]
     {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.insert(CONTENT_LENGTH, length.parse().unwrap());
         let body = Pieces::body(&[(SECOND, b"x")]);
         let outcome = limit(&plan(Some(most), None), Class::Rest, &headers, body);

@@ -1,7 +1,8 @@
+use bytes::Bytes;
 use futures_util::stream;
-use http_body_util::{BodyExt, StreamBody};
 
 use super::*;
+use crate::body::testing::{Script, whole};
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -22,14 +23,14 @@ fn ticking(interval: u64, count: usize) -> crate::body::Body {
             return None;
         }
         tokio::time::sleep(ms(interval)).await;
-        Some((Ok(Frame::data(Bytes::from_static(b"x"))), sent + 1))
+        Some((Ok(Frame::Data(Bytes::from_static(b"x"))), sent + 1))
     });
-    crate::body::Body::boxed(StreamBody::new(ticks))
+    crate::body::Body::boxed(Script(Box::pin(ticks)))
 }
 
-async fn outcome(body: impl Body<Data = Bytes, Error = Error>) -> Result<usize, Kind> {
-    let collected = body.collect().await.map_err(|error| error.kind())?;
-    Ok(collected.to_bytes().len())
+async fn outcome(body: impl Frames) -> Result<usize, Kind> {
+    let collected = whole(body).await.map_err(|error| error.kind())?;
+    Ok(collected.bytes.len())
 }
 
 #[test]

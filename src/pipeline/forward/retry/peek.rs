@@ -8,13 +8,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Response, StatusCode};
-use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt;
+use http::StatusCode;
+use http_body::SizeHint;
 
+use crate::body::Frames;
 use crate::error::{Error, Kind};
 use crate::exchange::Class;
+use crate::message::name::{CONTENT_LENGTH, CONTENT_TYPE};
+use crate::message::{Fields, Frame, Response};
 use crate::upstream::Answer;
 
 /// Bytes of a body that is looked at: the real one has about 150.
@@ -35,7 +36,7 @@ pub enum Head {
 
 /// Decides by the head alone. `zitadel`: it comes from ZITADEL, whose REST gateway alone is known to
 /// say of a request that it was not processed; another server's may have been.
-pub fn head(class: Class, zitadel: bool, status: StatusCode, headers: &HeaderMap) -> Head {
+pub fn head(class: Class, zitadel: bool, status: StatusCode, headers: &Fields) -> Head {
     match (class, status.as_u16()) {
         // Trailers-Only: nothing but a status.
         (Class::Grpc, 200) if headers.get("grpc-status").is_some_and(|code| code == "14") => {
@@ -49,7 +50,7 @@ pub fn head(class: Class, zitadel: bool, status: StatusCode, headers: &HeaderMap
     }
 }
 
-fn is_short_json(headers: &HeaderMap) -> bool {
+fn is_short_json(headers: &Fields) -> bool {
     let json = headers.get(CONTENT_TYPE).is_some_and(|media| {
         let media = media.as_bytes();
         media.split(|byte| *byte == b';').next().unwrap_or_default() == b"application/json"
@@ -80,7 +81,7 @@ pub async fn body(response: Response<Answer>) -> (Kind, Response<Peeked>) {
 
 /// An answer's body of which the beginning was read.
 pub struct Peeked {
-    ahead: VecDeque<Result<Frame<Bytes>, Error>>,
+    ahead: VecDeque<Result<Frame, Error>>,
     /// `None`: all of it was read.
     rest: Option<Answer>,
 }
@@ -110,14 +111,11 @@ impl Peeked {
     }
 }
 
-impl http_body::Body for Peeked {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Peeked {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         if let Some(frame) = self.ahead.pop_front() {
             return Poll::Ready(Some(frame));
         }
@@ -128,7 +126,7 @@ impl http_body::Body for Peeked {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead.is_empty() && self.rest.as_ref().is_none_or(http_body::Body::is_end_stream)
+        self.ahead.is_empty() && self.rest.as_ref().is_none_or(Frames::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -139,6 +137,7 @@ impl http_body::Body for Peeked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::FieldName;
 
     #[test]
     fn only_short_json_of_a_503_is_read() {
@@ -165,11 +164,11 @@ mod tests {
             (Class::Grpc, 200, vec![("grpc-status", "4")], Head::Answer),
             (Class::Grpc, 200, vec![], Head::Answer),
         ] {
-            let fields = fields.into_iter().map(|(name, value)| {
-                (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap())
-            });
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| (name.parse::<FieldName>().unwrap(), value.parse().unwrap()));
             let status = StatusCode::from_u16(status).unwrap();
-            let headers: HeaderMap = fields.collect();
+            let headers: Fields = fields.collect();
             let judged = head(class, true, status, &headers);
             assert_eq!(judged, expected, "{class:?} {status} {headers:?}");
             // Whoever else says the same proves nothing: the request may have been processed.

@@ -7,25 +7,22 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::Response;
-use http_body::Frame;
 use proptest::prelude::*;
 
 use super::*;
+use crate::body::Frames;
 use crate::error::{Error, Kind};
+use crate::message::{Frame, Response};
 use crate::pipeline::plan::PreflightPlan;
 
 /// A body that gives these pieces, then ends, with trailers if there are some.
-struct Pieces(VecDeque<Frame<Bytes>>);
+struct Pieces(VecDeque<Frame>);
 
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Pieces {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         Poll::Ready(self.0.pop_front().map(Ok))
     }
 
@@ -35,15 +32,15 @@ impl http_body::Body for Pieces {
 }
 
 /// `bytes` in pieces of these sizes, over and over.
-fn chunked(mut bytes: &[u8], sizes: &[usize], trailers: Option<HeaderMap>) -> Body {
+fn chunked(mut bytes: &[u8], sizes: &[usize], trailers: Option<Fields>) -> Body {
     let mut frames = VecDeque::new();
     let mut sizes = sizes.iter().cycle();
     while !bytes.is_empty() {
         let (piece, rest) = bytes.split_at(bytes.len().min(*sizes.next().unwrap()));
-        frames.push_back(Frame::data(Bytes::copy_from_slice(piece)));
+        frames.push_back(Frame::Data(Bytes::copy_from_slice(piece)));
         bytes = rest;
     }
-    frames.extend(trailers.map(Frame::trailers));
+    frames.extend(trailers.map(Frame::Trailers));
     Body::boxed(Pieces(frames))
 }
 
@@ -51,8 +48,8 @@ fn chunked(mut bytes: &[u8], sizes: &[usize], trailers: Option<HeaderMap>) -> Bo
 fn pieces(mut body: Body) -> Result<Vec<Bytes>, Kind> {
     let mut cx = Context::from_waker(Waker::noop());
     let mut pieces = Vec::new();
-    while !http_body::Body::is_end_stream(&body) {
-        match http_body::Body::poll_frame(Pin::new(&mut body), &mut cx) {
+    while !Frames::is_end_stream(&body) {
+        match Frames::poll_frame(Pin::new(&mut body), &mut cx) {
             Poll::Ready(Some(Ok(frame))) => pieces.push(frame.into_data().expect("data")),
             Poll::Ready(Some(Err(error))) => return Err(error.kind()),
             Poll::Ready(None) => break,
@@ -71,8 +68,8 @@ fn plan(preflight: bool) -> ForwardPlan {
     }
 }
 
-fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn map(fields: &[(&'static str, &str)]) -> Fields {
+    let mut headers = Fields::new();
     for (name, value) in fields {
         headers.append(*name, HeaderValue::from_str(value).unwrap());
     }
@@ -80,7 +77,7 @@ fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 /// The translation of a request with this media type, and what becomes of its body.
-fn translated(media: &str, body: Body) -> (Translation, HeaderMap, Body) {
+fn translated(media: &str, body: Body) -> (Translation, Fields, Body) {
     let text = media.contains("-text");
     let class = if text { Class::GrpcWebText } else { Class::GrpcWeb };
     let mut headers = map(&[("content-type", media), ("origin", "https://app.example")]);
@@ -88,7 +85,7 @@ fn translated(media: &str, body: Body) -> (Translation, HeaderMap, Body) {
     (translation.unwrap(), headers, body)
 }
 
-fn answered(media: &str, fields: &[(&'static str, &str)], body: Body) -> (HeaderMap, Vec<Bytes>) {
+fn answered(media: &str, fields: &[(&'static str, &str)], body: Body) -> (Fields, Vec<Bytes>) {
     let (translation, ..) = translated(media, Body::Empty);
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.headers = map(fields);
@@ -143,7 +140,7 @@ fn trailers_only_becomes_a_frame_and_leaves_no_status_in_the_head() {
     let [frame] = pieces.as_slice() else { panic!("{pieces:?}") };
     assert_eq!(frame[..5], [0x80, 0, 0, 0, lines.len() as u8]);
     assert_eq!(frame[5..], *lines.as_bytes());
-    let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+    let mut left: Vec<&str> = headers.names().map(FieldName::as_str).collect();
     left.sort_unstable();
     assert_eq!(left, ["content-type", "date", "vary"]);
 }
@@ -231,7 +228,7 @@ proptest! {
     fn no_piece_waits_for_the_next(
         lengths in proptest::collection::vec(1usize..50, 1..8), text: bool,
     ) {
-        let frames = lengths.iter().map(|length| Frame::data(Bytes::from(vec![7; *length])));
+        let frames = lengths.iter().map(|length| Frame::Data(Bytes::from(vec![7; *length])));
         let body = Body::boxed(Pieces(frames.collect()));
         let media = if text { "application/grpc-web-text" } else { "application/grpc-web" };
         let (_, pieces) = answered(media, &[], body);

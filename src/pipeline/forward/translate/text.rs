@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_body::Frame;
 
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::error::{Error, Kind};
+use crate::message::Frame;
 
 /// Four characters stand for three bytes.
 const GROUP: usize = 4;
@@ -33,14 +33,11 @@ impl Decoded {
     }
 }
 
-impl http_body::Body for Decoded {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Decoded {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         loop {
             let data = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -57,7 +54,7 @@ impl http_body::Body for Decoded {
             match self.decoder.push(&data) {
                 // Less than a group has come.
                 Ok(bytes) if bytes.is_empty() => {}
-                Ok(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes.into())))),
+                Ok(bytes) => return Poll::Ready(Some(Ok(Frame::Data(bytes.into())))),
                 Err(error) => return Poll::Ready(Some(Err(malformed(error)))),
             }
         }

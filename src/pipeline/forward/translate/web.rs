@@ -5,12 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http_body::Frame;
 
 use super::{GRPC_STATUS, text};
-use crate::body::Body;
+use crate::body::{Body, Frames};
 use crate::error::{Error, Kind};
+use crate::message::{Fields, Frame};
 
 /// Marks the frame that carries trailers.
 const TRAILER_FRAME: u8 = 0x80;
@@ -29,14 +28,11 @@ impl Framed {
     }
 }
 
-impl http_body::Body for Framed {
-    type Data = Bytes;
-    type Error = Error;
-
+impl Frames for Framed {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    ) -> Poll<Option<Result<Frame, Error>>> {
         if self.ended {
             return Poll::Ready(None);
         }
@@ -58,7 +54,7 @@ impl http_body::Body for Framed {
             }
         };
         let piece = if self.text { text::encode(&piece) } else { piece };
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(Some(Ok(Frame::Data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -67,7 +63,7 @@ impl http_body::Body for Framed {
 }
 
 /// Trailers as the last frame of a body: lines of HTTP/1 header text, names in lower case.
-pub(super) fn trailer_frame(trailers: &HeaderMap) -> Bytes {
+pub(super) fn trailer_frame(trailers: &Fields) -> Bytes {
     let mut frame = vec![TRAILER_FRAME, 0, 0, 0, 0];
     for (name, value) in trailers {
         frame.extend_from_slice(name.as_str().as_bytes());

@@ -6,7 +6,7 @@ const QUOTA: &str = "Quota.Access.Exhausted (QUOTA-vjAy8)";
 const BLOCKED: &str = "Errors.Limits.Instance.Blocked (LIMITS-molsj)";
 
 fn told(class: Class, status: u16, fields: &[(&'static str, &str)]) -> Told {
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     for (name, value) in fields {
         headers.append(*name, value.parse().unwrap());
     }

@@ -1,0 +1,239 @@
+//! Requests and answers: a head and what follows it.
+
+use http::{Method, StatusCode, Uri, Version};
+
+use super::Fields;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Request<B> {
+    head: Asking,
+    body: B,
+}
+
+/// A request's head.
+#[derive(Clone, Debug, Default)]
+pub struct Asking {
+    /// What is to be done.
+    pub method: Method,
+    /// With what.
+    pub uri: Uri,
+    /// In which version it came or goes.
+    pub version: Version,
+    /// Its fields.
+    pub headers: Fields,
+    /// `:protocol` of an extended CONNECT (RFC 8441 §4).
+    pub protocol: Option<Box<str>>,
+}
+
+impl<B> Request<B> {
+    /// GET of `/`.
+    pub fn new(body: B) -> Self {
+        Self { head: Asking::default(), body }
+    }
+
+    /// A head and what follows it.
+    pub fn from_parts(head: Asking, body: B) -> Self {
+        Self { head, body }
+    }
+
+    /// Both apart.
+    pub fn into_parts(self) -> (Asking, B) {
+        (self.head, self.body)
+    }
+
+    /// What is to be done.
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The same, to be changed.
+    pub fn method_mut(&mut self) -> &mut Method {
+        &mut self.head.method
+    }
+
+    /// With what.
+    pub fn uri(&self) -> &Uri {
+        &self.head.uri
+    }
+
+    /// The same, to be changed.
+    pub fn uri_mut(&mut self) -> &mut Uri {
+        &mut self.head.uri
+    }
+
+    /// In which version it came or goes.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The same, to be changed.
+    pub fn version_mut(&mut self) -> &mut Version {
+        &mut self.head.version
+    }
+
+    /// Its fields.
+    pub fn headers(&self) -> &Fields {
+        &self.head.headers
+    }
+
+    /// The same, to be changed.
+    pub fn headers_mut(&mut self) -> &mut Fields {
+        &mut self.head.headers
+    }
+
+    /// `:protocol` of an extended CONNECT.
+    pub fn protocol(&self) -> Option<&str> {
+        self.head.protocol.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub fn protocol_mut(&mut self) -> &mut Option<Box<str>> {
+        &mut self.head.protocol
+    }
+
+    /// Its body.
+    pub fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// The same, to be changed.
+    pub fn body_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
+    /// Its body alone.
+    pub fn into_body(self) -> B {
+        self.body
+    }
+
+    /// With another body.
+    pub fn map<C>(self, with: impl FnOnce(B) -> C) -> Request<C> {
+        Request { head: self.head, body: with(self.body) }
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Response<B> {
+    head: Answering,
+    body: B,
+}
+
+/// An answer's head.
+#[derive(Clone, Debug, Default)]
+pub struct Answering {
+    /// How it went.
+    pub status: StatusCode,
+    /// In which version it came or goes.
+    pub version: Version,
+    /// Its fields.
+    pub headers: Fields,
+}
+
+impl<B> Response<B> {
+    /// 200.
+    pub fn new(body: B) -> Self {
+        Self { head: Answering::default(), body }
+    }
+
+    /// A head and what follows it.
+    pub fn from_parts(head: Answering, body: B) -> Self {
+        Self { head, body }
+    }
+
+    /// Both apart.
+    pub fn into_parts(self) -> (Answering, B) {
+        (self.head, self.body)
+    }
+
+    /// How it went.
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// The same, to be changed.
+    pub fn status_mut(&mut self) -> &mut StatusCode {
+        &mut self.head.status
+    }
+
+    /// In which version it came or goes.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The same, to be changed.
+    pub fn version_mut(&mut self) -> &mut Version {
+        &mut self.head.version
+    }
+
+    /// Its fields.
+    pub fn headers(&self) -> &Fields {
+        &self.head.headers
+    }
+
+    /// The same, to be changed.
+    pub fn headers_mut(&mut self) -> &mut Fields {
+        &mut self.head.headers
+    }
+
+    /// Its body.
+    pub fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// The same, to be changed.
+    pub fn body_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
+    /// Its body alone.
+    pub fn into_body(self) -> B {
+        self.body
+    }
+
+    /// With another body.
+    pub fn map<C>(self, with: impl FnOnce(B) -> C) -> Response<C> {
+        Response { head: self.head, body: with(self.body) }
+    }
+}
+
+impl<B> From<http::Request<B>> for Request<B> {
+    fn from(request: http::Request<B>) -> Self {
+        let (parts, body) = request.into_parts();
+        let http::request::Parts { method, uri, version, headers, .. } = parts;
+        Self {
+            head: Asking { method, uri, version, headers: headers.into(), protocol: None },
+            body,
+        }
+    }
+}
+
+impl<B> From<Request<B>> for http::Request<B> {
+    fn from(request: Request<B>) -> Self {
+        let mut theirs = Self::new(request.body);
+        *theirs.method_mut() = request.head.method;
+        *theirs.uri_mut() = request.head.uri;
+        *theirs.version_mut() = request.head.version;
+        *theirs.headers_mut() = request.head.headers.into();
+        theirs
+    }
+}
+
+impl<B> From<http::Response<B>> for Response<B> {
+    fn from(response: http::Response<B>) -> Self {
+        let (parts, body) = response.into_parts();
+        let http::response::Parts { status, version, headers, .. } = parts;
+        Self { head: Answering { status, version, headers: headers.into() }, body }
+    }
+}
+
+impl<B> From<Response<B>> for http::Response<B> {
+    fn from(response: Response<B>) -> Self {
+        let mut theirs = Self::new(response.body);
+        *theirs.status_mut() = response.head.status;
+        *theirs.version_mut() = response.head.version;
+        *theirs.headers_mut() = response.head.headers.into();
+        theirs
+    }
+}
