@@ -152,8 +152,7 @@ impl AccessLog {
         let mut sent = self.queue.waiting.load(Ordering::Relaxed) + length <= QUEUE_BYTES;
         if sent {
             self.queue.waiting.fetch_add(length, Ordering::Relaxed);
-            // A copy, as long as it is: most batches of a quiet worker are short.
-            let message = Message::Batch { bytes: buffer.clone(), records };
+            let message = Message::Batch { bytes: taken(buffer), records };
             sent = self.queue.sender.send(message).is_ok();
         }
         if !sent {
@@ -161,6 +160,16 @@ impl AccessLog {
         }
         buffer.clear();
     }
+}
+
+/// What is in a buffer. A full one is given away; of a short batch of a quiet worker, a copy as long
+/// as it is.
+fn taken(buffer: &mut Vec<u8>) -> Vec<u8> {
+    if buffer.len() < buffer.capacity() / 2 {
+        return buffer.clone();
+    }
+    let next = Vec::with_capacity(buffer.capacity());
+    std::mem::replace(buffer, next)
 }
 
 impl Drop for AccessLog {

@@ -1,6 +1,7 @@
 //! Numbers, times and strings as bytes, without `fmt`'s machinery: an access record is written for
 //! every exchange.
 
+use std::cell::Cell;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,20 +39,39 @@ pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits::<3>(micros));
 }
 
+thread_local! {
+    /// A second, and how it is written: records follow each other closely.
+    static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((0, *b"1970-01-01T00:00:00")) };
+}
+
 /// Appends a time as RFC 3339 in UTC with milliseconds; times before 1970 as 1970.
 pub(super) fn time(at: SystemTime, out: &mut Vec<u8>) {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (mut second, mut text) = SECOND.get();
+    if second != since.as_secs() {
+        second = since.as_secs();
+        text = to_the_second(second);
+        SECOND.set((second, text));
+    }
+    out.extend_from_slice(&text);
+    out.push(b'.');
+    out.extend_from_slice(&digits::<3>(since.subsec_millis().into()));
+    out.push(b'Z');
+}
+
+fn to_the_second(since: u64) -> [u8; 19] {
+    let (days, second) = (since / 86_400, since % 86_400);
     let (year, month, day) = civil(days);
     let [y0, y1, y2, y3] = digits(year);
     let ([m0, m1], [d0, d1]) = (digits(month), digits(day));
     let ([h0, h1], [n0, n1]) = (digits(second / 3600), digits(second / 60 % 60));
-    let ([s0, s1], [f0, f1, f2]) = (digits(second % 60), digits(since.subsec_millis().into()));
+    let [s0, s1] = digits(second % 60);
     #[rustfmt::skip]
-    out.extend_from_slice(&[
+    let text = [
         y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T',
-        h0, h1, b':', n0, n1, b':', s0, s1, b'.', f0, f1, f2, b'Z',
-    ]);
+        h0, h1, b':', n0, n1, b':', s0, s1,
+    ];
+    text
 }
 
 /// Appends an address; IPv4, nearly all of them, without `fmt`.
