@@ -76,6 +76,11 @@ impl Attempt {
         Ok(())
     }
 
+    /// How it goes is no word for or against the endpoint.
+    pub(super) fn says_nothing(&mut self) {
+        self.begun = None;
+    }
+
     /// Tells the endpoint how it went; the exchange goes on to count there until the answer ends.
     pub(super) fn settle(
         mut self,

@@ -308,6 +308,10 @@ pub async fn send_h1(
     interim: Option<&Interim>,
 ) -> Result<Response<Answer>, Error> {
     attempt.enter().await?;
+    if attempt.endpoint().plan.protocol.is_h2() {
+        // Others ask it in HTTP/2, which it speaks however it takes this.
+        attempt.says_nothing();
+    }
     let outcome = http1(attempt.endpoint(), head, body, interim).await;
     attempt.settle(outcome)
 }

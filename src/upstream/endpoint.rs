@@ -199,7 +199,10 @@ impl Endpoint {
                 Ok(connection.lease(Rc::clone(self)))
             }
             Err(error) => {
-                self.note_failure(&error);
+                // One that is asked in HTTP/2 need not know HTTP/1.1, which only a WebSocket wants.
+                if !self.plan.protocol.is_h2() || error.kind() != Kind::UpstreamTls {
+                    self.note_failure(&error);
+                }
                 Err(error)
             }
         }

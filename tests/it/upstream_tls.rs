@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::certs::{authority, pair};
-use crate::support::faults::eventually;
+use crate::support::faults::{self, eventually};
 use crate::support::h2::Client;
 use crate::support::{Ravelin, config_before};
 
@@ -202,4 +202,24 @@ async fn an_answer_that_ends_with_its_connection_is_whole_only_behind_a_close_no
     let client = Client::tls(ravelin.https()).await;
     assert_eq!(client.get("/whole").await.unwrap().text(), "all of it");
     assert!(client.get("/cut").await.unwrap_err().is_reset());
+}
+
+#[tokio::test]
+async fn servers_that_know_no_http1_are_not_left_alone_for_a_websocket() {
+    let (one, other) = tokio::join!(
+        standin("of-h2-alone", &["localhost"], &["h2"], false),
+        standin("of-h2-alone", &["localhost"], &["h2"], false),
+    );
+    let endpoints = [&one, &other].map(|one| format!("h2://127.0.0.1:{}", one.address().port()));
+    let cluster = "tls: {insecure_skip_verify: true}";
+    let ravelin = Ravelin::start(&faults::config(&endpoints, cluster, ""));
+    for _ in 0..3 {
+        let asked = faults::websocket("localhost", "/ws");
+        assert_eq!(faults::http1(ravelin.plain(), asked).await.unwrap().status(), 502);
+    }
+    assert_eq!(ravelin.metric("ravelin_upstream_ejections_total"), 0.0);
+    let client = Client::plain(ravelin.plain()).await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/admin/v1/healthz").await.unwrap().status(), 200);
+    }
 }
