@@ -35,8 +35,13 @@ use crate::message::Frame;
 
 /// What comes back from upstream behind the head: the body, the rest of the request that is still
 /// being sent, and the place on the connection, which becomes free when this is dropped.
+///
+/// Boxed: between the connection and the client's body it goes from hand to hand some twenty times.
 #[derive(Default)]
-pub struct Answer {
+pub struct Answer(Box<Behind>);
+
+#[derive(Default)]
+struct Behind {
     body: Body,
     pump: Option<Box<Pump>>,
     lease: Option<Lease>,
@@ -55,12 +60,14 @@ enum Lease {
 impl Answer {
     /// The stream of a connection that answered 101, and what counts it as in flight.
     pub fn take_tunnel(&mut self) -> Option<(Io, Option<Carried>)> {
-        self.tunnel.take().map(|io| (io, self.carried.take()))
+        let tunnel = self.0.tunnel.take();
+        tunnel.map(|io| (io, self.0.carried.take()))
     }
 
     /// The same, in flight at its endpoint until its end.
-    fn carried(self, carried: Option<Carried>) -> Self {
-        Self { carried, ..self }
+    fn carried(mut self, carried: Option<Carried>) -> Self {
+        self.0.carried = carried;
+        self
     }
 }
 
@@ -69,29 +76,30 @@ impl Frames for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame, Error>>> {
-        if let Some(pump) = &mut self.pump
+        let behind = &mut *self.0;
+        if let Some(pump) = &mut behind.pump
             && let Poll::Ready(done) = pump.poll(cx)
         {
             if let Err(Stopped::Body(error)) = done {
                 pump.stream().send_reset(Reason::CANCEL);
-                self.pump = None;
+                behind.pump = None;
                 return Poll::Ready(Some(Err(error)));
             }
-            self.pump = None;
+            behind.pump = None;
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = ready!(Pin::new(&mut behind.body).poll_frame(cx));
         if frame.is_none() {
-            self.lease = None;
-            self.carried = None;
+            behind.lease = None;
+            behind.carried = None;
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.0.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
+        self.0.body.size_hint()
     }
 }

@@ -55,7 +55,7 @@ const IDLE: usize = 14_400;
 /// of an exchange, which lies within the task of each stream.
 const CONNECTION_TASK: usize = 1_400;
 const HTTP2_TASK: usize = 1_100;
-const PIPELINE: usize = 4_300;
+const PIPELINE: usize = 2_600;
 const EXCHANGES: usize = 400;
 const CONNECTIONS: usize = 50;
 

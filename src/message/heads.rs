@@ -4,10 +4,10 @@ use http::{Method, StatusCode, Uri, Version};
 
 use super::Fields;
 
-/// A request.
+/// A request. Its head is boxed, since it goes from hand to hand some thirty times on its way.
 #[derive(Clone, Debug)]
 pub struct Request<B> {
-    head: Asking,
+    head: Box<Asking>,
     body: B,
 }
 
@@ -29,16 +29,16 @@ pub struct Asking {
 impl<B> Request<B> {
     /// GET of `/`.
     pub fn new(body: B) -> Self {
-        Self { head: Asking::default(), body }
+        Self { head: Box::default(), body }
     }
 
     /// A head and what follows it.
-    pub fn from_parts(head: Asking, body: B) -> Self {
+    pub fn from_parts(head: Box<Asking>, body: B) -> Self {
         Self { head, body }
     }
 
     /// Both apart.
-    pub fn into_parts(self) -> (Asking, B) {
+    pub fn into_parts(self) -> (Box<Asking>, B) {
         (self.head, self.body)
     }
 
@@ -203,7 +203,13 @@ impl<B> From<http::Request<B>> for Request<B> {
         let (parts, body) = request.into_parts();
         let http::request::Parts { method, uri, version, headers, .. } = parts;
         Self {
-            head: Asking { method, uri, version, headers: headers.into(), protocol: None },
+            head: Box::new(Asking {
+                method,
+                uri,
+                version,
+                headers: headers.into(),
+                protocol: None,
+            }),
             body,
         }
     }
@@ -211,11 +217,12 @@ impl<B> From<http::Request<B>> for Request<B> {
 
 impl<B> From<Request<B>> for http::Request<B> {
     fn from(request: Request<B>) -> Self {
+        let Asking { method, uri, version, headers, .. } = *request.head;
         let mut theirs = Self::new(request.body);
-        *theirs.method_mut() = request.head.method;
-        *theirs.uri_mut() = request.head.uri;
-        *theirs.version_mut() = request.head.version;
-        *theirs.headers_mut() = request.head.headers.into();
+        *theirs.method_mut() = method;
+        *theirs.uri_mut() = uri;
+        *theirs.version_mut() = version;
+        *theirs.headers_mut() = headers.into();
         theirs
     }
 }

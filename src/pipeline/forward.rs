@@ -19,6 +19,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use self::leaving::Leaving;
 use self::limit::Watch;
 use self::relay::{Deadline, Relay};
@@ -63,16 +65,19 @@ pub fn forward<'a>(
         let way = (&*target.cluster, deadline);
         let leaving = Leaving::new(plan, pattern, parts, way, exchange)?;
         let moved = Rc::clone(&exchange.bytes_in);
+        // The clock is read once for each end of the wait: each reading costs as much as a route.
+        let started = exchange.started;
         let response = {
             let attempts = pin!(attempts::attempts(&leaving, target, body, deadline, exchange));
             let waits = || watch.as_ref().is_some_and(|watch| watch.waits());
-            relay::until_head(attempts, &plan.timeouts, deadline, &moved, waits).await?
+            relay::until_head(started, attempts, &plan.timeouts, deadline, &moved, waits).await?
         };
-        exchange.upstream_head = Some(exchange.started.elapsed());
+        let now = Instant::now();
+        exchange.upstream_head = Some(now.saturating_duration_since(started));
         if let Some(watch) = &watch {
             watch.answered();
         }
-        arrive(plan, response, deadline, watch, translation.as_ref(), exchange)
+        arrive(plan, (response, now), deadline, watch, translation.as_ref(), exchange)
     }
 }
 
@@ -99,7 +104,7 @@ type Arrived = Response<Far>;
 
 fn arrive(
     plan: &ForwardPlan,
-    response: Arrived,
+    (response, now): (Arrived, Instant),
     deadline: Option<Deadline>,
     watch: Option<Rc<Watch>>,
     translation: Option<&Translation>,
@@ -112,10 +117,10 @@ fn arrive(
         Far::Tunnel(tunnel) => Err(tunnel),
         Far::Answer(answer) if Frames::is_end_stream(&answer) => Ok(Body::Empty),
         Far::Answer(answer) => {
-            Ok(Body::boxed(Relay::new(answer, &plan.timeouts, deadline, moved, watch)))
+            Ok(Body::boxed(Relay::new(now, answer, &plan.timeouts, deadline, moved, watch)))
         }
         Far::Peeked(peeked) => {
-            Ok(Body::boxed(Relay::new(peeked, &plan.timeouts, deadline, moved, watch)))
+            Ok(Body::boxed(Relay::new(now, peeked, &plan.timeouts, deadline, moved, watch)))
         }
     };
     let body = match timed {

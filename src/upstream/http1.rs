@@ -15,8 +15,8 @@ use tokio::io::AsyncWrite;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::Answer;
 use super::endpoint::{Clocks, Endpoint};
+use super::{Answer, Behind};
 use crate::body::Body;
 use crate::body::bridge::ToHyper;
 use crate::error::{Error, Kind};
@@ -235,10 +235,12 @@ pub async fn send(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switched(lease, response).await;
     }
-    Ok(response.map(|incoming| Answer {
-        body: Body::http1(incoming, Kind::Incomplete),
-        lease: Some(super::Lease::Http1(lease)),
-        ..Answer::default()
+    Ok(response.map(|incoming| {
+        Answer(Box::new(Behind {
+            body: Body::http1(incoming, Kind::Incomplete),
+            lease: Some(super::Lease::Http1(lease)),
+            ..Behind::default()
+        }))
     }))
 }
 
@@ -262,7 +264,7 @@ async fn switched(
     };
     drop(connection.send);
     let io = connection.upgraded.await.map_err(|error| Error::with(Kind::Reset, error))?;
-    Ok(response.map(|_| Answer { tunnel: Some(io), ..Answer::default() }))
+    Ok(response.map(|_| Answer(Box::new(Behind { tunnel: Some(io), ..Behind::default() }))))
 }
 
 /// What a failed exchange means, before the answer's head.

@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Answer;
 use super::alive::{Alive, Seen, Step};
 use super::endpoint::Clocks;
 use super::state::EndpointState;
+use super::{Answer, Behind};
 use crate::body::pump::{Pump, Stopped};
 use crate::body::{Body, Frames};
 use crate::error::{Error, Kind};
@@ -275,11 +275,13 @@ pub async fn send(
     let mut under_way = UnderWay { receiver, pump };
     let response = poll_fn(|cx| under_way.poll(cx, interim)).await?;
     let UnderWay { receiver, pump } = under_way;
-    Ok(response.map(|()| Answer {
-        body: Body::http2(receiver, Kind::Incomplete),
-        pump: pump.map(Box::new),
-        lease: Some(super::Lease::Http2(lease)),
-        ..Answer::default()
+    Ok(response.map(|()| {
+        Answer(Box::new(Behind {
+            body: Body::http2(receiver, Kind::Incomplete),
+            pump: pump.map(Box::new),
+            lease: Some(super::Lease::Http2(lease)),
+            ..Behind::default()
+        }))
     }))
 }
 

@@ -17,8 +17,9 @@ const LENGTHS: [u8; 256] = [
     22, 25, 25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
 ];
 
-/// Codes of up to this length are decoded by one look into [`SHORT`]: all but rare bytes.
-const LOOK: u32 = 10;
+/// What one look into [`PAIRS`] takes in: two codes of up to six bits, which is what texts are mostly
+/// made of, or one that is longer; only rare bytes have more.
+const LOOK: u32 = 12;
 /// The longest code; the one of thirty ones is EOS, which no string may contain.
 const LONGEST: usize = 30;
 
@@ -38,8 +39,16 @@ struct Canonical {
 
 const CANONICAL: Canonical = canonical();
 static TABLES: Canonical = CANONICAL;
-/// By the next ten bits: a byte and its code's length; length 0 where the code is longer.
-static SHORT: [(u8, u8); 1 << LOOK] = short();
+/// By the next bits: one byte or two, how many of the two, and how long their codes are together; none
+/// where the first code is longer.
+static PAIRS: [Pair; 1 << LOOK] = pairs();
+
+#[derive(Clone, Copy)]
+struct Pair {
+    bytes: [u8; 2],
+    count: u8,
+    length: u8,
+}
 
 const fn canonical() -> Canonical {
     let mut made = Canonical {
@@ -70,8 +79,8 @@ const fn canonical() -> Canonical {
     made
 }
 
-const fn short() -> [(u8, u8); 1 << LOOK] {
-    let mut table = [(0, 0); 1 << LOOK];
+const fn pairs() -> [Pair; 1 << LOOK] {
+    let mut table = [Pair { bytes: [0; 2], count: 0, length: 0 }; 1 << LOOK];
     let mut symbol = 0;
     while symbol < 256 {
         let length = LENGTHS[symbol] as u32;
@@ -79,11 +88,23 @@ const fn short() -> [(u8, u8); 1 << LOOK] {
             let first = (CANONICAL.codes[symbol] << (LOOK - length)) as usize;
             let mut place = first;
             while place < first + (1 << (LOOK - length)) {
-                table[place] = (symbol as u8, length as u8);
+                table[place] = Pair { bytes: [symbol as u8, 0], count: 1, length: length as u8 };
                 place += 1;
             }
         }
         symbol += 1;
+    }
+    let singles = table;
+    let mut place = 0;
+    while place < table.len() {
+        let first = singles[place];
+        // What follows the first code, filled up with zeros.
+        let second = singles[(place << first.length) % table.len()];
+        let length = first.length + second.length;
+        if first.count == 1 && second.count == 1 && length as u32 <= LOOK {
+            table[place] = Pair { bytes: [first.bytes[0], second.bytes[0]], count: 2, length };
+        }
+        place += 1;
     }
     table
 }
@@ -95,6 +116,8 @@ pub struct Invalid;
 
 /// Appends what `coded` stands for to `out`.
 pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
+    // No code is shorter than five bits.
+    out.reserve(coded.len() * 8 / 5);
     let mut rest = coded;
     // The next bits, from the highest down, and how many of them there are.
     let (mut bits, mut have) = (0_u64, 0_u32);
@@ -113,20 +136,28 @@ pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
                 rest = later;
             }
         }
-        // As long as what a look takes in is there, no code that it knows can be cut off.
-        let mut short = look(bits);
-        while have >= LOOK && short.1 != 0 {
-            out.push(short.0);
-            bits <<= short.1;
-            have -= u32::from(short.1);
-            short = look(bits);
+        // As long as what a look takes in is there, no code that it knows can be cut off. What was
+        // found is put together first: a byte at a time costs more than finding it.
+        let (mut found, mut count) = ([0; 16], 0);
+        let mut pair = look(bits);
+        while have >= LOOK && pair.count != 0 {
+            let [first, second] = pair.bytes;
+            found[count % 16] = first;
+            found[(count + 1) % 16] = second;
+            count += usize::from(pair.count);
+            bits <<= pair.length;
+            have -= u32::from(pair.length);
+            pair = look(bits);
         }
+        // 64 bits are at most twelve codes.
+        out.extend_from_slice(found.get(..count).unwrap_or_default());
         if have <= 32 && !rest.is_empty() {
             continue;
         }
-        let (symbol, length) = short;
-        let (symbol, length) = match u32::from(length) {
-            length if length != 0 && length <= have => (symbol, length),
+        let [symbol, _] = pair.bytes;
+        let length = u32::from(LENGTHS[usize::from(symbol)]);
+        let (symbol, length) = match pair.count {
+            1.. if length <= have => (symbol, length),
             _ if have < 8 && is_padding(bits, have) => return Ok(()),
             _ => long(bits, have)?,
         };
@@ -136,9 +167,9 @@ pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
     }
 }
 
-/// What the next bits stand for, and how many they are.
-fn look(bits: u64) -> (u8, u8) {
-    SHORT[(bits >> (64 - LOOK)) as usize % SHORT.len()]
+/// What the next bits stand for.
+fn look(bits: u64) -> Pair {
+    PAIRS[(bits >> (64 - LOOK)) as usize % PAIRS.len()]
 }
 
 /// Whether the last bits are the beginning of EOS, as a string is filled up.

@@ -179,16 +179,13 @@ impl<'a> Tries<'a> {
         let (head, body) = self.ready(&endpoint, replay, exchange)?;
         count(&endpoint, exchange);
         let interim = interims(&endpoint, exchange);
-        let first = send(attempt, &head, body, interim.as_ref());
         let (endpoint, outcome) = match self.leaving.plan.retry.hedge {
             Some(after) if self.may_hedge(exchange) => {
+                let first = send(attempt, &head, body, interim.as_ref());
                 let hedged = self.hedged(Rc::clone(&endpoint), first, after, replay, exchange);
                 Box::pin(hedged).await?
             }
-            _ => {
-                let outcome = first.await;
-                (endpoint, outcome)
-            }
+            _ => (endpoint, send(attempt, &head, body, interim.as_ref()).await),
         };
         match outcome {
             Ok(response) => Ok(self.looked_at(endpoint, response, exchange).await),

@@ -28,8 +28,6 @@ pub(super) struct Leaving<'a> {
     pub(super) expects: bool,
     /// What leads it to its endpoint, where the cluster balances by hash.
     pub(super) key: Option<u64>,
-    version: Version,
-    protocol: Option<Box<str>>,
     asked: HeaderValue,
     asked_port: Option<u16>,
     authority: HeaderValue,
@@ -41,9 +39,9 @@ pub(super) struct Leaving<'a> {
 /// The fields.
 enum State {
     /// As they came: endpoints of several protocols get different ones.
-    Came(Fields),
+    Came(Box<Asking>),
     /// As they leave, whichever endpoint it is: nothing of them is copied for the first.
-    Leave(Box<Request<()>>),
+    Leave(Request<()>),
 }
 
 impl<'a> Leaving<'a> {
@@ -51,7 +49,7 @@ impl<'a> Leaving<'a> {
     pub(super) fn new(
         plan: &'a ForwardPlan,
         pattern: &PathPattern,
-        mut parts: Asking,
+        mut parts: Box<Asking>,
         (cluster, deadline): (&Cluster, Option<Deadline>),
         exchange: &Exchange,
     ) -> Result<Self, Error> {
@@ -65,26 +63,24 @@ impl<'a> Leaving<'a> {
         debug_assert!(exchange.attempts == 0);
         let mut leaving = Self {
             plan,
-            method: parts.method,
+            method: parts.method.clone(),
             path,
             expects: expect::expects_continue(&parts.headers),
             key: cluster.key(&parts.headers, exchange.client),
-            version: parts.version,
-            protocol: parts.protocol,
             asked_port: port,
             authority: plan.authority.clone().unwrap_or_else(|| asked.clone()),
             asked,
             named: parts.uri.authority().cloned(),
-            fields: State::Came(Fields::new()),
+            fields: State::Came(Box::default()),
         };
         // A WebSocket is asked for by an upgrade, whatever the endpoint speaks besides.
         let protocol = cluster.protocol().filter(|_| exchange.class != Class::WebSocket);
         leaving.fields = match protocol {
             Some(protocol) => {
-                let head = leaving.made(parts.headers, protocol, deadline, exchange)?;
-                State::Leave(Box::new(head))
+                let head = leaving.made(parts, protocol, deadline, exchange)?;
+                State::Leave(head)
             }
-            None => State::Came(parts.headers),
+            None => State::Came(parts),
         };
         Ok(leaving)
     }
@@ -118,16 +114,18 @@ impl<'a> Leaving<'a> {
 
     fn made(
         &self,
-        mut headers: Fields,
+        mut head: Box<Asking>,
         protocol: Protocol,
         deadline: Option<Deadline>,
         exchange: &Exchange,
     ) -> Result<Request<()>, Error> {
         let h2 = protocol.is_h2();
+        let received = head.version;
+        let headers = &mut head.headers;
         headers::request(
-            &mut headers,
+            headers,
             &Passage {
-                received: self.version,
+                received,
                 upstream_h2: h2,
                 class: exchange.class,
                 identity: exchange.identity(),
@@ -142,16 +140,12 @@ impl<'a> Leaving<'a> {
         } else {
             headers.remove(EXPECT);
         }
-        pass_on(&mut headers, deadline, exchange);
-        headers::edit(&mut headers, &self.plan.request_headers);
-        let mut request = Request::new(());
-        *request.method_mut() = self.method.clone();
-        *request.version_mut() = if h2 { Version::HTTP_2 } else { Version::HTTP_11 };
-        *request.uri_mut() =
+        pass_on(headers, deadline, exchange);
+        headers::edit(headers, &self.plan.request_headers);
+        head.version = if h2 { Version::HTTP_2 } else { Version::HTTP_11 };
+        head.uri =
             if h2 { self.absolute(protocol.is_tls())? } else { Uri::from(self.path.clone()) };
-        *request.headers_mut() = headers;
-        request.protocol_mut().clone_from(&self.protocol);
-        Ok(request)
+        Ok(Request::from_parts(head, ()))
     }
 
     /// The target with its authority: HTTP/2's pseudo-header fields are made of it.

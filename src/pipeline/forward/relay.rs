@@ -46,9 +46,10 @@ impl Deadline {
     }
 }
 
-/// Waits for the head of an answer. `moved` counts the request's bytes: while they come, or while
+/// Waits for the head of an answer to what was `asked`. `moved` counts the request's bytes: while they come, or while
 /// it `waits` for the client to send more, the first-byte clock starts anew.
 pub async fn until_head<T>(
+    asked: Instant,
     mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
     timeouts: &Timeouts,
     deadline: Option<Deadline>,
@@ -56,7 +57,7 @@ pub async fn until_head<T>(
     waits: impl Fn() -> bool,
 ) -> Result<T, Error> {
     let first_byte = |now: Instant| timeouts.first_byte.and_then(|after| now.checked_add(after));
-    let mut due = first_byte(Instant::now());
+    let mut due = first_byte(asked);
     let mut seen = moved.get();
     loop {
         let next = match (due, deadline) {
@@ -94,8 +95,9 @@ pub struct Relay<B = Answer> {
 }
 
 impl<B> Relay<B> {
-    /// `answer` from now on.
+    /// `answer`, whose head came just `now`.
     pub fn new(
+        now: Instant,
         answer: B,
         timeouts: &Timeouts,
         deadline: Option<Deadline>,
@@ -109,7 +111,7 @@ impl<B> Relay<B> {
             deadline,
             moved,
             seen,
-            last: Instant::now(),
+            last: now,
             given: false,
             timer: None,
             watch,

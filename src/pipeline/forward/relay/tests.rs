@@ -54,10 +54,16 @@ async fn the_first_byte_clock_runs_out_without_an_answer() {
     let began = Instant::now();
     let head = std::future::pending::<Result<(), Error>>();
     let moved = Cell::new(0);
-    let error =
-        until_head(std::pin::pin!(head), &timeouts(Some(100), None), None, &moved, || false)
-            .await
-            .unwrap_err();
+    let error = until_head(
+        Instant::now(),
+        std::pin::pin!(head),
+        &timeouts(Some(100), None),
+        None,
+        &moved,
+        || false,
+    )
+    .await
+    .unwrap_err();
     assert_eq!((error.kind(), began.elapsed()), (Kind::FirstByteTimeout, ms(100)));
 }
 
@@ -71,10 +77,16 @@ async fn an_upload_that_moves_begins_the_first_byte_clock_anew() {
         }
         std::future::pending::<Result<(), Error>>().await
     };
-    let error =
-        until_head(std::pin::pin!(answer), &timeouts(Some(100), None), None, &moved, || false)
-            .await
-            .unwrap_err();
+    let error = until_head(
+        Instant::now(),
+        std::pin::pin!(answer),
+        &timeouts(Some(100), None),
+        None,
+        &moved,
+        || false,
+    )
+    .await
+    .unwrap_err();
     assert_eq!(error.kind(), Kind::FirstByteTimeout);
     let took = began.elapsed();
     assert!(took >= ms(700) && took <= ms(800), "{took:?}");
@@ -90,6 +102,7 @@ async fn a_deadline_ends_the_wait_whatever_moves() {
         }
     };
     let error = until_head::<()>(
+        Instant::now(),
         std::pin::pin!(answer),
         &timeouts(Some(100), None),
         deadline(250),
@@ -108,9 +121,16 @@ async fn without_clocks_an_answer_may_take_its_time() {
         Ok(7)
     };
     assert_eq!(
-        until_head(std::pin::pin!(answer), &timeouts(None, None), None, &Cell::new(0), || false)
-            .await
-            .unwrap(),
+        until_head(
+            Instant::now(),
+            std::pin::pin!(answer),
+            &timeouts(None, None),
+            None,
+            &Cell::new(0),
+            || false
+        )
+        .await
+        .unwrap(),
         7
     );
 }
@@ -118,10 +138,10 @@ async fn without_clocks_an_answer_may_take_its_time() {
 #[tokio::test(start_paused = true)]
 async fn what_moves_is_not_idle_and_what_stands_still_is() {
     let clocks = timeouts(None, Some(100));
-    let relay = Relay::new(ticking(90, 20), &clocks, None, Rc::default(), None);
+    let relay = Relay::new(Instant::now(), ticking(90, 20), &clocks, None, Rc::default(), None);
     assert_eq!(outcome(relay).await, Ok(20));
     let began = Instant::now();
-    let relay = Relay::new(ticking(110, 20), &clocks, None, Rc::default(), None);
+    let relay = Relay::new(Instant::now(), ticking(110, 20), &clocks, None, Rc::default(), None);
     assert_eq!(outcome(relay).await, Err(Kind::IdleTimeout));
     assert_eq!(began.elapsed(), ms(100));
 }
@@ -129,8 +149,14 @@ async fn what_moves_is_not_idle_and_what_stands_still_is() {
 #[tokio::test(start_paused = true)]
 async fn bytes_of_the_request_move_too() {
     let moved = Rc::new(Cell::new(0));
-    let relay =
-        Relay::new(ticking(450, 1), &timeouts(None, Some(100)), None, Rc::clone(&moved), None);
+    let relay = Relay::new(
+        Instant::now(),
+        ticking(450, 1),
+        &timeouts(None, Some(100)),
+        None,
+        Rc::clone(&moved),
+        None,
+    );
     let uploading = async {
         loop {
             tokio::time::sleep(ms(50)).await;
@@ -146,8 +172,14 @@ async fn bytes_of_the_request_move_too() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_ends_a_body_that_moves() {
     let began = Instant::now();
-    let relay =
-        Relay::new(ticking(10, 100), &timeouts(None, Some(50)), deadline(300), Rc::default(), None);
+    let relay = Relay::new(
+        Instant::now(),
+        ticking(10, 100),
+        &timeouts(None, Some(50)),
+        deadline(300),
+        Rc::default(),
+        None,
+    );
     assert_eq!(outcome(relay).await, Err(Kind::TotalTimeout));
     assert_eq!(began.elapsed(), ms(300));
 }
@@ -155,7 +187,7 @@ async fn a_deadline_ends_a_body_that_moves() {
 #[tokio::test(start_paused = true)]
 async fn time_in_which_the_client_takes_nothing_is_not_upstreams() {
     let clocks = timeouts(None, Some(100));
-    let mut relay = Relay::new(ticking(90, 3), &clocks, None, Rc::default(), None);
+    let mut relay = Relay::new(Instant::now(), ticking(90, 3), &clocks, None, Rc::default(), None);
     relay.frame().await.unwrap().unwrap();
     tokio::time::sleep(ms(1000)).await;
     // The next is there; the one behind it has its whole time.
