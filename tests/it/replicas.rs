@@ -157,6 +157,19 @@ async fn every_check_finds_what_is_there_and_what_is_not() {
 }
 
 #[tokio::test]
+async fn a_check_is_not_failed_by_the_length_of_its_answer() {
+    for scheme in ["h2c", "http"] {
+        let replica = standin().await;
+        let up = format!("{scheme}://{}", replica.address());
+        let check = "health: {check: http, path: /bytes/100000, interval: 20ms, timeout: 300ms}";
+        let ravelin = Ravelin::start(&config(std::slice::from_ref(&up), check, ""));
+        let state = ravelin.roster().find(None, Some(&up)).remove(0);
+        eventually(scheme, || state.checks().0 >= 3).await;
+        assert_eq!((state.checks().1, state.health(Need::Rest)), (0, Health::Ready), "{scheme}");
+    }
+}
+
+#[tokio::test]
 async fn one_that_never_answers_a_check_is_down_and_the_other_serves() {
     let (hole, replica) = (Blackhole::start().unwrap(), standin().await);
     let endpoints = [hole.address(), replica.address()].map(|address| format!("h2c://{address}"));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HOST, TE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
@@ -307,16 +307,16 @@ async fn over_h2(connection: &Connection, request: Request<Bytes>) -> Result<Fet
         stream.send_data(request.into_body(), true).map_err(Failure::other)?;
     }
     let (head, mut incoming) = answer.await.map_err(Failure::other)?.into_parts();
-    let mut body = BytesMut::new();
+    let (mut body, mut headers) = (BytesMut::new(), head.headers);
     while let Some(data) = incoming.data().await {
         let data = data.map_err(Failure::other)?;
         incoming.flow_control().release_capacity(data.len()).map_err(Failure::other)?;
         if body.len() + data.len() > READ {
-            break;
+            // More is not needed to judge it by; the rest is reset, and with it the trailers.
+            return Ok(Fetched { status: head.status, headers, body: body.freeze() });
         }
         body.extend_from_slice(&data);
     }
-    let mut headers = head.headers;
     if let Ok(Some(trailers)) = incoming.trailers().await {
         headers.extend(trailers);
     }
@@ -329,12 +329,17 @@ async fn over_h1(member: &Member, request: Request<Bytes>) -> Result<Fetched, Fa
         hyper::client::conn::http1::handshake(io).await.map_err(Failure::other)?;
     let asked = async {
         let answer = send.send_request(request.map(Full::new)).await.map_err(Failure::other)?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, READ).collect().await.map_err(Failure::other)?;
-        let trailers = body.trailers().cloned().unwrap_or_default();
-        let mut headers = head.headers;
-        headers.extend(trailers);
-        Ok(Fetched { status: head.status, headers, body: body.to_bytes() })
+        let (head, mut incoming) = answer.into_parts();
+        let (mut body, mut headers) = (BytesMut::new(), head.headers);
+        while let Some(frame) = incoming.frame().await {
+            match frame.map_err(Failure::other)?.into_data() {
+                // As above: the connection is closed.
+                Ok(data) if body.len() + data.len() > READ => break,
+                Ok(data) => body.extend_from_slice(&data),
+                Err(frame) => headers.extend(frame.into_trailers().unwrap_or_default()),
+            }
+        }
+        Ok(Fetched { status: head.status, headers, body: body.freeze() })
     };
     tokio::select! {
         biased;
