@@ -140,6 +140,7 @@ impl EndpointState {
                 }
                 // The check has seen it serve: what was held against it is over.
                 known.ejected_until.store(0, Ordering::Relaxed);
+                known.ejections.store(0, Ordering::Relaxed);
             }
             Health::Down => self.places.dismiss(Some(need)),
             Health::Unknown => {}

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use super::*;
 
 fn state() -> Arc<EndpointState> {
@@ -64,4 +66,20 @@ fn an_ejection_is_of_one_kind_grows_and_ends_when_it_answers_well() {
     state.redeem(Need::Rest);
     assert!(!state.is_ejected(Need::Rest) && !state.on_probation(Need::Rest));
     assert!(state.age().is_some(), "it begins slowly");
+}
+
+#[test]
+fn a_restart_is_no_reason_to_leave_it_alone_for_longer_the_next_time() {
+    let state = state();
+    state.check_begins();
+    for _ in 0..5 {
+        let first = Cell::new(None);
+        assert!(state.eject(Need::Rpc, Charge::Connect, |times| {
+            first.set(Some(times));
+            Duration::from_secs(1)
+        }));
+        assert_eq!(first.get(), Some(0), "each is the first");
+        state.set_health(Need::Rpc, Health::Down, Some("restarting"));
+        state.set_health(Need::Rpc, Health::Ready, None);
+    }
 }
