@@ -36,13 +36,14 @@ impl Roster {
     /// The state of an endpoint: the one it had before, or a new one.
     pub fn state(&self, cluster: &Arc<str>, endpoint: &Arc<str>) -> Arc<EndpointState> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whom nobody else holds any more has left its cluster, and its last exchange has ended. One that
+        // comes later by the same name is another: a drain of the one was not meant for it.
+        known.retain(|state| Arc::strong_count(state) > 1);
         let same =
             |state: &&Arc<EndpointState>| *state.cluster == **cluster && *state.name == **endpoint;
         if let Some(state) = known.iter().find(same) {
             return Arc::clone(state);
         }
-        // Whom nobody else holds any more has left its cluster, and its last exchange has ended.
-        known.retain(|state| Arc::strong_count(state) > 1);
         let (cluster, endpoint) = (Arc::clone(cluster), Arc::clone(endpoint));
         let state = EndpointState::telling(cluster, endpoint, self.news.clone());
         known.push(Arc::clone(&state));
@@ -319,6 +320,17 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(1), idle(&meant)).await.unwrap();
         assert_eq!(roster.set_draining(None, None, false).len(), 2);
         assert!(!state.is_draining());
+    }
+
+    #[test]
+    fn a_drain_is_not_meant_for_whoever_comes_later_by_the_same_name() {
+        let roster = Roster::default();
+        let (cluster, name): (Arc<str>, Arc<str>) = ("c".into(), "10.0.0.7:8080".into());
+        let state = roster.state(&cluster, &name);
+        roster.set_draining(Some("c"), None, true);
+        assert!(roster.state(&cluster, &name).is_draining(), "it is still there");
+        drop(state);
+        assert!(!roster.state(&cluster, &name).is_draining());
     }
 
     #[test]
