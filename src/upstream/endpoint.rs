@@ -78,6 +78,8 @@ pub struct Endpoint {
     weight: Cell<u16>,
     waiting: RefCell<VecDeque<oneshot::Sender<Result<(), Failure>>>>,
     failed: RefCell<Option<Failed>>,
+    /// Until when no further connection is opened beside those that there are.
+    enough: Cell<Option<Instant>>,
     id: EndpointId,
     shard: Rc<Shard>,
 }
@@ -143,6 +145,7 @@ impl Endpoint {
             weight: Cell::new(weight),
             waiting: RefCell::default(),
             failed: RefCell::default(),
+            enough: Cell::default(),
         })
     }
 
@@ -253,6 +256,9 @@ impl Endpoint {
         if self.connecting.get() >= CONNECTS || self.h2.borrow().len() >= CONNECTIONS {
             return;
         }
+        if self.carries() && self.enough.get().is_some_and(|until| until > Instant::now()) {
+            return;
+        }
         self.connecting.set(self.connecting.get() + 1);
         let endpoint = Rc::clone(self);
         tokio::task::spawn_local(async move {
@@ -263,6 +269,13 @@ impl Endpoint {
                     endpoint.connected();
                     endpoint.h2.borrow_mut().push(connection);
                     endpoint.wake();
+                }
+                // The server takes no more of them, say: those in line get the places that there are.
+                Err(error) if endpoint.carries() => {
+                    tracing::debug!(upstream.endpoint = %endpoint.plan.name, %error, "no further connection to upstream");
+                    endpoint.enough.set(Some(Instant::now() + BACKOFF_MAX));
+                    endpoint.member.state.doubt();
+                    endpoint.shard.connect(endpoint.id, Err(error.kind()));
                 }
                 Err(error) => {
                     let why = endpoint.note_failure(&error);
@@ -292,6 +305,11 @@ impl Endpoint {
             return Err(Error::with(Kind::Connect, "it ended before it took anything"));
         }
         Ok(connection)
+    }
+
+    /// Whether a connection is there that takes exchanges.
+    fn carries(&self) -> bool {
+        self.h2.borrow().iter().any(|connection| connection.usable())
     }
 
     fn connected(&self) {

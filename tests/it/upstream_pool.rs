@@ -122,3 +122,37 @@ async fn a_server_that_takes_connections_and_never_greets_is_given_up_with_the_c
     let failed = || ravelin.metric("ravelin_errors_total{cause=\"upstream_connect_timeout\"");
     eventually("counted", || failed() == 1.0).await;
 }
+
+/// A server that takes one connection, on it one stream at a time, and closes the door behind it.
+async fn of_one_stream() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (io, _) = listener.accept().await.unwrap();
+        drop(listener);
+        let mut builder = h2::server::Builder::new();
+        let mut connection =
+            builder.max_concurrent_streams(1).handshake::<_, Bytes>(io).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let _ = respond.send_response(http::Response::new(()), true);
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn those_in_line_wait_for_the_connection_that_is_there_when_no_other_can_be_opened() {
+    let upstream = of_one_stream().await;
+    let ravelin =
+        Ravelin::start(&config(&[format!("h2c://{upstream}")], "", "retry: {hold: off}\n"));
+    let client = Client::plain(ravelin.plain()).await;
+    for _ in 0..2 {
+        let calls = (0..4).map(|_| client.get("/"));
+        for answer in within(5.0, "in turn", join_all(calls)).await {
+            assert_eq!(answer.unwrap().status(), 200);
+        }
+    }
+}
