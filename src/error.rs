@@ -196,6 +196,8 @@ kinds! {
     NoSocket: Internal, 503, 14, Unsent, "no_socket", "The service is busy.";
     /// The TLS handshake with upstream failed: nothing was sent.
     UpstreamTls: Upstream, 502, 14, Unsent, "upstream_tls", "The service cannot be reached safely.";
+    /// What listens there does not begin to speak HTTP/2: nothing was sent.
+    NoPreface: Upstream, 502, 13, Unsent, "upstream_no_preface", "The service's answer could not be understood.";
     /// Upstream refused the stream unprocessed (REFUSED_STREAM, or GOAWAY below it; RFC 9113 §8.7).
     Refused: Upstream, 503, 14, Unsent, "upstream_refused", "The service is busy.";
     /// Upstream's own gateway says that its server is not up yet, or not any more: nothing was

@@ -77,7 +77,7 @@ impl Attempt {
     }
 
     /// How it goes is no word for or against the endpoint.
-    pub(super) fn says_nothing(&mut self) {
+    pub fn says_nothing(&mut self) {
         self.begun = None;
     }
 

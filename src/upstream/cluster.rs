@@ -43,6 +43,8 @@ pub struct Ask<'a> {
     pub tried: &'a [Rc<Endpoint>],
     /// Exchanges with the same key go to the same endpoint, where the cluster balances by hash.
     pub key: Option<u64>,
+    /// Only endpoints that are spoken to in HTTP/2 will do.
+    pub http2: bool,
     /// When the exchange ends whatever happens: it does not wait for its turn beyond this.
     pub deadline: Option<Instant>,
 }
@@ -50,7 +52,7 @@ pub struct Ask<'a> {
 impl Ask<'_> {
     /// The first attempt of an exchange without a deadline.
     pub const fn first(need: Need) -> Self {
-        Self { need, tried: &[], key: None, deadline: None }
+        Self { need, tried: &[], key: None, http2: false, deadline: None }
     }
 }
 
@@ -206,14 +208,14 @@ fn best(endpoints: &[Rc<Endpoint>], ask: &Ask<'_>, drawn: &mut Vec<usize>) {
     let (mut fit, mut up) = (0, 0);
     let mut least = (true, Fitness::Doubtful);
     let rank = |endpoint: &Rc<Endpoint>, panic: bool| {
-        let fitness = match fitness(endpoint, ask.need)? {
+        let fitness = match fitness(endpoint, ask)? {
             Fitness::Ejected if panic => Fitness::Fit,
             fitness => fitness,
         };
         Some((ask.tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint)), fitness))
     };
     for endpoint in endpoints {
-        match fitness(endpoint, ask.need) {
+        match fitness(endpoint, ask) {
             Some(Fitness::Fit) => (fit, up) = (fit + 1, up + 1),
             Some(Fitness::Ejected) => up += 1,
             Some(Fitness::Doubtful) | None => {}
@@ -255,9 +257,10 @@ fn choose<'a>(
 }
 
 /// How good a choice an endpoint is; `None`: it must not be asked.
-fn fitness(endpoint: &Endpoint, need: Need) -> Option<Fitness> {
-    let state = endpoint.state();
-    if state.is_draining() || endpoint.is_full() {
+fn fitness(endpoint: &Endpoint, ask: &Ask<'_>) -> Option<Fitness> {
+    let (state, need) = (endpoint.state(), ask.need);
+    let speaks = !ask.http2 || endpoint.plan.protocol.is_h2();
+    if state.is_draining() || endpoint.is_full() || !speaks {
         return None;
     }
     match state.health(need) {

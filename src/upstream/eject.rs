@@ -81,7 +81,9 @@ pub fn word(heard: Result<StatusCode, Kind>, took: Option<Duration>, other: f32)
         Ok(status) if matches!(status.as_u16(), 502..=504) => Word::Bad(Charge::GatewayError),
         Ok(_) if took.is_some_and(slow) => Word::Bad(Charge::Latency),
         Ok(_) => Word::Good,
-        Err(Kind::Connect | Kind::ConnectTimeout | Kind::UpstreamTls) => Word::Bad(Charge::Connect),
+        Err(Kind::Connect | Kind::ConnectTimeout | Kind::UpstreamTls | Kind::NoPreface) => {
+            Word::Bad(Charge::Connect)
+        }
         Err(Kind::Reset | Kind::Protocol) => Word::Bad(Charge::Reset),
         Err(_) => Word::None,
     }
@@ -117,6 +119,7 @@ mod tests {
             (status(200), millis(500), 0.0, Word::Good),
             (status(200), millis(300), 2.0, Word::Good),
             (Err(Kind::ConnectTimeout), None, 0.0, Word::Bad(Charge::Connect)),
+            (Err(Kind::NoPreface), None, 0.0, Word::Bad(Charge::Connect)),
             (Err(Kind::NoSocket), None, 0.0, Word::None),
             (Err(Kind::Reset), millis(3), 1.0, Word::Bad(Charge::Reset)),
             (Err(Kind::Refused), millis(3), 1.0, Word::None),

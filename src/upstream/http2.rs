@@ -248,7 +248,7 @@ fn no_preface(error: Option<Http2Error>) -> Error {
     match error {
         Some(error) if error.is_io() => Error::with(Kind::Connect, error),
         // It speaks, but no HTTP/2.
-        Some(error) => Error::with(Kind::Protocol, error),
+        Some(error) => Error::with(Kind::NoPreface, error),
         None => Error::with(Kind::Connect, "closed before it said anything"),
     }
 }

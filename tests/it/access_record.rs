@@ -272,3 +272,23 @@ async fn what_ravelin_refuses_itself_is_recorded_too() {
     assert_eq!(records[0]["path"], "/headers?token=redacted");
     assert!(!standin.requests().iter().any(|seen| seen.target.starts_with("/headers")));
 }
+
+#[tokio::test]
+async fn the_attempt_that_was_the_last_is_not_among_those_before_it() {
+    let standin = standin().await;
+    let endpoint = format!("h2c://{}", standin.address());
+    let recorded = Recorded::start(std::slice::from_ref(&endpoint), "");
+    let client = Client::plain(recorded.ravelin.plain()).await;
+    let write = with(post("localhost", "/sink", "x"), "x-standin-order", "reset");
+    assert_eq!(soon("reset", client.send(write)).await.unwrap().status(), 502);
+    let again = with(post("localhost", "/sink", "x"), "x-standin-order", "refuse-once=tried");
+    assert_eq!(soon("refused", client.send(again)).await.unwrap().status(), 200);
+    let records = recorded.records(2).await;
+    assert_eq!(records[0]["attempts"], 1);
+    assert_eq!(records[0]["upstream.endpoint"], *endpoint);
+    assert!(records[0].get("upstream.tried").is_none(), "{}", records[0]);
+    assert_eq!(records[1]["attempts"], 2);
+    let tried = &records[1]["upstream.tried"];
+    assert_eq!(tried[0]["cause"], "upstream_refused");
+    assert_eq!(tried.as_array().unwrap().len(), 1);
+}

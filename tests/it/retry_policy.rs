@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use http::Request;
-use ravelin::standin::{Options, Refusing, Standin};
+use ravelin::standin::{Garbage, Options, Refusing, Standin};
 
 use crate::support::faults::{config, eventually, get, http1, post, soon, with};
 use crate::support::h2::{Answer, Client, frame};
@@ -300,4 +300,101 @@ async fn a_slow_read_is_asked_of_a_second_replica_and_the_loser_is_cancelled() {
     let write = with(post("localhost", "/sink", "order"), "x-standin-order", "slow-head=100");
     assert_eq!(client.send(write).await.unwrap().status(), 200);
     assert_eq!(slow.count("/sink") + quick.count("/sink") - before, 1);
+}
+
+/// A server of gRPC that says of every call that it is not available.
+async fn unavailable() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("h2c://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((io, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(io).await else { return };
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let head = http::Response::builder()
+                        .header("content-type", "application/grpc")
+                        .header("grpc-status", "14")
+                        .body(())
+                        .unwrap();
+                    let _ = respond.send_response(head, true);
+                }
+            });
+        }
+    });
+    endpoint
+}
+
+#[tokio::test]
+async fn a_translated_read_is_sent_elsewhere_as_the_same_call_of_grpc_is() {
+    let good = standin().await;
+    let endpoints = [unavailable().await, format!("h2c://{}", good.address())];
+    let config = config(&endpoints, "", READS);
+    let ravelin = Ravelin::start(&config.replace("to: up}", "to: up, grpc_web: translate}"));
+    let client = Client::plain(ravelin.plain()).await;
+    for kind in ["grpc", "web"] {
+        for _ in 0..8 {
+            let answer = soon(kind, client.send(call(kind, CALLS[3].1))).await.unwrap();
+            assert!(succeeded(kind, &answer), "{kind}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_a_cluster_of_both_protocols_grpc_goes_to_those_of_http2() {
+    let (one, other) = (standin().await, standin().await);
+    let endpoints = [format!("h2c://{}", one.address()), format!("http://{}", other.address())];
+    let ravelin = Ravelin::start(&config(&endpoints, "", ""));
+    let client = Client::plain(ravelin.plain()).await;
+    for _ in 0..20 {
+        let answer = soon("grpc", client.send(call("grpc", CALLS[2].1))).await.unwrap();
+        assert!(succeeded("grpc", &answer), "{answer:?}");
+    }
+    assert_eq!((one.count(CALLS[2].1), other.count(CALLS[2].1)), (20, 0));
+}
+
+#[tokio::test]
+async fn what_does_not_even_begin_to_speak_http2_costs_no_write() {
+    let garbage =
+        Garbage::start(*b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").unwrap();
+    let good = standin().await;
+    let endpoints = [garbage.address(), good.address()].map(|address| format!("h2c://{address}"));
+    let ravelin = Ravelin::start(&config(&endpoints, "", "retry: {hold: off}"));
+    let client = Client::plain(ravelin.plain()).await;
+    let (_, write) = WRITES[1];
+    for _ in 0..20 {
+        let answer = soon("write", client.send(call("grpc", write))).await.unwrap();
+        assert!(succeeded("grpc", &answer), "{answer:?}");
+    }
+    assert_eq!(good.count(write), 20);
+}
+
+#[tokio::test]
+async fn a_hedge_is_not_lost_to_the_word_that_its_server_is_away() {
+    let (away, slow) = (standin().await, standin().await);
+    away.obey("slow-head=60,status=503");
+    slow.obey("slow-head=150");
+    let hedge = "retry: {policy: reads, hedge: {after: 30ms}}";
+    let ravelin = Ravelin::start(&config(&h2c(&[&away, &slow]), "", hedge));
+    let client = Client::plain(ravelin.plain()).await;
+    let path = CALLS[0].1;
+    for i in 1..=4 {
+        let answer = soon("hedge", client.send(call("get", path))).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(slow.count(path), i, "asked once for each");
+    }
+}
+
+#[tokio::test]
+async fn the_last_that_is_up_is_not_asked_again_for_want_of_another() {
+    let (up, drained) = (standin().await, standin().await);
+    up.obey("status=503");
+    let ravelin = Ravelin::start(&config(&h2c(&[&up, &drained]), "", READS));
+    let gone = format!("h2c://{}", drained.address());
+    assert_eq!(ravelin.roster().set_draining(None, Some(&gone), true).len(), 1);
+    let client = Client::plain(ravelin.plain()).await;
+    let path = CALLS[0].1;
+    let answer = soon("read", client.send(call("get", path))).await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!((up.count(path), drained.count(path)), (1, 0));
+    assert_eq!(ravelin.metric("ravelin_upstream_retries_total"), 0.0);
 }

@@ -101,9 +101,12 @@ const fn advice(kind: Kind) -> &'static str {
         | Kind::Cut => {
             "Reload the page in a moment. If it stays like this, tell your administrator."
         }
-        Kind::UpstreamTls | Kind::NotHttp2 | Kind::Protocol | Kind::Internal | Kind::Loop => {
-            "Reloading is unlikely to help: please tell your administrator."
-        }
+        Kind::UpstreamTls
+        | Kind::NoPreface
+        | Kind::NotHttp2
+        | Kind::Protocol
+        | Kind::Internal
+        | Kind::Loop => "Reloading is unlikely to help: please tell your administrator.",
     }
 }
 

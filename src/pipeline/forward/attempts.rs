@@ -56,8 +56,8 @@ pub(super) async fn attempts(
     // A body that is not there needs no keeping.
     let replay = (!Frames::is_end_stream(&body)).then(|| Replay::new(body));
     let mut tries = Tries::new(leaving, target, deadline);
-    // An answer that says its server is away, for when nobody has a better one.
-    let mut spare: Option<Arrived> = None;
+    // An answer that says its server is away, for when nobody has a better one; and whose it is.
+    let mut spare: Option<(Option<Arc<str>>, Arrived)> = None;
     loop {
         let (cause, endpoint, outcome) = match tries.once(replay.as_ref(), exchange).await? {
             Once::Answered(response) => {
@@ -77,11 +77,15 @@ pub(super) async fn attempts(
         if !tries.again(cause, endpoint, replayable, exchange).await {
             return match outcome {
                 Ok(response) => Ok(response),
-                Err(error) => spare.ok_or(error),
+                Err(error) => {
+                    let (endpoint, response) = spare.ok_or(error)?;
+                    exchange.endpoint = endpoint;
+                    Ok(response)
+                }
             };
         }
         if let Ok(response) = outcome {
-            spare = Some(response);
+            spare = Some((exchange.endpoint.clone(), response));
         }
     }
 }
@@ -124,6 +128,9 @@ async fn switch(
     }
 }
 
+/// What comes of sending a request to an endpoint.
+type Outcome = Result<Response<Answer>, Error>;
+
 /// What one attempt came to.
 enum Once {
     Answered(Arrived),
@@ -165,25 +172,44 @@ impl<'a> Tries<'a> {
     fn choose(&self, asked: &[Rc<Endpoint>], class: Class) -> Result<Attempt, Error> {
         let deadline = self.deadline.map(|deadline| deadline.at);
         let need = Need::of(class, self.leaving.path.path());
-        let ask = Ask { tried: asked, key: self.leaving.key, deadline, ..Ask::first(need) };
-        Ok(self.target.cluster.pick(&ask)?)
+        let cluster = &self.target.cluster;
+        // Where nobody speaks it, the refusal says so.
+        let http2 = self.needs_http2(class)
+            && cluster.endpoints().iter().any(|one| one.plan.protocol.is_h2());
+        let ask = Ask { tried: asked, key: self.leaving.key, http2, deadline, ..Ask::first(need) };
+        Ok(cluster.pick(&ask)?)
+    }
+
+    /// gRPC never goes over HTTP/1.1.
+    fn needs_http2(&self, class: Class) -> bool {
+        class == Class::Grpc || translate::applies(self.leaving.plan, class)
     }
 
     /// One attempt at an endpoint of the cluster's choice.
-    async fn once(&self, replay: Option<&Replay>, exchange: &mut Exchange) -> Result<Once, Error> {
-        let attempt = match self.choose(&self.asked, exchange.class) {
+    async fn once(
+        &mut self,
+        replay: Option<&Replay>,
+        exchange: &mut Exchange,
+    ) -> Result<Once, Error> {
+        let mut attempt = match self.choose(&self.asked, exchange.class) {
             Ok(attempt) => attempt,
             Err(error) => return Ok(Once::Failed(None, error)),
         };
         let endpoint = Rc::clone(attempt.endpoint());
-        let (head, body) = self.ready(&endpoint, replay, exchange)?;
+        let ready = self.ready(&endpoint, replay, exchange);
+        let (head, body) = ready.inspect_err(|_| attempt.says_nothing())?;
         count(&endpoint, exchange);
         let interim = interims(&endpoint, exchange);
         let (endpoint, outcome) = match self.leaving.plan.retry.hedge {
             Some(after) if self.may_hedge(exchange) => {
                 let first = send(attempt, &head, body, interim.as_ref());
                 let hedged = self.hedged(Rc::clone(&endpoint), first, after, replay, exchange);
-                Box::pin(hedged).await?
+                let (won, outcome, lost) = Box::pin(hedged).await;
+                if let Some((endpoint, cause)) = lost {
+                    self.note(&endpoint, cause);
+                    note_tried(&endpoint, cause, exchange);
+                }
+                (won, outcome)
             }
             _ => (endpoint, send(attempt, &head, body, interim.as_ref()).await),
         };
@@ -201,10 +227,7 @@ impl<'a> Tries<'a> {
         exchange: &Exchange,
     ) -> Result<(Cow<'a, Request<()>>, Body), Error> {
         let protocol = endpoint.plan.protocol;
-        if !protocol.is_h2()
-            && (exchange.class == Class::Grpc
-                || translate::applies(self.leaving.plan, exchange.class))
-        {
+        if !protocol.is_h2() && self.needs_http2(exchange.class) {
             return Err(Error::new(Kind::NotHttp2));
         }
         let waited = exchange.attempts > 0 || self.pauses > 0;
@@ -230,8 +253,7 @@ impl<'a> Tries<'a> {
         if exchange.elsewhere && response.status() == StatusCode::NOT_FOUND {
             return Once::Away(Kind::Missing, endpoint, response.map(Far::Answer));
         }
-        let zitadel = self.leaving.plan.identity.zitadel;
-        match peek::head(exchange.class, zitadel, response.status(), response.headers()) {
+        match self.peek(&response, exchange) {
             peek::Head::Answer => Once::Answered(response.map(Far::Answer)),
             peek::Head::Gateway => Once::Away(Kind::Gateway, endpoint, response.map(Far::Answer)),
             peek::Head::Body => {
@@ -242,6 +264,21 @@ impl<'a> Tries<'a> {
         }
     }
 
+    /// What an answer's head says of its server.
+    fn peek(&self, response: &Response<Answer>, exchange: &Exchange) -> peek::Head {
+        // What is translated comes as gRPC.
+        let grpc = translate::applies(self.leaving.plan, exchange.class);
+        let class = if grpc { Class::Grpc } else { exchange.class };
+        let zitadel = self.leaving.plan.identity.zitadel;
+        peek::head(class, zitadel, response.status(), response.headers())
+    }
+
+    /// An endpoint was asked, in vain.
+    fn note(&mut self, endpoint: &Rc<Endpoint>, cause: Kind) {
+        self.asked.push(Rc::clone(endpoint));
+        self.sent += u32::from(!retry::is_absent(cause));
+    }
+
     /// Whether the request is to be sent again, once it has waited as long as it must.
     async fn again(
         &mut self,
@@ -250,13 +287,10 @@ impl<'a> Tries<'a> {
         replayable: bool,
         exchange: &mut Exchange,
     ) -> bool {
-        if let Some(endpoint) = &endpoint {
-            self.asked.push(Rc::clone(endpoint));
-            if exchange.tried.len() < TRIED {
-                exchange.tried.push(Tried { endpoint: Arc::clone(&endpoint.plan.name), cause });
-            }
+        match &endpoint {
+            Some(endpoint) => self.note(endpoint, cause),
+            None => self.sent += u32::from(!retry::is_absent(cause)),
         }
-        self.sent += u32::from(!retry::is_absent(cause));
         let now = Instant::now();
         let failed = self.failed(cause, endpoint.is_some(), replayable, now, exchange);
         let next = retry::next(&failed);
@@ -277,8 +311,24 @@ impl<'a> Tries<'a> {
             self.pauses += 1;
             self.asked.clear();
         }
-        endpoint.iter().for_each(|endpoint| endpoint.retried(cause));
+        if let Some(endpoint) = &endpoint {
+            endpoint.retried(cause);
+            note_tried(endpoint, cause, exchange);
+        }
         true
+    }
+
+    /// Whether somebody is there who was not asked yet.
+    fn another(&self, cause: Kind, class: Class) -> bool {
+        let endpoints = self.target.cluster.endpoints();
+        if !matches!(cause, Kind::Gateway | Kind::Missing) {
+            // Counted, not looked up: an endpoint may be chosen again while others must not be.
+            return self.asked.len() < endpoints.len();
+        }
+        // The same one again would only say the same again.
+        let need = Need::of(class, self.leaving.path.path());
+        let new = |one: &Rc<Endpoint>| !self.asked.iter().any(|asked| Rc::ptr_eq(asked, one));
+        endpoints.iter().any(|one| new(one) && one.state().takes(need))
     }
 
     fn failed(
@@ -299,8 +349,7 @@ impl<'a> Tries<'a> {
             replayable,
             sent: self.sent,
             asked: self.asked.len(),
-            // Counted, not looked up: an endpoint may be chosen again while others must not be.
-            another: chosen && self.asked.len() < self.target.cluster.endpoints().len(),
+            another: chosen && self.another(cause, exchange.class),
             pauses: self.pauses,
             hold: retry.hold.saturating_sub(now.saturating_duration_since(since)),
             left: self.deadline.map(|deadline| deadline.at.saturating_duration_since(now)),
@@ -316,44 +365,61 @@ impl<'a> Tries<'a> {
             && reads::is_read(exchange.class, method, path.path(), &plan.retry)
     }
 
-    /// Waits for the first endpoint alone for a while, then also for a second: the first answer
-    /// counts, and the other exchange is dropped, which resets its stream.
+    /// Waits for the first endpoint alone for a while, then also for a second: the first answer of a
+    /// server that is there counts, and the other exchange is dropped, which resets its stream. The
+    /// third is who came to nothing while the other was waited for.
     async fn hedged(
         &self,
         endpoint: Rc<Endpoint>,
-        first: impl Future<Output = Result<Response<Answer>, Error>>,
+        first: impl Future<Output = Outcome>,
         after: Duration,
         replay: Option<&Replay>,
         exchange: &mut Exchange,
-    ) -> Result<(Rc<Endpoint>, Result<Response<Answer>, Error>), Error> {
+    ) -> (Rc<Endpoint>, Outcome, Option<(Rc<Endpoint>, Kind)>) {
         let mut first = pin!(first);
         if let Ok(outcome) = tokio::time::timeout(after, first.as_mut()).await {
-            return Ok((endpoint, outcome));
+            return (endpoint, outcome, None);
         }
-        let Some(attempt) = self.other(&endpoint, replay, exchange) else {
-            return Ok((endpoint, first.await));
+        let Some(mut attempt) = self.other(&endpoint, replay, exchange) else {
+            return (endpoint, first.await, None);
         };
         let other = Rc::clone(attempt.endpoint());
         let Ok((head, body)) = self.ready(&other, replay, exchange) else {
-            return Ok((endpoint, first.await));
+            attempt.says_nothing();
+            return (endpoint, first.await, None);
         };
         other.hedged();
         exchange.attempts += 1;
         let interim = interims(&other, exchange);
         let mut second = pin!(send(attempt, &head, body, interim.as_ref()));
-        let (won, outcome) = tokio::select! {
+        let (is_first, early) = tokio::select! {
             biased;
-            outcome = first.as_mut() => match outcome {
-                Err(_) => (&other, second.await),
-                outcome => (&endpoint, outcome),
-            },
-            outcome = second.as_mut() => match outcome {
-                Err(_) => (&endpoint, first.await),
-                outcome => (&other, outcome),
-            },
+            outcome = first.as_mut() => (true, outcome),
+            outcome = second.as_mut() => (false, outcome),
+        };
+        let (won, lost) = if is_first { (endpoint, other) } else { (other, endpoint) };
+        let Some(cause) = self.away(&early, exchange) else {
+            exchange.endpoint = Some(Arc::clone(&won.plan.name));
+            return (won, early, None);
+        };
+        let late = if is_first { second.await } else { first.await };
+        // An answer that is there is better than none.
+        let (won, outcome, vain) = match (early, late) {
+            (Ok(early), Err(late)) => (won, Ok(early), (lost, late.kind())),
+            (_, late) => (lost, late, (won, cause)),
         };
         exchange.endpoint = Some(Arc::clone(&won.plan.name));
-        Ok((Rc::clone(won), outcome))
+        (won, outcome, Some(vain))
+    }
+
+    /// What it is that an attempt came to, if it came to nothing.
+    fn away(&self, outcome: &Outcome, exchange: &Exchange) -> Option<Kind> {
+        match outcome {
+            Err(error) => Some(error.kind()),
+            Ok(response) => {
+                (self.peek(response, exchange) != peek::Head::Answer).then_some(Kind::Gateway)
+            }
+        }
     }
 
     /// The endpoint for a hedge, where the budget has one and the request can be sent whole.
@@ -366,9 +432,13 @@ impl<'a> Tries<'a> {
         if !replay.is_none_or(Replay::is_whole) {
             return None;
         }
-        let other = self.choose(std::slice::from_ref(first), exchange.class).ok()?;
+        let mut other = self.choose(std::slice::from_ref(first), exchange.class).ok()?;
         let another = !Rc::ptr_eq(first, other.endpoint());
-        (another && self.target.retries.spend(Instant::now())).then_some(other)
+        if another && self.target.retries.spend(Instant::now()) {
+            return Some(other);
+        }
+        other.says_nothing();
+        None
     }
 }
 
@@ -380,6 +450,13 @@ fn interims(endpoint: &Endpoint, exchange: &Exchange) -> Option<Interim> {
         return Some(interim);
     }
     Some(Rc::new(move |status, fields| interim(status, &headers::interim(fields))))
+}
+
+/// Takes down for the record that an attempt came to nothing and another follows.
+fn note_tried(endpoint: &Endpoint, cause: Kind, exchange: &mut Exchange) {
+    if exchange.tried.len() < TRIED {
+        exchange.tried.push(Tried { endpoint: Arc::clone(&endpoint.plan.name), cause });
+    }
 }
 
 fn count(endpoint: &Endpoint, exchange: &mut Exchange) {
