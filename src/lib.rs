@@ -69,6 +69,7 @@
 //! | clocks, WebSocket | `pipeline::forward` and its `deadline`, `relay`, `websocket` |
 //! | which endpoint, and why not another | `upstream::cluster`, `balance`, `eject`, `health`; whose turn: `queue`, `places` |
 //! | that a cluster has no endpoint left | `upstream::availability` |
+//! | heads, their fields and what has a number | [`message`] |
 //! | what HTTP/2 allows, and what a frame does | [`http2`] |
 //! | a status or a gRPC code of Ravelin's own | the table in [`error`]; its looks: `downstream::rescue` |
 //! | a field of the record, a metric | `telemetry::access::record`, `telemetry::metrics::families` |

@@ -6,7 +6,7 @@ use std::slice;
 
 use http::HeaderValue;
 
-use super::FieldName;
+use super::{FieldName, name};
 
 /// Field lines. Lines of the same name keep their order, which means something (RFC 9110 §5.3).
 #[derive(Clone, Default)]
@@ -78,7 +78,7 @@ impl Named for &FieldName {
 
 impl Named for &str {
     fn number(&self) -> Option<u8> {
-        FieldName::from_lowercase(self.as_bytes()).ok()?.number()
+        name::number(self.as_bytes())
     }
 
     fn is(&self, name: &FieldName) -> bool {

@@ -187,7 +187,8 @@ static BY_LENGTH: LazyLock<Vec<Vec<(&str, u8)>>> = LazyLock::new(|| {
 static HTTP: LazyLock<Vec<http::HeaderName>> =
     LazyLock::new(|| KNOWN.iter().map(|text| http::HeaderName::from_static(text)).collect());
 
-fn number(text: &[u8]) -> Option<u8> {
+/// The number of a name in lower case, if it has one.
+pub(super) fn number(text: &[u8]) -> Option<u8> {
     let names = BY_LENGTH.get(text.len())?;
     names.iter().find(|(known, _)| known.as_bytes() == text).map(|(_, number)| *number)
 }
