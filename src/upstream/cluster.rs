@@ -80,6 +80,8 @@ impl From<Refusal> for Error {
 enum Fitness {
     /// Nothing speaks against it.
     Fit,
+    /// As many exchanges as it may carry are under way, of all workers: it would have to be waited for.
+    Taken,
     /// It is ejected.
     Ejected,
     /// It cannot be connected to, or nobody has looked yet: asked when nobody is better.
@@ -216,7 +218,7 @@ fn best(endpoints: &[Rc<Endpoint>], ask: &Ask<'_>, drawn: &mut Vec<usize>) {
     };
     for endpoint in endpoints {
         match fitness(endpoint, ask) {
-            Some(Fitness::Fit) => (fit, up) = (fit + 1, up + 1),
+            Some(Fitness::Fit | Fitness::Taken) => (fit, up) = (fit + 1, up + 1),
             Some(Fitness::Ejected) => up += 1,
             Some(Fitness::Doubtful) | None => {}
         }
@@ -268,6 +270,7 @@ fn fitness(endpoint: &Endpoint, ask: &Ask<'_>) -> Option<Fitness> {
         Health::Unknown if state.is_checked() => Some(Fitness::Doubtful),
         _ if endpoint.backing_off() => Some(Fitness::Doubtful),
         _ if state.is_ejected(need) => Some(Fitness::Ejected),
+        _ if endpoint.queue().is_taken() => Some(Fitness::Taken),
         Health::Unknown | Health::Ready => Some(Fitness::Fit),
     }
 }

@@ -72,6 +72,11 @@ impl Queue {
         Rc::new(Self { cap, state: Arc::clone(state), burden: Arc::clone(burden) })
     }
 
+    /// Whether whoever comes now would have to wait.
+    pub fn is_taken(&self) -> bool {
+        self.cap.is_some_and(|cap| self.state.places().taken() >= cap)
+    }
+
     /// A place, now or when it is one's turn; none where places are not counted.
     ///
     /// # Errors

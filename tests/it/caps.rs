@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use ravelin::upstream::state::{Health, Need};
 
-use crate::support::faults::{config, eventually, within};
+use crate::support::faults::{config, eventually, get, soon, with, within};
 use crate::support::h2::Client;
 use crate::support::{Ravelin, standin};
 
@@ -102,5 +102,26 @@ async fn who_waits_at_a_replica_that_goes_down_or_is_drained_is_served_by_anothe
         };
         within(10.0, "served", futures_util::future::join(take_down, serving)).await;
         assert_eq!(going.count(UNARY), 1, "who is there stays there");
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_endpoint_while_another_has_a_place_whichever_worker_took_the_first() {
+    let (one, other) = (standin().await, standin().await);
+    let endpoints = [&one, &other].map(|standin| format!("h2c://{}", standin.address()));
+    let ravelin = Ravelin::start(
+        &config(&endpoints, "max_in_flight: 1", "").replace("workers: 1", "workers: 2"),
+    );
+    // Which worker takes a connection is chance, and so is the endpoint if nothing speaks against it.
+    for i in 0..12 {
+        let (first, second) =
+            (Client::plain(ravelin.plain()).await, Client::plain(ravelin.plain()).await);
+        let stalled = with(get("localhost", "/bytes/1"), "x-standin-order", "stall-head");
+        let stalled = tokio::spawn(async move { first.send(stalled).await.map(|_| ()) });
+        eventually("stalled", || one.in_flight() + other.in_flight() == 1).await;
+        let answer = soon("the other", second.get("/bytes/1")).await.unwrap();
+        assert_eq!(answer.status(), 200, "{i}");
+        stalled.abort();
+        eventually("given up", || one.in_flight() + other.in_flight() == 0).await;
     }
 }
