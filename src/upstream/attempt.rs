@@ -21,7 +21,9 @@ pub struct Attempt {
     carried: Option<Carried>,
     need: Need,
     deadline: Option<Instant>,
-    /// Measured only where there is a choice.
+    /// When it was chosen; only where there is a choice, and until it is sent.
+    chosen: Option<Instant>,
+    /// When it was sent: what never was says nothing of its endpoint.
     begun: Option<Instant>,
     /// Milliseconds that the other endpoint needs that could have been chosen; 0: not known.
     other: f32,
@@ -40,11 +42,11 @@ impl Drop for Carried {
 }
 
 impl Attempt {
-    /// An exchange begins at `endpoint`, `begun` where it matters how long its head takes.
+    /// An exchange begins at `endpoint`, `chosen` where it matters how long its head takes.
     pub(super) fn begin(
         endpoint: &Rc<Endpoint>,
         ask: &Ask<'_>,
-        begun: Option<Instant>,
+        chosen: Option<Instant>,
         other: f32,
     ) -> Self {
         endpoint.burden().more();
@@ -54,7 +56,8 @@ impl Attempt {
             carried,
             need: ask.need,
             deadline: ask.deadline,
-            begun,
+            chosen,
+            begun: None,
             other,
         }
     }
@@ -64,12 +67,12 @@ impl Attempt {
         &self.endpoint
     }
 
-    /// Waits for a place, where the endpoint's are counted.
+    /// Waits for a place, where the endpoint's are counted; then it is sent.
     pub(super) async fn enter(&mut self) -> Result<(), Error> {
         // What it waits here is not the endpoint's latency, nor is giving up a word on it.
-        let begun = self.begun.take();
         let place = self.endpoint.queue().enter(self.need, self.deadline).await?;
-        self.begun = begun.map(|begun| if place.is_some() { Instant::now() } else { begun });
+        let counted = place.is_some();
+        self.begun = self.chosen.map(|chosen| if counted { Instant::now() } else { chosen });
         if let Some(carried) = &mut self.carried {
             carried.place = place;
         }
@@ -77,7 +80,7 @@ impl Attempt {
     }
 
     /// How it goes is no word for or against the endpoint.
-    pub fn says_nothing(&mut self) {
+    pub(super) fn says_nothing(&mut self) {
         self.begun = None;
     }
 
@@ -102,6 +105,61 @@ impl Drop for Attempt {
         // Given up before its head was there: it would have taken at least so long.
         if let Some(begun) = self.begun {
             self.endpoint.gave_up(begun);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::telemetry::Telemetry;
+    use crate::telemetry::access::AccessWriter;
+    use crate::telemetry::metrics::Metrics;
+    use crate::telemetry::plan::{AccessPlan, Format, Output};
+    use crate::upstream::plan::{Address, Caps, ClusterPlan, EndpointPlan, Protocol, TlsPlan};
+    use crate::upstream::roster::{Member, Roster};
+
+    fn endpoint() -> Rc<Endpoint> {
+        let long = Duration::from_secs(60);
+        let address = Address::Tcp { host: "a".into(), port: 1 };
+        let plan = EndpointPlan { name: "a".into(), protocol: Protocol::H2c, address };
+        let cluster = ClusterPlan {
+            name: "c".into(),
+            endpoints: vec![plan.clone()],
+            tls: TlsPlan::default(),
+            connect_timeout: long,
+            idle: long,
+            max_age: long,
+            keepalive: long,
+            health: None,
+            hash: None,
+            resolver: None,
+            caps: Caps::default(),
+        };
+        let state = Roster::default().state(&cluster.name, &plan.name);
+        let off = AccessPlan { format: Format::Off, output: Output::Stdout };
+        let log = AccessWriter::spawn(&off, Arc::new(AtomicU64::new(0))).unwrap().log();
+        let telemetry = Telemetry::prepare(&Metrics::new(), log)();
+        Endpoint::new(Member { plan, tls: None, weight: 1, state }, &cluster, &telemetry)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_never_sent_says_nothing_of_how_long_the_endpoint_takes() {
+        for sent in [false, true] {
+            let endpoint = endpoint();
+            let now = Some(Instant::now());
+            let mut attempt = Attempt::begin(&endpoint, &Ask::first(Need::Rpc), now, 0.0);
+            if sent {
+                attempt.enter().await.unwrap();
+            }
+            tokio::time::advance(Duration::from_millis(3)).await;
+            drop(attempt);
+            let seen = endpoint.latency().seen(Instant::now());
+            assert_eq!(seen > 0.0, sent, "{seen} ms");
         }
     }
 }

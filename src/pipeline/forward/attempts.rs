@@ -190,13 +190,12 @@ impl<'a> Tries<'a> {
         replay: Option<&Replay>,
         exchange: &mut Exchange,
     ) -> Result<Once, Error> {
-        let mut attempt = match self.choose(&self.asked, exchange.class) {
+        let attempt = match self.choose(&self.asked, exchange.class) {
             Ok(attempt) => attempt,
             Err(error) => return Ok(Once::Failed(None, error)),
         };
         let endpoint = Rc::clone(attempt.endpoint());
-        let ready = self.ready(&endpoint, replay, exchange);
-        let (head, body) = ready.inspect_err(|_| attempt.says_nothing())?;
+        let (head, body) = self.ready(&endpoint, replay, exchange)?;
         count(&endpoint, exchange);
         let interim = interims(&endpoint, exchange);
         let (endpoint, outcome) = match self.leaving.plan.retry.hedge {

@@ -43,12 +43,11 @@ impl Tries<'_> {
         if let Ok(outcome) = tokio::time::timeout(after, first.as_mut()).await {
             return (endpoint, outcome, None);
         }
-        let Some(mut attempt) = self.other(&endpoint, replay, exchange) else {
+        let Some(attempt) = self.other(&endpoint, replay, exchange) else {
             return (endpoint, first.await, None);
         };
         let other = Rc::clone(attempt.endpoint());
         let Ok((head, body)) = self.ready(&other, replay, exchange) else {
-            attempt.says_nothing();
             return (endpoint, first.await, None);
         };
         other.hedged();
@@ -95,12 +94,8 @@ impl Tries<'_> {
         if !replay.is_none_or(Replay::is_whole) {
             return None;
         }
-        let mut other = self.choose(std::slice::from_ref(first), exchange.class).ok()?;
+        let other = self.choose(std::slice::from_ref(first), exchange.class).ok()?;
         let another = !Rc::ptr_eq(first, other.endpoint());
-        if another && self.target.retries.spend(Instant::now()) {
-            return Some(other);
-        }
-        other.says_nothing();
-        None
+        (another && self.target.retries.spend(Instant::now())).then_some(other)
     }
 }
