@@ -5,6 +5,7 @@
 //! and never across an await.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,11 @@ const NEW: f32 = 0.2;
 
 /// The places of one endpoint.
 #[derive(Debug, Default)]
-pub struct Places(Mutex<Line>);
+pub struct Places {
+    line: Mutex<Line>,
+    /// Changed by who holds the line alone, but read by everybody who chooses an endpoint.
+    taken: AtomicU32,
+}
 
 /// What who wants a place is told.
 #[derive(Debug)]
@@ -42,7 +47,6 @@ pub enum Told {
 
 #[derive(Debug, Default)]
 struct Line {
-    taken: u32,
     /// The number of the next who waits.
     next: u64,
     /// By number, so the first is first.
@@ -60,14 +64,14 @@ struct Waiter {
 
 impl Places {
     fn line(&self) -> MutexGuard<'_, Line> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place, where fewer than `cap` are taken and nobody waits; else the end of the line.
     pub fn enter(&self, cap: u32, need: Need, deadline: Option<Instant>) -> Entry {
         let mut line = self.line();
-        if line.waiting.is_empty() && line.taken < cap {
-            line.taken += 1;
+        if line.waiting.is_empty() && self.taken() < cap {
+            self.taken.fetch_add(1, Ordering::Relaxed);
             return Entry::Taken;
         }
         let ahead = line.waiting.len();
@@ -86,13 +90,13 @@ impl Places {
     /// A place is free again: the first in the line has it.
     pub fn leave(&self) {
         let mut line = self.line();
-        line.taken = line.taken.saturating_sub(1);
+        self.taken.store(self.taken().saturating_sub(1), Ordering::Relaxed);
         if line.waiting.is_empty() {
             line.pace.rest();
         } else {
             line.pace.left(Instant::now());
         }
-        line.admit();
+        self.admit(&mut line);
     }
 
     /// Who waited under this number does so no longer.
@@ -100,7 +104,7 @@ impl Places {
         let mut line = self.line();
         if line.waiting.remove(&number).is_some() {
             // It may have been first, with a smaller cap than the next.
-            line.admit();
+            self.admit(&mut line);
         }
     }
 
@@ -112,24 +116,22 @@ impl Places {
             // Fails where it has just given up.
             let _ = waiter.tell.send(Told::Leave);
         }
-        line.admit();
+        self.admit(&mut line);
     }
 
     /// Places that are taken; 0 where they are not counted.
     pub fn taken(&self) -> u32 {
-        self.line().taken
+        self.taken.load(Ordering::Relaxed)
     }
-}
 
-impl Line {
-    fn admit(&mut self) {
-        while let Some(first) = self.waiting.first_entry() {
-            if self.taken >= first.get().cap {
+    fn admit(&self, line: &mut Line) {
+        while let Some(first) = line.waiting.first_entry() {
+            if self.taken() >= first.get().cap {
                 return;
             }
             // Who has just given up hands its turn to the next.
             if first.remove().tell.send(Told::Come).is_ok() {
-                self.taken += 1;
+                self.taken.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
