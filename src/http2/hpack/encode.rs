@@ -4,21 +4,23 @@
 //! path with a query) never does, and so never drives out what is said with every head, which is
 //! then one byte. What is secret stands as never indexed, in no table on the way (RFC 7541 §7.1.3).
 
+mod name;
+mod usual;
+
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::LazyLock;
 
 use http::{Method, StatusCode, Uri};
 
+use self::name::Name;
+use self::usual::Usual;
 use super::{ENTRY_OVERHEAD, STATIC, TABLE_SIZE, huffman, write_integer};
 use crate::message::name::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
-use crate::message::{FieldName, Fields, Response, name};
+use crate::message::{FieldName, Fields, Response};
 
 /// Fields that were said once are known by this many places; one that comes between two sayings of another may
 /// hide the first.
 const SEEN: usize = 64;
-/// Of a block, the places of this many fields are remembered.
-const USUAL: usize = 64;
 /// Fields above this length do not enter the table, which they would nearly empty.
 const LONG: usize = 1024;
 
@@ -74,59 +76,6 @@ fn hash(state: u64, text: &[u8]) -> u64 {
     state ^ (state >> 29)
 }
 
-/// What a field is named by: by its number, where its name has one.
-#[derive(Clone, Copy)]
-struct Name<'a> {
-    number: Option<u8>,
-    text: &'a str,
-}
-
-impl<'a> Name<'a> {
-    /// A pseudo-header's: those have no numbers.
-    fn pseudo(text: &'a str) -> Self {
-        Self { number: None, text }
-    }
-
-    fn hash(self) -> u64 {
-        let known = self.number.and_then(|number| KNOWN.get(usize::from(number)));
-        known.map_or_else(|| hash(0, self.text.as_bytes()), |known| known.hash)
-    }
-
-    /// Its first place in the static table.
-    fn index(self) -> Option<u32> {
-        match self.number {
-            Some(number) => KNOWN.get(usize::from(number)).and_then(|known| known.index),
-            None => NAMES.get(&self.hash()).copied().filter(|index| {
-                STATIC.get(*index as usize - 1).is_some_and(|(known, _)| *known == self.text)
-            }),
-        }
-    }
-}
-
-/// What is known of a name that has a number.
-struct Known {
-    hash: u64,
-    index: Option<u32>,
-}
-
-static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
-    let index = |text: &str| {
-        let at = STATIC.iter().position(|(name, _)| *name == text)?;
-        u32::try_from(at + 1).ok()
-    };
-    let known = |text: &&str| Known { hash: hash(0, text.as_bytes()), index: index(text) };
-    name::KNOWN.iter().map(known).collect()
-});
-
-/// The static table's names by their hashes; of several entries the first.
-static NAMES: LazyLock<Index> = LazyLock::new(|| {
-    let mut names = Index::default();
-    for ((name, _), index) in STATIC.iter().zip(1..) {
-        names.entry(hash(0, name.as_bytes())).or_insert(index);
-    }
-    names
-});
-
 struct Entry {
     hash: u64,
     number: Option<u8>,
@@ -165,48 +114,6 @@ pub struct Encoder {
     seen: Vec<u32>,
     usual: Usual,
     huffman: bool,
-}
-
-/// Which entries the fields of blocks before stood for, by their places: numbers of entries, as
-/// [`Encoder::inserted`] counts them. The next block mostly says the same in the same order, and to
-/// compare with one entry is less work than to find it by hashes.
-#[derive(Default)]
-struct Usual {
-    heads: Vec<u32>,
-    trailers: Vec<u32>,
-    /// The block under way is one of trailers.
-    ends: bool,
-    /// The place of its next field.
-    next: usize,
-}
-
-impl Usual {
-    /// A block begins.
-    fn begin(&mut self, trailers: bool) {
-        (self.ends, self.next) = (trailers, 0);
-    }
-
-    fn entries(&mut self) -> &mut Vec<u32> {
-        if self.ends { &mut self.trailers } else { &mut self.heads }
-    }
-
-    /// The place of the next field, and what stood there.
-    fn next(&mut self) -> (usize, Option<u32>) {
-        let place = self.next;
-        self.next += 1;
-        (place, self.entries().get(place).copied())
-    }
-
-    /// Takes note of what stands in a place.
-    fn note(&mut self, place: usize, entry: u32) {
-        if place < USUAL {
-            let entries = self.entries();
-            entries.resize(entries.len().max(place + 1), entry);
-            if let Some(known) = entries.get_mut(place) {
-                *known = entry;
-            }
-        }
-    }
 }
 
 impl Encoder {
@@ -261,7 +168,7 @@ impl Encoder {
         match *method {
             Method::GET => out.push(0x80 | 2),
             Method::POST => out.push(0x80 | 3),
-            _ => self.pair(Name::pseudo(":method"), method.as_str().as_bytes(), false, out),
+            _ => self.pair(Name::METHOD, method.as_str().as_bytes(), false, out),
         }
         let whole = *method != Method::CONNECT || protocol.is_some();
         if whole {
@@ -271,16 +178,16 @@ impl Encoder {
             }
         }
         if let Some(authority) = uri.authority() {
-            self.pair(Name::pseudo(":authority"), authority.as_str().as_bytes(), false, out);
+            self.pair(Name::AUTHORITY, authority.as_str().as_bytes(), false, out);
         }
         if whole {
             match uri.path_and_query().map_or("/", |path| path.as_str()) {
                 "/" | "" => out.push(0x80 | 4),
-                path => self.pair(Name::pseudo(":path"), path.as_bytes(), false, out),
+                path => self.pair(Name::PATH, path.as_bytes(), false, out),
             }
         }
         if let Some(protocol) = protocol {
-            self.pair(Name::pseudo(":protocol"), protocol.as_bytes(), false, out);
+            self.pair(Name::PROTOCOL, protocol.as_bytes(), false, out);
         }
         self.fields(fields, out);
     }
@@ -301,7 +208,7 @@ impl Encoder {
         match known {
             0 => {
                 let status = response.status();
-                self.pair(Name::pseudo(":status"), status.as_str().as_bytes(), false, out);
+                self.pair(Name::STATUS, status.as_str().as_bytes(), false, out);
             }
             known => out.push(0x80 | known),
         }
@@ -317,8 +224,7 @@ impl Encoder {
     fn fields(&mut self, fields: &Fields, out: &mut Vec<u8>) {
         for (name, value) in fields {
             let secret = value.is_sensitive() || is_secret(name);
-            let name = Name { number: name.number(), text: name.as_str() };
-            self.pair(name, value.as_bytes(), secret, out);
+            self.pair(Name::from(name), value.as_bytes(), secret, out);
         }
     }
 
@@ -374,8 +280,8 @@ impl Encoder {
 
     /// A literal with `mark` and the name's index, whose prefix has `bits` bits, or its text.
     fn literal(&self, mark: u8, bits: u32, name: Name<'_>, value: &[u8], out: &mut Vec<u8>) {
-        match name.index() {
-            Some(index) => write_integer(index as usize, bits, mark, out),
+        match name.place() {
+            Some(place) => write_integer(place, bits, mark, out),
             None => {
                 out.push(mark);
                 self.string(name.text.as_bytes(), out);
