@@ -4,12 +4,18 @@ use http::{Method, StatusCode, Uri, Version};
 
 use super::Fields;
 
-/// A request. Its head is boxed, since it goes from hand to hand some thirty times on its way.
+/// A head and what follows it.
 #[derive(Clone, Debug)]
-pub struct Request<B> {
-    head: Box<Asking>,
+pub struct Message<H, B> {
+    head: H,
     body: B,
 }
+
+/// A request. Its head is boxed, since it goes from hand to hand some thirty times on its way.
+pub type Request<B> = Message<Box<Asking>, B>;
+
+/// An answer.
+pub type Response<B> = Message<Answering, B>;
 
 /// A request's head.
 #[derive(Clone, Debug, Default)]
@@ -26,22 +32,47 @@ pub struct Asking {
     pub protocol: Option<Box<str>>,
 }
 
-impl<B> Request<B> {
-    /// GET of `/`.
-    pub fn new(body: B) -> Self {
-        Self { head: Box::default(), body }
+impl<H, B> Message<H, B> {
+    /// A head that says nothing yet: GET of `/`, or 200.
+    pub fn new(body: B) -> Self
+    where
+        H: Default,
+    {
+        Self { head: H::default(), body }
     }
 
     /// A head and what follows it.
-    pub fn from_parts(head: Box<Asking>, body: B) -> Self {
+    pub fn from_parts(head: H, body: B) -> Self {
         Self { head, body }
     }
 
     /// Both apart.
-    pub fn into_parts(self) -> (Box<Asking>, B) {
+    pub fn into_parts(self) -> (H, B) {
         (self.head, self.body)
     }
 
+    /// Its body.
+    pub fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// The same, to be changed.
+    pub fn body_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
+    /// Its body alone.
+    pub fn into_body(self) -> B {
+        self.body
+    }
+
+    /// With another body.
+    pub fn map<C>(self, with: impl FnOnce(B) -> C) -> Message<H, C> {
+        Message { head: self.head, body: with(self.body) }
+    }
+}
+
+impl<B> Request<B> {
     /// What is to be done.
     pub fn method(&self) -> &Method {
         &self.head.method
@@ -91,33 +122,6 @@ impl<B> Request<B> {
     pub fn protocol_mut(&mut self) -> &mut Option<Box<str>> {
         &mut self.head.protocol
     }
-
-    /// Its body.
-    pub fn body(&self) -> &B {
-        &self.body
-    }
-
-    /// The same, to be changed.
-    pub fn body_mut(&mut self) -> &mut B {
-        &mut self.body
-    }
-
-    /// Its body alone.
-    pub fn into_body(self) -> B {
-        self.body
-    }
-
-    /// With another body.
-    pub fn map<C>(self, with: impl FnOnce(B) -> C) -> Request<C> {
-        Request { head: self.head, body: with(self.body) }
-    }
-}
-
-/// An answer.
-#[derive(Clone, Debug)]
-pub struct Response<B> {
-    head: Answering,
-    body: B,
 }
 
 /// An answer's head.
@@ -132,21 +136,6 @@ pub struct Answering {
 }
 
 impl<B> Response<B> {
-    /// 200.
-    pub fn new(body: B) -> Self {
-        Self { head: Answering::default(), body }
-    }
-
-    /// A head and what follows it.
-    pub fn from_parts(head: Answering, body: B) -> Self {
-        Self { head, body }
-    }
-
-    /// Both apart.
-    pub fn into_parts(self) -> (Answering, B) {
-        (self.head, self.body)
-    }
-
     /// How it went.
     pub fn status(&self) -> StatusCode {
         self.head.status
@@ -175,26 +164,6 @@ impl<B> Response<B> {
     /// The same, to be changed.
     pub fn headers_mut(&mut self) -> &mut Fields {
         &mut self.head.headers
-    }
-
-    /// Its body.
-    pub fn body(&self) -> &B {
-        &self.body
-    }
-
-    /// The same, to be changed.
-    pub fn body_mut(&mut self) -> &mut B {
-        &mut self.body
-    }
-
-    /// Its body alone.
-    pub fn into_body(self) -> B {
-        self.body
-    }
-
-    /// With another body.
-    pub fn map<C>(self, with: impl FnOnce(B) -> C) -> Response<C> {
-        Response { head: self.head, body: with(self.body) }
     }
 }
 
