@@ -1,6 +1,6 @@
 //! Decides which header fields go on to the other leg, in both directions (RFC 9110 §7.6).
 //!
-//! Maps are edited in place. What the client says about itself (`X-Forwarded-*`, `Forwarded`) is
+//! Fields are edited in place. What the client says about itself (`X-Forwarded-*`, `Forwarded`) is
 //! replaced by what the connection says: ZITADEL believes the first such word it finds.
 
 use http::{HeaderValue, Version};

@@ -8,6 +8,7 @@
 //! | Cause | Proof | Sent again |
 //! |---|---|---|
 //! | connect failed, or Ravelin had no socket | nothing was sent | anything, as long as the route holds requests |
+//! | it does not begin to speak HTTP/2 | nothing was sent | anything, [`SENT`] times |
 //! | REST 503, `Error while dialing` (`zitadel.md` §13.5) | ZITADEL says so | the same |
 //! | REFUSED_STREAM, GOAWAY (RFC 9113 §8.7, §6.8) | the protocol says so | anything, [`SENT`] times |
 //! | reset or cut before the answer's head | none | reads, [`SENT`] times |
